@@ -1,0 +1,284 @@
+"""The one door to numba: typed decorators, a private kernel cache, and bit intrinsics.
+
+numba keys its on-disk cache on a function's own file, so a kernel that inlines a callee from another file
+would be loaded stale after that callee changed. The cache therefore lives in a folder whose name carries a hash
+over every source file that kernels can see, and over everything else that changes machine code. Cache entries
+are pickles: the folder belongs to the current user alone, or a fresh temporary one is used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import importlib
+import os
+import platform
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numba.core.cgutils
+import numba.core.typing
+import numba.extending
+import numpy as np
+from numba import types
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# numba publishes these without types, and llvmlite has none at all.
+_config: Any = numba.config
+_core: Any = numba.core
+_extending: Any = numba.extending
+_llvm: Any = importlib.import_module("llvmlite.binding")
+
+KEPT_CACHE_FOLDERS = 4
+_FOLDER_PREFIX = "kernels-"
+_WORD_MASK = 0xFFFF_FFFF_FFFF_FFFF
+_CODE_SETTINGS = (
+    "BOUNDSCHECK",
+    "CPU_NAME",
+    "CPU_FEATURES",
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "ENABLE_AVX",
+    "DEBUGINFO_DEFAULT",
+)
+
+
+def compilation_enabled() -> bool:
+    """Tell whether kernels are compiled.
+
+    Returns
+    -------
+    bool
+        False under ``NUMBA_DISABLE_JIT=1``, when every kernel runs as the plain Python function it was written
+        as.
+    """
+    return not bool(_config.DISABLE_JIT)
+
+
+def kernel(function: F) -> F:
+    """Compile a function that Python calls: cached, without the global lock, with IEEE division.
+
+    Parameters
+    ----------
+    function : callable
+        Numbers and arrays in, numbers out. A division by zero gives ``inf`` or ``nan`` as in numpy, never an
+        exception.
+
+    Returns
+    -------
+    callable
+        The compiled dispatcher, or ``function`` itself when compilation is off.
+    """
+    return _compile(function, {})
+
+
+def leaf(function: F) -> F:
+    """Compile a small function that other kernels call; LLVM inlines it at every call site.
+
+    Parameters
+    ----------
+    function : callable
+        As for `kernel`. Keep it short: it is copied into each caller.
+
+    Returns
+    -------
+    callable
+        The compiled dispatcher, callable from Python too, or ``function`` itself when compilation is off.
+    """
+    return _compile(function, {"inline": "never", "forceinline": True})
+
+
+def cache_directory() -> Path:
+    """Return the folder that holds the compiled kernels of this process; it is created if need be.
+
+    Returns
+    -------
+    Path
+        ``kernels-<hash>`` below ``NUMBA_CACHE_DIR`` if that is set, else below ``XDG_CACHE_HOME/cascade_sim``
+        or ``~/.cache/cascade_sim``, readable by its owner only. Where that cannot be created, cannot be written
+        or belongs to somebody else: a fresh temporary folder, removed when the process ends.
+    """
+    return _resolve_cache_directory()
+
+
+def cache_is_cold() -> bool:
+    """Tell whether the first call of a kernel will have to compile because the cache holds nothing yet.
+
+    Returns
+    -------
+    bool
+        True when compilation is on and `cache_directory` holds no index file (``*.nbi``).
+    """
+    return compilation_enabled() and next(cache_directory().rglob("*.nbi"), None) is None
+
+
+def trailing_zeros(word: int) -> int:
+    """Count the zero bits below the lowest set bit of a 64-bit word.
+
+    Parameters
+    ----------
+    word : int
+        Read as an unsigned 64-bit word. Inside kernels an LLVM ``cttz``, elsewhere plain Python.
+
+    Returns
+    -------
+    int
+        0 to 63, or 64 when no bit is set.
+    """
+    bits = int(word) & _WORD_MASK
+    return (bits & -bits).bit_length() - 1 if bits else 64
+
+
+def leading_zeros(word: int) -> int:
+    """Count the zero bits above the highest set bit of a 64-bit word.
+
+    Parameters
+    ----------
+    word : int
+        Read as an unsigned 64-bit word. Inside kernels an LLVM ``ctlz``, elsewhere plain Python.
+
+    Returns
+    -------
+    int
+        0 to 63, or 64 when no bit is set.
+    """
+    return 64 - (int(word) & _WORD_MASK).bit_length()
+
+
+def _compile(function: F, options: dict[str, Any]) -> F:
+    if not compilation_enabled():
+        return function
+    with _kernel_cache():
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    return cast(F, compiled)
+
+
+@contextlib.contextmanager
+def _kernel_cache() -> Iterator[None]:
+    # numba fixes a function's cache path when it is decorated, so the setting is lent for that moment only:
+    # other numba users in the process keep theirs.
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = os.fspath(cache_directory())
+    try:
+        yield
+    finally:
+        _config.CACHE_DIR = before
+
+
+def _word_signature(context: Any) -> Callable[[Any], Any]:
+    def typer(word: Any) -> Any:
+        return _core.typing.signature(types.int64, types.uint64) if isinstance(word, types.Integer) else None
+
+    return typer
+
+
+def _lower_trailing_zeros(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return builder.cttz(arguments[0], _core.cgutils.false_bit)
+
+
+def _lower_leading_zeros(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return builder.ctlz(arguments[0], _core.cgutils.false_bit)
+
+
+_extending.type_callable(trailing_zeros)(_word_signature)
+_extending.type_callable(leading_zeros)(_word_signature)
+_extending.lower_builtin(trailing_zeros, types.uint64)(_lower_trailing_zeros)
+_extending.lower_builtin(leading_zeros, types.uint64)(_lower_leading_zeros)
+
+
+@functools.lru_cache(maxsize=1)
+def _resolve_cache_directory() -> Path:
+    name = _FOLDER_PREFIX + _code_hash()
+    for parent in _candidate_parents():
+        folder = parent / name
+        if _claim(folder):
+            _remove_old_folders(parent, keep=folder)
+            return folder
+    folder = Path(tempfile.mkdtemp(prefix="cascade_sim-kernels-"))
+    atexit.register(_remove_own_folder, folder, os.getpid())
+    return folder
+
+
+def _candidate_parents() -> Iterator[Path]:
+    explicit = str(_config.CACHE_DIR or "")
+    if explicit:
+        yield Path(explicit).absolute()
+        return
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    with contextlib.suppress(RuntimeError):  # no home directory is known
+        # The XDG base-directory specification says that a relative path is to be ignored.
+        root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+        parent = root / "cascade_sim"
+        with contextlib.suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True)
+            parent.mkdir(mode=0o700, exist_ok=True)
+        if _is_private(parent, allowed_bits=0o755):
+            yield parent
+
+
+def _claim(folder: Path) -> bool:
+    """Create the folder if need be; true if it is this user's alone and can be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not _is_private(folder, allowed_bits=0o700):
+            return False
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        os.utime(folder)
+    except OSError:
+        return False
+    return True
+
+
+def _is_private(folder: Path, allowed_bits: int) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    if not hasattr(os, "getuid"):  # on Windows the user's profile is private by its access list
+        return True
+    return status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o777 & ~allowed_bits
+
+
+def _remove_old_folders(parent: Path, keep: Path) -> None:
+    dated: list[tuple[float, Path]] = []
+    for folder in parent.glob(_FOLDER_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            if stat.S_ISDIR(status.st_mode) and folder != keep:
+                dated.append((status.st_mtime, folder))
+    dated.sort(reverse=True)
+    for _, folder in dated[KEPT_CACHE_FOLDERS - 1 :]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_own_folder(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child inherits the exit handler but not the folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _code_hash() -> str:
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parent.parent
+    # Kernels freeze the enums' values, so the domain counts as kernel source.
+    for room in ("core", "domain"):
+        for path in sorted((package / room).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+            digest.update(path.read_bytes() + b"\0")
+    facts = [numba.__version__, np.__version__, platform.python_version(), platform.machine()]
+    facts += [_llvm.get_host_cpu_name()]
+    facts += [f"{setting}={getattr(_config, setting, None)}" for setting in _CODE_SETTINGS]
+    digest.update("\0".join(facts).encode())
+    return digest.hexdigest()[:24]
