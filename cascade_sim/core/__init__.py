@@ -1,0 +1,1 @@
+"""Compiled kernels. They know numbers, numpy, numba and the enums of ``domain``, nothing else."""

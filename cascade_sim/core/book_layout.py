@@ -1,0 +1,75 @@
+"""Memory layout of one order book: a single record, so that kernels receive one pointer."""
+
+import numpy as np
+
+TICKS = 1 << 18
+"""Prices are 1 .. TICKS - 1; 0 means "no bid", TICKS "no ask"."""
+ORDER_SLOT_BITS = 21
+ORDER_CAPACITY = 1 << ORDER_SLOT_BITS
+FILL_CAPACITY = 4096
+"""Fills reported per call; an order that makes more is continued by its caller."""
+
+ORDER = np.dtype(
+    [
+        ("price_tick", np.int32),
+        ("quantity_lot", np.int32),
+        ("next", np.int32),
+        ("previous", np.int32),
+        ("owner", np.int32),
+        ("serial", np.int32),
+    ]
+)
+"""What matching touches: 24 bytes. A free slot has quantity 0 and links the free list through ``next``."""
+
+ORDER_COLD = np.dtype([("parent", np.int64), ("cause", np.int8), ("side", np.int8), ("pad", np.int8, (6,))])
+"""What only records need: 16 bytes in a parallel array."""
+
+LEVEL = np.dtype([("head", np.int32), ("tail", np.int32), ("quantity_lot", np.int64)])
+
+FILL = np.dtype(
+    [
+        ("price_tick", np.int32),
+        ("quantity", np.int32),
+        ("maker", np.int32),
+        ("taker", np.int32),
+        ("maker_order_id", np.int64),
+        ("maker_cause", np.int8),
+        ("maker_done", np.int8),
+        ("pad", np.int8, (6,)),
+    ]
+)
+
+BOOK = np.dtype(
+    [
+        ("best_bid", np.int64),
+        ("best_ask", np.int64),
+        ("free_slot", np.int64),
+        ("fresh_slot", np.int64),
+        ("live_orders", np.int64),
+        ("serial", np.int64),
+        ("last_tick", np.int64),
+        ("fill_count", np.int64),
+        ("fill_limit", np.int64),
+        ("self_trade", np.int64),
+        ("interrupt", np.int64),
+        ("messages", np.int64),
+        ("status", np.int64),
+        ("bits_top", np.uint64, (1,)),
+        ("bits_mid", np.uint64, (TICKS >> 12,)),
+        ("bits_low", np.uint64, (TICKS >> 6,)),
+        ("fills", FILL, (FILL_CAPACITY,)),
+        ("levels", LEVEL, (TICKS + 1,)),
+        ("orders", ORDER, (ORDER_CAPACITY,)),
+        ("cold", ORDER_COLD, (ORDER_CAPACITY,)),
+    ],
+    align=True,
+)
+
+INTERRUPT_NONE = 0
+INTERRUPT_REPORT_FULL = 1
+INTERRUPT_SELF_TRADE = 2
+"""Why matching stopped with quantity left that the book could have traded."""
+
+STATUS_OK = 0
+STATUS_ORDERS_FULL = 1
+STATUS_PRICE_OUTSIDE = 2

@@ -1,0 +1,133 @@
+"""Integer codes that compiled and friendly code share. Their order is part of the file format."""
+
+from enum import IntEnum
+
+
+class Side(IntEnum):
+    """Direction of an order or trade: +1 buys, -1 sells."""
+
+    BUY = 1
+    SELL = -1
+
+
+class OrderType(IntEnum):
+    """How an order may execute and whether its remainder may rest."""
+
+    LIMIT = 0
+    MARKET = 1
+    IOC = 2
+    FOK = 3
+    POST_ONLY = 4
+    POST_ONLY_SLIDE = 5
+    REDUCE_ONLY = 6
+
+
+class SelfTradePolicy(IntEnum):
+    """What happens when an incoming order meets a resting order of the same owner."""
+
+    ALLOW = 0
+    CANCEL_RESTING = 1
+    CANCEL_INCOMING = 2
+
+
+class Cause(IntEnum):
+    """Why an order was sent. Every order, fill and volume column carries one."""
+
+    BACKGROUND = 0
+    QUOTE = 1
+    SPECULATION = 2
+    VALUE = 3
+    ARBITRAGE = 4
+    STOP_LOSS = 5
+    DELTA_HEDGE = 6
+    LIQUIDATION = 7
+    BACKSTOP = 8
+    DELEVERAGING = 9
+    SHOCK = 10
+    CUSTOMER = 11
+    EXECUTION = 12
+
+
+class AccountClass(IntEnum):
+    """Who holds an account."""
+
+    EXTERNAL = 0
+    INSURANCE_FUND = 1
+    FEES = 2
+    ROUNDING = 3
+    BACKGROUND = 4
+    SHOCK = 5
+    VALUE_TRADER = 6
+    ARBITRAGEUR = 7
+    UNLEVERED_HOLDER = 8
+    OPTION_CUSTOMER = 9
+    LIQUIDITY_PROVIDER = 10
+    OPTIONS_DEALER = 11
+    LEVERAGED_TRADER = 12
+    TREND_FOLLOWER = 13
+    PARTICIPANT = 14
+    PRICE_FORMATION = 15
+
+
+class EventType(IntEnum):
+    """What happened to an account or a venue."""
+
+    SHOCK = 0
+    BREACH = 1
+    MARGIN_CALL = 2
+    STOP_LOSS = 3
+    HEDGE = 4
+    LIQUIDATION = 5
+    TAKEOVER = 6
+    AUCTION_OPEN = 7
+    AUCTION_BID = 8
+    AUCTION_CLOSE = 9
+    UNWIND = 10
+    ADL = 11
+    SOCIALISE = 12
+    FUNDING = 13
+    EXPIRY = 14
+    WITHDRAWAL = 15
+    RETURN = 16
+    HALT = 17
+    RESUME = 18
+    HEDGE_INSTABILITY = 19
+
+
+class Stage(IntEnum):
+    """Stage of the liquidation pipeline that an event belongs to."""
+
+    NONE = 0
+    TRIGGER = 1
+    BOOK = 2
+    AUCTION = 3
+    BACKSTOP = 4
+    FUND = 5
+    ADL = 6
+    SOCIALISED = 7
+
+
+class TransferKind(IntEnum):
+    """Reason for a cash transfer between two named accounts."""
+
+    VARIATION = 0
+    FEE = 1
+    FUNDING = 2
+    COLLATERAL = 3
+    TAKEOVER = 4
+    ADL_HAIRCUT = 5
+    SOCIALISED = 6
+    EXTERNAL = 7
+    PREMIUM = 8
+
+
+class Outcome(IntEnum):
+    """How a run ended for an account; the most severe that applies."""
+
+    UNTOUCHED = 0
+    TOPPED_UP = 1
+    STOPPED = 2
+    PARTIAL = 3
+    LIQUIDATED = 4
+    TAKEN_OVER = 5
+    DELEVERAGED = 6
