@@ -1,9 +1,9 @@
 """The one door to numba: typed decorators, a private kernel cache, and bit intrinsics.
 
 numba keys its on-disk cache on a function's own file, so a kernel that inlines a callee from another file
-would be loaded stale after that callee changed. The cache therefore lives in a folder whose name carries a hash
-over every source file that kernels can see, and over everything else that changes machine code. Cache entries
-are pickles: the folder belongs to the current user alone, or a fresh temporary one is used.
+would be loaded stale after that callee changed. The cache therefore lives in a folder whose name carries a
+hash over every source file that kernels can see, and over everything else that changes machine code. Cache
+entries are pickles: the folder belongs to the current user alone, or a fresh temporary one is used.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def compilation_enabled() -> bool:
     Returns
     -------
     bool
-        False under ``NUMBA_DISABLE_JIT=1``, when every kernel runs as the plain Python function it was written
-        as.
+        False under ``NUMBA_DISABLE_JIT=1``, when every kernel runs as the plain Python function it was
+        written as.
     """
     return not bool(_config.DISABLE_JIT)
 
@@ -104,8 +104,8 @@ def cache_directory() -> Path:
     -------
     Path
         ``kernels-<hash>`` below ``NUMBA_CACHE_DIR`` if that is set, else below ``XDG_CACHE_HOME/cascade_sim``
-        or ``~/.cache/cascade_sim``, readable by its owner only. Where that cannot be created, cannot be written
-        or belongs to somebody else: a fresh temporary folder, removed when the process ends.
+        or ``~/.cache/cascade_sim``, readable by its owner only. Where that cannot be created, cannot be
+        written or belongs to somebody else: a fresh temporary folder, removed when the process ends.
     """
     return _resolve_cache_directory()
 
