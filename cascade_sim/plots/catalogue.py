@@ -1,0 +1,116 @@
+"""The list of charts and the style they share."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cascade_sim.domain.errors import UnknownNameError
+from cascade_sim.result import RunResult
+
+_PLACES: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart of the catalogue.
+
+    Attributes
+    ----------
+    name
+        Name of the drawing function; also the name of the picture file.
+    draw
+        Function of a result (and, for some, of counterfactual arms) that returns a figure.
+    caption
+        One line that says what the reader sees.
+    """
+
+    name: str
+    draw: Callable[..., Figure]
+    caption: str
+
+    def __call__(self, result: RunResult, arms: Mapping[str, pd.DataFrame] | None = None) -> Figure:
+        """Draw the chart, with the arms where the chart shows them.
+
+        Parameters
+        ----------
+        result
+            Run to draw.
+        arms
+            Label -> series table of a counterfactual run.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        if "arms" in inspect.signature(self.draw).parameters:
+            return self.draw(result, arms or {})
+        return self.draw(result)
+
+
+CHARTS: dict[str, Chart] = {}
+
+
+def chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
+    """Enter a drawing function into the catalogue and draw it in the shared style.
+
+    Parameters
+    ----------
+    caption
+        One line that says what the reader sees.
+    place
+        Position in reports; smaller comes first, equal places go by name.
+
+    Returns
+    -------
+    callable
+        Decorator.
+    """
+
+    def enter(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+        @functools.wraps(draw)
+        def styled(*args: Any, **keywords: Any) -> Figure:
+            style = files("cascade_sim.plots").joinpath("cascade.mplstyle")
+            with as_file(style) as path, matplotlib.rc_context(fname=path):
+                return draw(*args, **keywords)
+
+        name = draw.__name__
+        _PLACES[name] = place
+        CHARTS[name] = Chart(name, styled, caption)
+        for key in sorted(CHARTS, key=lambda item: (_PLACES[item], item)):
+            CHARTS[key] = CHARTS.pop(key)
+        return styled
+
+    return enter
+
+
+def draw_chart(name: str, result: RunResult, arms: Mapping[str, pd.DataFrame] | None = None) -> Figure:
+    """Draw a chart of the catalogue by name.
+
+    Parameters
+    ----------
+    name
+        Key of `CHARTS`.
+    result
+        Run to draw.
+    arms
+        Label -> series table of a counterfactual run.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such chart.
+    """
+    if name not in CHARTS:
+        raise UnknownNameError("chart", name, CHARTS)
+    return CHARTS[name](result, arms)

@@ -1,0 +1,93 @@
+"""Resting quantity near the mid over time."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+from numpy.typing import NDArray
+
+from cascade_sim.domain.errors import UnknownNameError
+from cascade_sim.plots.catalogue import chart
+from cascade_sim.plots.frames import (
+    clock_of,
+    compact,
+    currencies,
+    mark_origin,
+    market_series,
+    plain_axis,
+    say,
+    visible,
+)
+from cascade_sim.result import RunResult
+
+_BANDS = ((100, "#009E73", "-"), (50, "#0072B2", "--"), (10, "#D55E00", ":"))
+
+
+@chart(caption="How the book thinned: resting quantity near the mid, both sides together.", place=30)
+def depth_over_time(result: RunResult, scale: str = "log", market: tuple[str, str] | None = None) -> Figure:
+    """Draw two-sided depth within 10, 50 and 100 bp of mid against time.
+
+    Parameters
+    ----------
+    result
+        Run to draw.
+    scale
+        ``log`` (zero is drawn below a break, an empty book has no logarithm) or ``linear``.
+    market
+        Venue and instrument; the first of the run when None.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bid plus ask depth in base units.
+
+    Raises
+    ------
+    UnknownNameError
+        If the scale is unknown.
+    """
+    if scale not in ("log", "linear"):
+        raise UnknownNameError("scale of the depth chart", scale, ("log", "linear"))
+    clock = clock_of(result)
+    base, _ = currencies(result)
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_title("Depth of the book near the mid")
+    axes.set_xlabel(clock.label)
+    axes.set_ylabel(f"bid plus ask quantity, {base}")
+    series = visible(market_series(result.series, market), clock)
+    depths = {
+        band: (series[f"bid_depth_{band}bp"] + series[f"ask_depth_{band}bp"]).to_numpy(dtype=np.float64)
+        for band, _, _ in _BANDS
+    }
+    everything = np.concatenate(list(depths.values()))
+    positive = everything[everything > 0.0]
+    if positive.size == 0:
+        say(axes, "no series recorded" if series.empty else "no resting quantity near the mid was recorded")
+        return figure
+    minutes = clock.minutes(series)
+    for band, colour, line in _BANDS:
+        axes.plot(
+            minutes, depths[band], color=colour, linestyle=line, linewidth=1.3, label=f"within {band} bp"
+        )
+    if scale == "log":
+        _log_with_zero(axes, positive)
+    else:
+        axes.set_ylim(bottom=0.0)
+        plain_axis(axes, "y")
+    mark_origin(axes, clock)
+    figure.legend(loc="outside lower center", ncols=3, handlelength=3.2)
+    return figure
+
+
+def _log_with_zero(axes: Axes, positive: NDArray[np.float64]) -> None:
+    """Logarithmic above the decade of the thinnest moments, linear below it down to an empty book."""
+    top = np.ceil(np.log10(positive.max()))
+    # At most four decades: a single leftover lot must not push the calm level into the top of the chart.
+    bottom = np.clip(np.floor(np.log10(np.quantile(positive, 0.001))), top - 4.0, top - 1.0)
+    axes.set_yscale("symlog", linthresh=10.0**bottom, linscale=0.6)
+    axes.set_ylim(bottom=0.0)
+    decades = 10.0 ** np.arange(bottom, top + 1.0)
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *decades]))
+    axes.yaxis.set_major_formatter(FuncFormatter(compact))
+    axes.yaxis.set_minor_locator(FixedLocator([float(m * d) for d in decades[:-1] for m in range(2, 10)]))

@@ -1,0 +1,191 @@
+"""What several charts need from a result: names, the clock, bins of time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from cascade_sim.domain.errors import OutputError
+from cascade_sim.result import RunResult
+
+LEAD_MINUTES = 15.0
+_BIN_MINUTES = (1.0, 5.0, 15.0, 60.0, 240.0, 1440.0)
+_MOST_BINS = 300
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time axis of a chart.
+
+    Attributes
+    ----------
+    origin_seconds
+        Model time that the axis calls zero.
+    label
+        Axis label.
+    has_shock
+        Whether the origin is the first shock.
+    """
+
+    origin_seconds: float
+    label: str
+    has_shock: bool
+
+    def minutes(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Minutes since the origin for every row of a table with ``time_seconds``."""
+        return (frame["time_seconds"].to_numpy(dtype=np.float64) - self.origin_seconds) / 60.0
+
+
+def clock_of(result: RunResult) -> Clock:
+    """Time axis of a run: minutes after the first recorded shock, or after the end of burn-in.
+
+    Parameters
+    ----------
+    result
+        Run to draw.
+
+    Returns
+    -------
+    Clock
+    """
+    shocks = result.events.loc[result.events["type"] == "shock", "time_seconds"]
+    if len(shocks):
+        return Clock(float(shocks.min()), "minutes after the first shock", True)
+    return Clock(0.0, "minutes after the start of the run", False)
+
+
+def currencies(result: RunResult) -> tuple[str, str]:
+    """Names of the base and quote currency in the scenario, or the generic words.
+
+    Parameters
+    ----------
+    result
+        Run to draw.
+
+    Returns
+    -------
+    tuple of str
+        Base and quote.
+    """
+    market = result.scenario_tree.get("market")
+    market = market if isinstance(market, dict) else {}
+    return str(market.get("base", "base units")), str(market.get("quote", "quote units"))
+
+
+def market_series(frame: pd.DataFrame, market: tuple[str, str] | None = None) -> pd.DataFrame:
+    """Rows of one market after burn-in, in the order of time.
+
+    Parameters
+    ----------
+    frame
+        Series table of one or several markets.
+    market
+        Venue and instrument; the first in the table when None.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    OutputError
+        If a column that identifies the market is missing or the market is not in the table.
+    """
+    missing = {"step", "time_seconds", "venue", "instrument", "mark"} - set(frame.columns)
+    if missing:
+        raise OutputError(f"expected a series table, received one without {', '.join(sorted(missing))}")
+    if frame.empty:
+        return frame
+    if market is None:
+        market = (str(frame["venue"].iloc[0]), str(frame["instrument"].iloc[0]))
+    chosen = frame[(frame["venue"] == market[0]) & (frame["instrument"] == market[1])]
+    if chosen.empty:
+        raise OutputError(f"expected a market of the run, received {' '.join(market)}")
+    return chosen[chosen["step"] >= 0].sort_values("step")
+
+
+def visible(frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
+    """Rows from a quarter of an hour before the origin on: what led up to it, without hours of calm."""
+    return frame[clock.minutes(frame) >= -LEAD_MINUTES]
+
+
+def bin_width(minutes: NDArray[np.float64]) -> float:
+    """Width of a time bin in minutes: one, or the next round number that keeps bars apart on long runs."""
+    span = float(minutes.max() - minutes.min()) if len(minutes) else 0.0
+    return next((width for width in _BIN_MINUTES if span / width <= _MOST_BINS), _BIN_MINUTES[-1])
+
+
+def per_bin(width: float) -> str:
+    """Words for an amount per bin of ``width`` minutes."""
+    return "per minute" if width == 1.0 else f"per {width:g} minutes"
+
+
+def sum_by_time(
+    minutes: NDArray[np.float64], columns: pd.DataFrame, width: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up columns in bins of time.
+
+    Parameters
+    ----------
+    minutes
+        Time of each row, shape (n,), minutes.
+    columns
+        Amounts, shape (n, k).
+    width
+        Bin width in minutes.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Left edges, shape (b,), in minutes; sums, shape (b, k).
+    """
+    # The rounding keeps a row that lies on an edge, up to float error, in the bin it opens.
+    number = np.floor(np.round(minutes / width, 9)).astype(np.int64)
+    first, last = int(number.min()), int(number.max())
+    # A run that ends on an edge opens a bin with its last row only, which would look like silence.
+    if last > first and np.count_nonzero(number == last) == 1:
+        last -= 1
+        number = np.minimum(number, last)
+    values = columns.to_numpy(dtype=np.float64)
+    sums = np.zeros((last - first + 1, values.shape[1]))
+    np.add.at(sums, number - first, values)
+    return np.arange(first, last + 1, dtype=np.float64) * width, sums
+
+
+def plain(value: float, _position: Any = None) -> str:
+    """Write a number with thousands separators and no needless digits."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def compact(value: float, _position: Any = None) -> str:
+    """Write a number shortly: 950, 12.3 k, 4.5 m, 1.2 bn."""
+    for size, suffix in ((1e9, " bn"), (1e6, " m"), (1e3, " k")):
+        if abs(value) >= size * 0.9995:
+            return f"{value / size:.3g}{suffix}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
+def plain_axis(axes: Axes, which: str) -> None:
+    """Give the x or y axis plain numbers with thousands separators."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(plain))
+
+
+def mark_origin(axes: Axes, clock: Clock) -> None:
+    """Draw a thin line at the first shock."""
+    if clock.has_shock:
+        axes.axvline(0.0, color="0.35", linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+
+
+def say(axes: Axes, text: str, *, keep_time: bool = False) -> None:
+    """Write into an empty panel why it is empty; ``keep_time`` leaves the time axis it shares with others."""
+    axes.set_yticks([])
+    if not keep_time:
+        axes.set_xticks([])
+    axes.grid(False)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.3", fontsize=11)

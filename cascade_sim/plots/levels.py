@@ -1,0 +1,89 @@
+"""Where the triggers lie: quantity that would be forced, by price."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from cascade_sim.plots.catalogue import chart
+from cascade_sim.plots.frames import clock_of, currencies, market_series, plain_axis, say
+from cascade_sim.plots.palette import LONGS, SHORTS
+from cascade_sim.result import RunResult
+
+
+@chart(
+    caption="The fuel before the shock: quantity whose liquidation trigger lies in each bin of price.",
+    place=40,
+)
+def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None) -> Figure:
+    """Draw the liquidation map at the last record before the first shock.
+
+    Parameters
+    ----------
+    result
+        Run to draw.
+    market
+        Venue and instrument; the first of the run when None.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Forced quantity in base units per bin of price: longs left of the mark, shorts right of it.
+    """
+    clock = clock_of(result)
+    base, quote = currencies(result)
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_xlabel(f"mark price at which the position is closed, {quote}")
+    axes.set_ylabel(f"forced quantity per bin, {base}")
+    when = "just before the first shock" if clock.has_shock else "at the start of the run"
+    axes.set_title(f"Liquidation levels {when}")
+    series = market_series(result.series, market)
+    levels = result.liquidation_map
+    if len(series):
+        levels = levels[levels["instrument"] == series["instrument"].iloc[0]]
+    if levels.empty:
+        say(axes, "no liquidation map recorded")
+        return figure
+    shock_steps = series.loc[series["time_seconds"] <= clock.origin_seconds, "step"]
+    shock_step = int(shock_steps.max()) if len(shock_steps) else 0
+    steps = levels["step"].to_numpy()
+    before = steps[steps <= shock_step]
+    step = int(before.max()) if before.size else int(steps.min())
+    levels = levels[(levels["step"] == step) & (levels["quantity"] > 0.0)]
+    if levels.empty:
+        say(axes, "no position can be liquidated")
+        return figure
+    for side, label, (colour, hatch) in (
+        (-1, "longs, sold by force", LONGS),
+        (1, "shorts, bought by force", SHORTS),
+    ):
+        rows = levels[levels["side"] == side]
+        if rows.empty:
+            continue
+        width = rows["price_high"] - rows["price_low"]
+        look: dict[str, Any] = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4, "hatch": hatch}
+        axes.bar(rows["price_low"], rows["quantity"], width, align="edge", label=label, **look)
+    at_step = series.loc[series["step"] <= step, "mark"]
+    if len(at_step):
+        mark = float(at_step.iloc[-1])
+        axes.axvline(mark, color="black", linewidth=1.4, label="mark")
+        to_percent, to_price = _scales(mark)
+        percent = axes.secondary_xaxis("top", functions=(to_percent, to_price))
+        percent.set_xlabel("distance from mark, %", fontsize=9)
+    plain_axis(axes, "x")
+    plain_axis(axes, "y")
+    figure.legend(loc="outside lower center", ncols=3, handlelength=2.4, handleheight=1.2)
+    return figure
+
+
+def _scales(mark: float) -> tuple[Callable[[ArrayLike], ArrayLike], Callable[[ArrayLike], ArrayLike]]:
+    def to_percent(price: ArrayLike) -> ArrayLike:
+        return (np.asarray(price, dtype=np.float64) / mark - 1.0) * 100.0
+
+    def to_price(percent: ArrayLike) -> ArrayLike:
+        return (np.asarray(percent, dtype=np.float64) / 100.0 + 1.0) * mark
+
+    return to_percent, to_price

@@ -1,0 +1,393 @@
+"""A run in words, and a self-contained HTML page with its charts and tables."""
+
+import base64
+import io
+import math
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
+from cascade_sim.domain.errors import OutputError
+from cascade_sim.plots import CHARTS
+from cascade_sim.plots.frames import compact, currencies, plain
+from cascade_sim.result import RunResult
+
+_MECHANISM_WORDS = {
+    "liquidation": "liquidations",
+    "delta_hedging": "delta hedging",
+    "adl": "auto-deleveraging",
+}
+_MISSING = "\N{EN DASH}"
+
+
+def narrate(summary: Mapping[str, Any], quote: str = "quote units") -> list[str]:
+    """Say in sentences what happened, what was forced, who paid, and what the mechanisms added.
+
+    Sentences whose figures are missing are left out.
+
+    Parameters
+    ----------
+    summary
+        Summary of a run; with a counterfactual also ``amplification``, ``added_move_bp``, ``attribution``.
+    quote
+        Name of the quote currency.
+
+    Returns
+    -------
+    list of str
+        One sentence or two each, in the order of the story.
+    """
+    figures = {key: value for key, value in summary.items() if value is not None}
+    parts = [_what_happened(figures), _what_was_forced(figures, quote), _who_paid(figures, quote)]
+    parts += [_what_mechanisms_did(figures), _what_is_wrong(figures)]
+    return [sentence for part in parts for sentence in part]
+
+
+def _percent(fraction: float) -> str:
+    digits = f"{100.0 * fraction:.3g}" if abs(fraction) < 0.0995 else f"{100.0 * fraction:.0f}"
+    return f"{digits} %".replace("-", "\N{MINUS SIGN}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _count(number: float, one: str, many: str) -> str:
+    return f"{plain(number)} {one if number == 1 else many}"
+
+
+def _what_happened(figures: Mapping[str, Any]) -> Iterable[str]:
+    move = figures.get("max_adverse_excursion")
+    if move is not None:
+        # Only a negative sign names a direction that no convention of the measure can reverse.
+        verb = "fell" if move < 0 else "moved"
+        size = abs(math.expm1(move / 1e4))
+        sentence = f"The mark {verb} by up to {_percent(size)} ({abs(move):.0f} log bp) against most leverage"
+        if "retrace" in figures and move:
+            sentence += f"; {_percent(figures['retrace'])} of that was undone by the end"
+        yield sentence + "."
+    elif "max_drawdown" in figures:
+        yield f"The mark fell by up to {_percent(figures['max_drawdown'])} from its peak."
+    if "recovery_seconds" in figures:
+        yield f"Recovery took {_duration(figures['recovery_seconds'])}."
+    if "worst_depth" in figures:
+        share = figures["worst_depth"]
+        level = "nothing at all" if share <= 0 else f"{_percent(share)} of its calm level"
+        yield f"At the worst moment, depth within 0.1 % of the mid was {level}."
+
+
+def _what_was_forced(figures: Mapping[str, Any], quote: str) -> Iterable[str]:
+    accounts, notional = figures.get("liquidated_accounts"), figures.get("liquidated_notional")
+    if accounts == 0:
+        yield "No account was liquidated."
+    elif accounts is not None:
+        sentence = f"{_count(accounts, 'account was', 'accounts were')} liquidated"
+        if notional is not None:
+            sentence += f", {compact(notional)} {quote} of positions"
+        if "densest_liquidation_share" in figures:
+            sentence += (
+                f", {_percent(figures['densest_liquidation_share'])} of it in the densest 5 % of the time"
+            )
+        yield sentence + "."
+    shares = [
+        f"{words} {_percent(figures[key])}"
+        for key, words in (
+            ("liquidation_volume_share", "liquidations took"),
+            ("hedge_volume_share", "dealers' hedges"),
+        )
+        if figures.get(key)
+    ]
+    if shares:
+        yield f"Of all volume, {' and '.join(shares)}."
+
+
+def _who_paid(figures: Mapping[str, Any], quote: str) -> Iterable[str]:
+    losses = figures.get("loss_by_class") or {}
+    ranked = sorted(((loss, str(name)) for name, loss in losses.items() if loss), reverse=True)
+    for verb, pairs in (("lost", ranked[:3]), ("gained", ranked[::-1][:2])):
+        sign = 1 if verb == "lost" else -1
+        chosen = [f"{name.replace('_', ' ')} {compact(abs(loss))}" for loss, name in pairs if sign * loss > 0]
+        if chosen:
+            yield f"Who {verb} most, in {quote}: {', '.join(chosen)}."
+    start, end = figures.get("insurance_fund_start"), figures.get("insurance_fund_end")
+    if start is not None and end is not None:
+        if start == end:
+            yield f"The insurance fund kept its {compact(start)} {quote}."
+        else:
+            verb = "fell" if end < start else "grew"
+            yield f"The insurance fund {verb} from {compact(start)} to {compact(end)} {quote}."
+    amounts = [
+        f"{words} {compact(figures[key])} {quote}"
+        for key, words in (
+            ("bad_debt", "bad debt came to"),
+            ("backstop_notional", "the backstop took over"),
+            ("adl_notional", "auto-deleveraging closed"),
+            ("socialised_loss", "all winners together gave up"),
+            ("external_capital", "drawn from outside:"),
+        )
+        if figures.get(key)
+    ]
+    if amounts:
+        text = "; ".join(amounts)
+        yield f"{text[0].upper()}{text[1:]}."
+    elif figures.get("bad_debt") == 0:
+        yield "There was no bad debt."
+
+
+def _what_mechanisms_did(figures: Mapping[str, Any]) -> Iterable[str]:
+    added, ratio = figures.get("added_move_bp"), figures.get("amplification")
+    parts = figures.get("attribution") or {}
+    names = (
+        " and ".join(_MECHANISM_WORDS.get(name, name.replace("_", " ")) for name in parts) or "the mechanisms"
+    )
+    if added is not None:
+        # The added move has the sign of the excursion, so a mechanism that damps has the other one.
+        move = figures.get("max_adverse_excursion")
+        without = "smaller" if (added * move > 0 if move else added > 0) else "larger"
+        sentence = f"With the same draws but without {names}, "
+        sentence += f"the move would have been {abs(added):.0f} bp {without}"
+        yield (sentence + (f": they multiplied it by {ratio:.2f}." if ratio is not None else "."))
+    elif ratio is not None:
+        yield f"Together, {names} multiplied the move by {ratio:.2f}."
+    if len(parts) > 1:
+        shares = ", ".join(
+            f"{_MECHANISM_WORDS.get(name, name.replace('_', ' '))} {plain(round(value))} bp"
+            for name, value in parts.items()
+            if value is not None
+        )
+        yield f"Shared out between them (Shapley): {shares}."
+
+
+def _what_is_wrong(figures: Mapping[str, Any]) -> Iterable[str]:
+    if figures.get("conservation_error"):
+        error = plain(figures["conservation_error"])
+        yield f"Warning: the ledger does not balance, it is off by {error} atoms."
+
+
+def write_report(
+    result: RunResult,
+    directory: str | Path,
+    arms: Mapping[str, pd.DataFrame] | None = None,
+    counterfactual_table: pd.DataFrame | None = None,
+) -> Path:
+    """Write ``charts/*.png`` and a self-contained ``report.html`` into a folder.
+
+    Parameters
+    ----------
+    result
+        Run to report.
+    directory
+        Folder of the result; created if missing.
+    arms
+        Label -> series table of counterfactual runs, for the chart of the mark.
+    counterfactual_table
+        One row per subset of mechanisms: a bool column per mechanism and metrics.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written or an arm is not a series table.
+    """
+    folder = Path(directory)
+    pictures: dict[str, bytes] = {}
+    for name, chart in CHARTS.items():
+        buffer = io.BytesIO()
+        chart(result, arms).savefig(buffer, format="png")
+        pictures[name] = buffer.getvalue()
+    page = render_report(result, pictures, counterfactual_table)
+    try:
+        (folder / "charts").mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            _write_whole(folder / "charts" / f"{name}.png", picture)
+        _write_whole(folder / "report.html", page.encode("utf-8"))
+    except OSError as error:
+        raise OutputError(f"expected to write a report into {folder}, received {error}") from error
+    return folder / "report.html"
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def render_report(
+    result: RunResult, pictures: Mapping[str, bytes], counterfactual_table: pd.DataFrame | None = None
+) -> str:
+    """Compose the page; everything is inline, nothing is fetched.
+
+    Parameters
+    ----------
+    result
+        Run to report.
+    pictures
+        Chart name -> PNG.
+    counterfactual_table
+        One row per subset of mechanisms, or None.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    base, quote = currencies(result)
+    tree = result.scenario_tree
+    title = str(tree.get("title") or tree.get("name") or "Cascade simulation")
+    sentences = narrate(result.summary, quote) or ["No figures."]
+    story = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    body = [f"<h1>{escape(title)}</h1>"]
+    if tree.get("description"):
+        body.append(f'<p class="lead">{escape(str(tree["description"]))}</p>')
+    body.append(f'<section><h2>What happened</h2><ul class="story">{story}</ul></section>')
+    for name, picture in pictures.items():
+        body.append(_figure(name, picture))
+    body.append(f"<section><h2>Who paid</h2>{_payers_table(result.summary, quote)}</section>")
+    if counterfactual_table is not None:
+        table = _counterfactual(counterfactual_table, base, quote)
+        body.append(f"<section><h2>The same draws without the mechanisms</h2>{table}</section>")
+    body.append(f"<section><h2>Key figures</h2>{_key_figures(result.summary, base, quote)}</section>")
+    if result.scenario_yaml:
+        body.append(
+            "<section><h2>Scenario</h2><details><summary>Every setting of this run</summary>"
+            f"<pre>{escape(result.scenario_yaml)}</pre></details></section>"
+        )
+    body.append(f"<footer>{escape(_identity(result.manifest))}</footer>")
+    style = files("cascade_sim.plots").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"
+        + "\n".join(body)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _identity(manifest: Mapping[str, Any]) -> str:
+    versions = manifest.get("versions") or {}
+    parts = [
+        f"{label} {value}"
+        for label, value in (
+            ("seed", manifest.get("seed")),
+            ("scenario", str(manifest.get("scenario_hash") or "")[:12] or None),
+            ("cascade-sim", versions.get("cascade-sim")),
+            ("commit", str(manifest.get("git_commit") or "")[:12] or None),
+        )
+        if value is not None
+    ]
+    return " \N{MIDDLE DOT} ".join(parts)
+
+
+def _figure(name: str, picture: bytes) -> str:
+    caption = escape(CHARTS[name].caption) if name in CHARTS else escape(name)
+    data = base64.b64encode(picture).decode("ascii")
+    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int]) -> str:
+    def cells(row: Sequence[str], tag: str) -> str:
+        return "".join(
+            f'<{tag} class="n">{escape(text)}</{tag}>' if k in numbers else f"<{tag}>{escape(text)}</{tag}>"
+            for k, text in enumerate(row)
+        )
+
+    lines = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    heading = f"<thead><tr>{cells(head, 'th')}</tr></thead>"
+    return f'<div class="wide"><table>{heading}<tbody>{lines}</tbody></table></div>'
+
+
+def _number(value: Any) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return _MISSING
+    if isinstance(value, int | float):
+        return plain(value) if abs(value) >= 1000 or value == int(value) else plain(float(f"{value:.4g}"))
+    return str(value)
+
+
+def _unit(unit: str, base: str, quote: str) -> str:
+    words = {"quote": quote, "base": base, "-": ""}
+    return " ".join(words.get(word, word) for word in unit.split(" ")).strip()
+
+
+def _payers_table(summary: Mapping[str, Any], quote: str) -> str:
+    losses = summary.get("loss_by_class") or {}
+    ranked = sorted(losses.items(), key=lambda pair: -(pair[1] or 0.0))
+    rows = [(str(name).replace("_", " "), _number(loss)) for name, loss in ranked if loss]
+    if not rows:
+        measured = summary.get("loss_by_class") is not None
+        return f"<p>{'Nobody lost or gained.' if measured else 'Losses were not measured.'}</p>"
+    return _table(("class of account", f"loss, {quote} (negative: gain)"), rows, frozenset({1}))
+
+
+def _key_figures(summary: Mapping[str, Any], base: str, quote: str) -> str:
+    blocks = []
+    for group in dict.fromkeys(key.group for key in SUMMARY_KEYS):
+        rows = [
+            row
+            for key in SUMMARY_KEYS
+            if key.group == group
+            for row in _figure_rows(key, summary, base, quote)
+        ]
+        if rows:
+            blocks.append(
+                f"<h3>{escape(group)}</h3>{_table(('figure', 'value', 'unit'), rows, frozenset({1}))}"
+            )
+    return "".join(blocks) or "<p>No figures.</p>"
+
+
+def _figure_rows(
+    key: SummaryKey, summary: Mapping[str, Any], base: str, quote: str
+) -> Iterable[tuple[str, str, str]]:
+    if key.name not in summary or key.name == "loss_by_class":
+        return
+    value = summary[key.name]
+    unit = _unit(key.unit, base, quote)
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield f"{key.label}: {str(name).replace('_', ' ')}", _number(item), unit
+    elif isinstance(value, list):
+        largest = max((item for item in value if item is not None), default=None)
+        yield f"{key.label}: number", _number(len(value)), ""
+        yield f"{key.label}: largest", _number(largest), unit
+    else:
+        yield key.label, _number(value), unit
+
+
+def _counterfactual(table: pd.DataFrame, base: str, quote: str) -> str:
+    known = {key.name: key for key in SUMMARY_KEYS}
+    switches = [str(name) for name in table.columns if table[name].dtype == bool]
+    numbers = [
+        str(name)
+        for name in table.columns
+        if name not in switches and pd.api.types.is_numeric_dtype(table[name]) and table[name].notna().any()
+    ]
+    head = [name.replace("_", " ") for name in switches]
+    for name in numbers:
+        unit = _unit(known[name].unit, base, quote) if name in known else ""
+        label = known[name].label if name in known else name.replace("_", " ")
+        head.append(f"{label}, {unit}" if unit else label)
+    rows = [
+        [
+            *("on" if record[name] else "off" for name in switches),
+            *(_number(record[name]) for name in numbers),
+        ]
+        for record in table[[*switches, *numbers]].to_dict("records")
+    ]
+    return _table(head, rows, frozenset(range(len(switches), len(head))))

@@ -1,0 +1,173 @@
+"""Sentences and the HTML page."""
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import SUMMARY, synthetic_result, synthetic_series
+
+from cascade_sim.domain.errors import OutputError
+from cascade_sim.plots import CHARTS
+from cascade_sim.report import narrate, render_report, write_report
+from cascade_sim.result import RunResult, load_result
+
+
+@pytest.fixture(scope="module")
+def result() -> RunResult:
+    return synthetic_result()
+
+
+@pytest.fixture(scope="module")
+def counterfactuals() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "liquidation": [True, False],
+            "delta_hedging": [True, False],
+            "max_adverse_excursion": [-702.4, -356.6],
+            "amplification": [1.97, 1.0],
+            "added_move_bp": [-345.8, float("nan")],
+            "odd<name": [1.0, 2.0],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(
+    result: RunResult, counterfactuals: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    target = result.save(tmp_path_factory.mktemp("report") / "run")
+    arms = {"without both": synthetic_series(0.0365, forced=False)}
+    assert write_report(result, target, arms, counterfactuals) == target / "report.html"
+    return target
+
+
+class _Balance(HTMLParser):
+    """Collects unclosed tags, references to elsewhere, and table cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_fetches_nothing(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    parser = _Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert len(parser.references) == len(CHARTS)
+    assert all(reference.startswith("data:image/png;base64,") for reference in parser.references)
+    assert not re.search(r"https?:|//|@import|url\(|<script|<link", re.sub(r'src="[^"]*"', "", page))
+
+
+def test_the_charts_are_files_and_the_same_as_in_the_page(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    pictures = re.findall(r"base64,([^\"]+)", page)
+    for name, inline in zip(CHARTS, pictures, strict=True):
+        picture = (folder / "charts" / f"{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert base64.b64decode(inline) == picture
+    assert load_result(folder).summary == SUMMARY
+
+
+def test_the_page_tells_the_story_in_units(folder: Path, result: RunResult) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<h1>A fall &amp; a &lt;partial&gt; recovery</h1>" in page
+    for sentence in narrate(result.summary, "USD"):
+        assert sentence.replace("'", "&#x27;") in page
+    assert "<details>" in page
+    assert "title: A fall &amp; a &lt;partial&gt; recovery" in page
+    assert '<td>leveraged trader</td><td class="n">4,210,000</td>' in page
+    assert '<td>permanent impact, by probe</td><td class="n">0.0035</td><td>USD per ETH</td>' in page
+    assert '<td>time to recover</td><td class="n">\u2013</td><td>s</td>' in page
+    numbers = "".join(f'<td class="n">{text}</td>' for text in ("\u2212356.6", "1", "\u2013", "2"))
+    assert f"<tr><td>off</td><td>off</td>{numbers}</tr>" in page
+    assert "odd&lt;name" in page
+    assert "seed 7" in page
+
+
+def test_equal_results_give_equal_pages(result: RunResult) -> None:
+    assert render_report(result, {"who_paid": b"x"}) == render_report(synthetic_result(), {"who_paid": b"x"})
+
+
+def test_an_empty_result_has_a_page(tmp_path: Path) -> None:
+    page = write_report(RunResult(), tmp_path / "new").read_text(encoding="utf-8")
+    assert "No figures." in page
+    assert "Losses were not measured." in page
+    assert sorted(path.stem for path in (tmp_path / "new" / "charts").iterdir()) == sorted(CHARTS)
+
+
+def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="expected to write a report"):
+        write_report(RunResult(), tmp_path / "file")
+
+
+def test_the_story() -> None:
+    story = narrate(SUMMARY, "USD")
+    assert story == [
+        "The mark fell by up to 6.78 % (702 log bp) against most leverage; "
+        "66 % of that was undone by the end.",
+        "At the worst moment, depth within 0.1 % of the mid was 0.4 % of its calm level.",
+        "812 accounts were liquidated, 20.3 m USD of positions, 86 % of it in the densest 5 % of the time.",
+        "Of all volume, liquidations took 11 % and dealers' hedges 7 %.",
+        "Who lost most, in USD: leveraged trader 4.21 m, options dealer 655 k, insurance fund 58.5 k.",
+        "Who gained most, in USD: unlevered holder 3.31 m, liquidity provider 1.12 m.",
+        "The insurance fund fell from 300 k to 242 k USD.",
+        "Bad debt came to 61.2 k USD; the backstop took over 3.34 m USD.",
+        "With the same draws but without liquidations and delta hedging, the move would "
+        "have been 346 bp smaller: they multiplied it by 1.97.",
+        "Shared out between them (Shapley): liquidations \u2212181 bp, delta hedging \u2212165 bp.",
+    ]
+
+
+def test_a_quiet_story() -> None:
+    story = narrate(
+        {
+            "max_adverse_excursion": 120.0,
+            "liquidated_accounts": 0,
+            "insurance_fund_start": 3e5,
+            "insurance_fund_end": 3e5,
+            "bad_debt": 0,
+            "worst_depth": 0.0,
+            "added_move_bp": -40.0,
+            "amplification": 0.75,
+        }
+    )
+    assert story == [
+        "The mark moved by up to 1.21 % (120 log bp) against most leverage.",
+        "At the worst moment, depth within 0.1 % of the mid was nothing at all.",
+        "No account was liquidated.",
+        "The insurance fund kept its 300 k quote units.",
+        "There was no bad debt.",
+        "With the same draws but without the mechanisms, the move would "
+        "have been 40 bp larger: they multiplied it by 0.75.",
+    ]
+
+
+def test_missing_figures_are_left_out_and_a_broken_ledger_is_named() -> None:
+    assert narrate({}) == []
+    assert narrate(dict.fromkeys(SUMMARY)) == []
+    (warning,) = narrate({"conservation_error": -3})
+    assert warning == "Warning: the ledger does not balance, it is off by \u22123 atoms."
+    assert narrate({"liquidated_accounts": 1}) == ["1 account was liquidated."]
+
+
+def test_scenario_free_results_use_generic_words(result: RunResult) -> None:
+    bare = dataclasses.replace(result, scenario_yaml="")
+    page = render_report(bare, {})
+    assert "<h1>Cascade simulation</h1>" in page
+    assert "quote units per base units" in page
+    assert "<details>" not in page
