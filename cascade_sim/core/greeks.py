@@ -233,10 +233,12 @@ def _solve_total_volatility(forward: float, strike: float, target: float) -> flo
         else:
             high = guess
         following = 0.5 * (low + high)
-        if value > 0.0:
+        # Bounds before dividing: far in the tail the ratio or the step would overflow; there it bisects.
+        if value > 0.0 and value * 1e-300 < target:
             slope = forward * normal_density(first_deviate(forward, strike, guess))
-            if slope > 0.0:
-                newton = guess - math.log(value / target) * value / slope
+            excess = math.log(value / target) * value
+            if abs(excess) < slope * _LARGEST_TOTAL_VOLATILITY:
+                newton = guess - excess / slope
                 if low < newton < high:
                     following = newton
         if abs(following - guess) <= 4e-16 * guess:
@@ -336,8 +338,7 @@ def delta_and_gamma(
     delta: Floats,
     gamma: Floats,
 ) -> None:
-    """Write delta and gamma of n options into two arrays: once per price change for a grid that dealers
-    share.
+    """Write delta and gamma of n options, once per price change for a grid that dealers share.
 
     Parameters
     ----------

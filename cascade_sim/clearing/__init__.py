@@ -1,0 +1,1 @@
+"""Margin, liquidation and who pays for what is left."""

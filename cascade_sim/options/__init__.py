@@ -1,0 +1,1 @@
+"""Option contracts, listed chains and the inventories that dealers hedge."""
