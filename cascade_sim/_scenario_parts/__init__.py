@@ -1,0 +1,1 @@
+"""The sections of a scenario and the reading of its text; private to ``cascade_sim.scenario``."""

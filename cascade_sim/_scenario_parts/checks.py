@@ -1,0 +1,141 @@
+"""What must hold between fields."""
+
+from collections.abc import Iterator
+from math import fsum
+from typing import TYPE_CHECKING
+
+from cascade_sim._scenario_parts.market import ContStoikovTalreja
+from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
+from cascade_sim.domain.instruments import Instrument
+
+if TYPE_CHECKING:
+    from cascade_sim.scenario import Scenario
+
+_WEIGHT_TOLERANCE = 1e-6
+
+
+def check_consistency(scenario: "Scenario") -> None:
+    """Check every relation between fields.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        A scenario whose fields are valid one by one.
+
+    Raises
+    ------
+    ScenarioError
+        For the first relation that does not hold, in one line.
+    """
+    for problems in (_market, _background, _margins, _traders, _options, _time):
+        for line in problems(scenario):
+            raise ScenarioError(line)
+
+
+def _market(scenario: "Scenario") -> Iterator[str]:
+    market = scenario.market
+    try:
+        Instrument(
+            market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
+        )
+    except CascadeError as error:
+        yield f"market.{error}"
+    if market.initial_price < market.tick_size:
+        yield expectation(
+            "market.initial_price", f"at least one tick of {market.tick_size:g}", market.initial_price
+        )
+
+
+def _background(scenario: "Scenario") -> Iterator[str]:
+    background = scenario.background
+    if isinstance(background, ContStoikovTalreja) and len(background.cancel_rates) != len(
+        background.limit_rates
+    ):
+        yield expectation(
+            "background.cancel_rates",
+            f"as many rates as background.limit_rates, {len(background.limit_rates)}",
+            list(background.cancel_rates),
+        )
+
+
+def _margins(scenario: "Scenario") -> Iterator[str]:
+    clearing = scenario.clearing
+    if clearing.maintenance_margin >= clearing.initial_margin:
+        yield expectation(
+            "clearing.maintenance_margin",
+            f"less than clearing.initial_margin, {clearing.initial_margin:g}",
+            clearing.maintenance_margin,
+        )
+    ranges = {
+        "traders.inverse_leverage": scenario.traders.inverse_leverage,
+        "traders.entrants.inverse_leverage": scenario.traders.entrants.inverse_leverage,
+    }
+    for path, (low, high) in ranges.items():
+        if low >= high:
+            yield expectation(path, "[a, b] with a < b", [low, high])
+        if low <= clearing.maintenance_margin:
+            yield expectation(
+                path,
+                f"[a, b] with a above clearing.maintenance_margin, {clearing.maintenance_margin:g}",
+                [low, high],
+            )
+
+
+def _traders(scenario: "Scenario") -> Iterator[str]:
+    traders = scenario.traders
+    present = traders.count - round(traders.count * traders.entrants.share)
+    if traders.open_interest > 0.0 and present < 1:
+        yield expectation(
+            "traders.open_interest",
+            f"0 when no trader is present at the start (traders.count {traders.count})",
+            traders.open_interest,
+        )
+    if traders.brackets.symbol is not None and traders.brackets.path is None:
+        yield expectation(
+            "traders.brackets.symbol", "null without traders.brackets.path", traders.brackets.symbol
+        )
+    stop_loss = traders.stop_loss
+    if stop_loss.distance_low > stop_loss.distance_high:
+        yield expectation(
+            "traders.stop_loss.distance_low",
+            f"at most traders.stop_loss.distance_high, {stop_loss.distance_high:g}",
+            stop_loss.distance_low,
+        )
+
+
+def _options(scenario: "Scenario") -> Iterator[str]:
+    options = scenario.options
+    if options.strike_low >= options.strike_high:
+        yield expectation(
+            "options.strike_low",
+            f"less than options.strike_high, {options.strike_high:g}",
+            options.strike_low,
+        )
+    weights = list(options.expiry_weights)
+    if len(weights) != len(options.expiry_days):
+        yield expectation(
+            "options.expiry_weights",
+            f"as many weights as options.expiry_days, {len(options.expiry_days)}",
+            weights,
+        )
+    if abs(fsum(weights) - 1.0) > _WEIGHT_TOLERANCE:
+        yield expectation("options.expiry_weights", "weights that sum to 1", weights)
+
+
+def _time(scenario: "Scenario") -> Iterator[str]:
+    run, shock = scenario.run, scenario.shock
+    # Without a shock its schedule means nothing, and a short run need not move it.
+    if shock.is_active and shock.at_seconds + shock.duration_seconds > run.duration_seconds:
+        yield expectation(
+            "shock.at_seconds",
+            f"a shock of {shock.duration_seconds:g} s that ends within the run of {run.duration_seconds:g} s",
+            shock.at_seconds,
+        )
+    window = run.event_window_seconds
+    remaining = max(run.duration_seconds - shock.at_seconds, 0.0)
+    if window is not None and window > remaining:
+        yield expectation(
+            "run.event_window_seconds",
+            f"at most {remaining:g} s, what remains of the run at the shock",
+            window,
+        )

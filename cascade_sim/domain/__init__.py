@@ -1,0 +1,1 @@
+"""Vocabulary shared by every floor: codes, instruments, units, errors, protocols."""

@@ -1,0 +1,277 @@
+"""Scenarios: the only home of defaults, read from YAML, frozen, checked before anything runs."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from importlib import resources
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from cascade_sim._scenario_parts.accounts import Clearing, Dealers, Holders, Options, Shock, Switches, Traders
+from cascade_sim._scenario_parts.base import Component, Section, choice
+from cascade_sim._scenario_parts.checks import check_consistency
+from cascade_sim._scenario_parts.market import (
+    Arbitrage,
+    Background,
+    FixedRates,
+    Fundamental,
+    Liquidity,
+    Market,
+    Run,
+    ValueTraders,
+)
+from cascade_sim._scenario_parts.messages import error_line
+from cascade_sim._scenario_parts.tree import canonical, leaves, merged, nested, plain_tree
+from cascade_sim._scenario_parts.yaml_text import parse_yaml, write_yaml
+from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
+
+__all__ = ["Component", "Scenario", "load_scenario", "parse_override", "scenario_names", "scenario_schema"]
+
+_LIBRARY = "cascade_sim.scenarios"
+_SUFFIXES = (".yaml", ".yml")
+
+
+class Scenario(Section):
+    """Everything that determines a run, except its seed.
+
+    The tree is frozen; `with_overrides` returns a changed copy. The description of every numeric field ends
+    with its unit (see `scenario_schema`). Defaults are those of the ``gamma_shock`` scenario.
+
+    Raises
+    ------
+    ScenarioError
+        If a value is refused, a key is unknown, or two values contradict each other.
+    """
+
+    name: str = choice("unnamed", "Short name", min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
+    title: str = choice("", "One line for charts and reports")
+    description: str = choice("", "What happens and why")
+    run: Run = Run()
+    market: Market = Market()
+    fundamental: Fundamental = Fundamental()
+    background: Background = Field(default=FixedRates(), description="Flow without leverage, by name")
+    liquidity: Liquidity = Liquidity()
+    value_traders: ValueTraders = ValueTraders()
+    arbitrage: Arbitrage = Arbitrage()
+    traders: Traders = Traders()
+    holders: Holders = Holders()
+    dealers: Dealers = Dealers()
+    options: Options = Options()
+    clearing: Clearing = Clearing()
+    shock: Shock = Shock()
+    switches: Switches = Switches()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validated(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            scenario = handler(value)
+        except ValidationError as error:
+            raise ScenarioError(error_line(cls, error)) from error
+        check_consistency(scenario)
+        return scenario
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Scenario":
+        """Build a scenario from a nested mapping; what it leaves out takes its default.
+
+        Parameters
+        ----------
+        mapping : mapping
+            Sections by name; may say ``base: NAME_OR_PATH`` and then only what differs from that scenario.
+
+        Returns
+        -------
+        Scenario
+
+        Raises
+        ------
+        ScenarioError
+            If anything is wrong with it, in one line.
+        """
+        if not isinstance(mapping, Mapping):
+            raise ScenarioError(expectation("scenario", "a mapping of sections", mapping))
+        tree = _with_base(plain_tree(mapping), Path(), ())
+        return cls.model_validate(merged(_default_tree(), tree))
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> "Scenario":
+        """Return a copy with some fields changed.
+
+        Parameters
+        ----------
+        overrides : mapping
+            Values by dotted path, e.g. ``{"shock.quantity": 0}``. A mapping as value changes only what it
+            names. A changed ``name`` of a component drops the parameters of the old one; names are applied
+            before parameters, so that the order of the keys does not matter.
+
+        Returns
+        -------
+        Scenario
+
+        Raises
+        ------
+        ScenarioError
+            If a path is unknown or a value refused.
+        """
+        tree: Any = self.tree()
+        for path in sorted(overrides, key=_override_order):
+            tree = merged(tree, nested(path, plain_tree(overrides[path], path)))
+        return type(self).model_validate(tree)
+
+    def tree(self) -> dict[str, Any]:
+        """Return the resolved tree as dicts, lists and scalars, ready for YAML or JSON."""
+        return self.model_dump(mode="json")
+
+    def leaves(self) -> dict[str, Any]:
+        """Return every value of the resolved tree by its dotted path."""
+        return dict(leaves(self.tree()))
+
+    def components(self) -> dict[str, Component]:
+        """Return the replaceable rules by their dotted path, e.g. ``clearing.priority``."""
+        found: dict[str, Component] = {}
+        for section_name in type(self).model_fields:
+            section = getattr(self, section_name)
+            if isinstance(section, Section):
+                for key in type(section).model_fields:
+                    value = getattr(section, key)
+                    if isinstance(value, Component):
+                        found[f"{section_name}.{key}"] = value
+        return found
+
+    def to_yaml(self) -> str:
+        """Return the resolved tree as YAML; loading it gives an equal scenario."""
+        return write_yaml(self.tree())
+
+    @property
+    def scenario_hash(self) -> str:
+        """SHA-256 (hexadecimal) of the resolved tree, independent of key order and of 30 against 30.0."""
+        text = json.dumps(canonical(self.tree()), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return sha256(text.encode()).hexdigest()
+
+
+def load_scenario(name_or_path: str | PathLike[str]) -> Scenario:
+    """Load a scenario from the library or from a YAML file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A name of the library (see `scenario_names`), or a path. Text that ends in ``.yaml`` or ``.yml`` or
+        holds a separator is a path. A file without a ``name`` is named after itself.
+
+    Returns
+    -------
+    Scenario
+
+    Raises
+    ------
+    ScenarioError
+        If the name is unknown, the file unreadable, or its content refused.
+    """
+    document, directory, key = _read(name_or_path, Path())
+    tree = _with_base(document, directory, (key,))
+    tree["name"] = document.get("name", Path(name_or_path).stem)
+    try:
+        return Scenario.from_mapping(tree)
+    except ScenarioError as error:
+        if _is_library_name(name_or_path):
+            raise
+        raise ScenarioError(f"{fspath(name_or_path)}: {error}") from error
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Return the names of the scenario library in alphabetical order."""
+    entries = (entry.name for entry in resources.files(_LIBRARY).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml")))
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Return the JSON schema of the tree; each numeric field carries its ``unit``."""
+    return Scenario.model_json_schema()
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``"a.b=VALUE"`` into path and value.
+
+    Parameters
+    ----------
+    text : str
+        Dotted path, equals sign, YAML value (so that ``[0.1, 0.3]``, ``1e-4``, ``off`` and ``null`` work).
+
+    Returns
+    -------
+    path : str
+    value : object
+
+    Raises
+    ------
+    ScenarioError
+        If there is no equals sign, a part of the path is empty, or the value is not YAML.
+    """
+    path, separator, value = text.partition("=")
+    path = path.strip()
+    if not separator or not path:
+        raise ScenarioError(expectation("override", "PATH=VALUE", text))
+    nested(path, None)
+    return path, plain_tree(parse_yaml(value, path), path)
+
+
+@lru_cache(maxsize=1)
+def _default_tree() -> dict[str, Any]:
+    return Scenario().tree()
+
+
+def _override_order(path: str) -> tuple[int, bool, str]:
+    return path.count("."), not path.endswith(".name"), path
+
+
+def _is_library_name(name_or_path: str | PathLike[str]) -> bool:
+    return isinstance(name_or_path, str) and name_or_path in scenario_names()
+
+
+def _read(name_or_path: str | PathLike[str], directory: Path) -> tuple[dict[str, Any], Path, str]:
+    """Return the document, the directory its ``base`` is relative to, and a key that tells files apart."""
+    if _is_library_name(name_or_path):
+        entry = resources.files(_LIBRARY).joinpath(f"{name_or_path}.yaml")
+        return _document(entry.read_bytes(), f"scenario {name_or_path}"), Path(), f"library:{name_or_path}"
+    text = fspath(name_or_path)
+    path = directory / text
+    looks_like_path = (
+        not isinstance(name_or_path, str) or text.endswith(_SUFFIXES) or "/" in text or "\\" in text
+    )
+    try:
+        if not looks_like_path and not path.is_file():
+            raise UnknownNameError("scenario", text, scenario_names())
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ScenarioError(
+            f"{text!r}: expected a readable YAML file, received an error: {reason}"
+        ) from error
+    return _document(content, text), path.parent, str(path.resolve())
+
+
+def _document(content: bytes, source: str) -> dict[str, Any]:
+    document = parse_yaml(content, source)
+    if not isinstance(document, dict):
+        raise ScenarioError(expectation(source, "a mapping of sections", document))
+    tree: dict[str, Any] = plain_tree(document)
+    return tree
+
+
+def _with_base(document: dict[str, Any], directory: Path, chain: tuple[str, ...]) -> dict[str, Any]:
+    """Return the document laid over the scenario that its ``base`` names, and that one over its own."""
+    if "base" not in document:
+        return dict(document)
+    base = document["base"]
+    if not isinstance(base, str):
+        raise ScenarioError(expectation("base", "the name or path of a scenario", base, scenario_names()))
+    below, below_directory, key = _read(base, directory)
+    if key in chain:
+        raise ScenarioError(f"base: expected a chain that ends, received {base!r}, which is based on itself")
+    own = {name: value for name, value in document.items() if name != "base"}
+    combined: dict[str, Any] = merged(_with_base(below, below_directory, (*chain, key)), own)
+    return combined
