@@ -1,0 +1,150 @@
+"""What liquidation rules see: columns over a short list of accounts, read-only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
+from cascade_sim.core.state import State
+from cascade_sim.domain.units import ATOMS_PER_UNIT
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DistressedAccounts:
+    """Accounts below maintenance margin, in ascending order of id; every column has shape (n,).
+
+    Attributes
+    ----------
+    account_id : int64
+    position : float64
+        Signed, base units.
+    position_lot : int64
+        Signed, lots (exact).
+    equity, notional, maintenance_margin : float64
+        Quote currency, at the mark.
+    margin_ratio : float64
+        Equity over notional; the lowest is nearest to bankruptcy or beyond it.
+    shortfall : float64
+        Maintenance margin minus equity, quote currency.
+    first_breach_step : int64
+    random : float64
+        One uniform number per account and step, the same in every run of a seed.
+    lot_size, mark : float
+        Base units per lot; quote currency.
+    step : int
+    """
+
+    account_id: Integers
+    position: Floats
+    position_lot: Integers
+    equity: Floats
+    notional: Floats
+    maintenance_margin: Floats
+    margin_ratio: Floats
+    shortfall: Floats
+    first_breach_step: Integers
+    random: Floats
+    lot_size: float
+    mark: float
+    step: int
+
+    def __len__(self) -> int:
+        return len(self.account_id)
+
+
+@dataclass(frozen=True)
+class Counterparties:
+    """Solvent accounts on the other side of a bankrupt position; every column has shape (n,).
+
+    Attributes
+    ----------
+    account_id : int64
+    position : float64
+        Signed, base units.
+    entry_price : float64
+        Average entry price, quote currency.
+    equity, notional : float64
+        Quote currency, at the mark.
+    profit_ratio : float64
+        Open profit over entry value.
+    leverage : float64
+        Notional over equity.
+    mark : float
+        Quote currency.
+    """
+
+    account_id: Integers
+    position: Floats
+    entry_price: Floats
+    equity: Floats
+    notional: Floats
+    profit_ratio: Floats
+    leverage: Floats
+    mark: float
+
+    def __len__(self) -> int:
+        return len(self.account_id)
+
+
+def _frozen(values: NDArray[Any]) -> NDArray[Any]:
+    values.flags.writeable = False
+    return values
+
+
+def distressed_view(state: State, ids: Integers, lot_size: float, tick_size: float) -> DistressedAccounts:
+    """Return the view of the accounts ``ids`` (ascending) at the current mark."""
+    world = state.world
+    config = world.config
+    rows = state.accounts[ids]
+    mark = float(world.market.mark)
+    lots = rows["position"].astype(np.int64)
+    equity = rows["cash"] + lots * mark * config.atoms
+    notional = np.abs(lots) * mark * config.atoms
+    tiers = int(config.clearing.tiers)
+    lines = notional[:, None] * config.clearing.tier_rate[:tiers] - config.clearing.tier_deduction[:tiers]
+    maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
+    key = stream(config.seed, PURPOSE_PRIORITY, int(world.control.step))
+    return DistressedAccounts(
+        account_id=_frozen(ids.copy()),
+        position=_frozen(lots * lot_size),
+        position_lot=_frozen(lots),
+        equity=_frozen(equity / ATOMS_PER_UNIT),
+        notional=_frozen(notional / ATOMS_PER_UNIT),
+        maintenance_margin=_frozen(maintenance / ATOMS_PER_UNIT),
+        margin_ratio=_frozen(equity / notional),
+        shortfall=_frozen((maintenance - equity) / ATOMS_PER_UNIT),
+        first_breach_step=_frozen(rows["first_breach_step"].astype(np.int64)),
+        random=_frozen(np.array([uniform(key, int(i), 0) for i in ids])),
+        lot_size=lot_size,
+        mark=mark * tick_size,
+        step=int(world.control.step),
+    )
+
+
+def counterparties_view(state: State, ids: Integers, lot_size: float, tick_size: float) -> Counterparties:
+    """Return the view of the accounts ``ids`` that could be deleveraged at the current mark."""
+    world = state.world
+    rows = state.accounts[ids]
+    mark = float(world.market.mark)
+    lots = rows["position"].astype(np.int64)
+    equity = rows["cash"] + lots * mark * world.config.atoms
+    notional = np.abs(lots) * mark * world.config.atoms
+    entry = rows["entry_tick"]
+    side = np.where(lots > 0, 1.0, -1.0)
+    return Counterparties(
+        account_id=_frozen(ids.copy()),
+        position=_frozen(lots * lot_size),
+        entry_price=_frozen(entry * tick_size),
+        equity=_frozen(equity / ATOMS_PER_UNIT),
+        notional=_frozen(notional / ATOMS_PER_UNIT),
+        profit_ratio=_frozen(side * (mark - entry) / entry),
+        leverage=_frozen(notional / equity),
+        mark=mark * tick_size,
+    )
+
+

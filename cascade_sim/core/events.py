@@ -1,0 +1,67 @@
+"""The event log: a draft record is filled field by field, then committed to the tape in order."""
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.compile import kernel
+from cascade_sim.core.ledger import equity, maintenance, notional
+
+
+@kernel
+def begin_event(w, accounts, kind, stage, cause, account):
+    """Start the draft of an event of ``account`` (or :data:`NO_ACCOUNT`) with the market as it is now."""
+    draft = w.draft
+    draft.type = kind
+    draft.stage = stage
+    draft.cause = cause
+    draft.account = account
+    draft.payer = lay.NO_ACCOUNT
+    draft.side = 0
+    draft.generation = 0
+    draft.parent = lay.NO_EVENT
+    draft.breach = lay.NO_EVENT
+    draft.root = lay.NO_EVENT
+    draft.quantity = 0
+    draft.filled = 0
+    draft.mark = w.market.mark
+    draft.index = w.market.index
+    draft.bankruptcy = np.nan
+    draft.limit = np.nan
+    draft.fill = np.nan
+    draft.equity_before = np.nan
+    draft.equity_after = np.nan
+    draft.maintenance = np.nan
+    draft.loss = 0.0
+    draft.waited = np.nan
+    if account >= 0:
+        row = accounts[account]
+        draft.equity_before = equity(w, row)
+        draft.quantity = abs(row.position)
+        draft.side = -1 if row.position > 0 else 1
+        if row.traits & lay.FLAG_MARGINED:
+            draft.maintenance = maintenance(w, notional(w, row))
+            if row.position != 0:
+                draft.bankruptcy = max(0.0, -row.cash / (row.position * w.config.atoms))
+
+
+@kernel
+def commit_event(w, accounts, tape):
+    """Give the draft its number and write it down. Returns the event id."""
+    draft = w.draft
+    number = w.control.next_event
+    w.control.next_event = number + 1
+    w.control.sequence += 1
+    if w.config.record < lay.RECORD_SERIES:
+        return number
+    place = tape.events_count
+    if place >= lay.EVENT_CAPACITY:
+        w.control.capacity = lay.CAPACITY_EVENTS
+        return number
+    if draft.account >= 0:
+        draft.equity_after = equity(w, accounts[draft.account])
+    draft.event_id = number
+    draft.step = w.control.step
+    draft.sequence = w.control.sequence
+    tape.events[place] = draft
+    tape.events_count = place + 1
+    return number

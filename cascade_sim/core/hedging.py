@@ -1,0 +1,125 @@
+"""Options dealers: Greeks of the shared option grid, one delta per dealer, and the hedge order when a clock is due."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.compile import kernel
+from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.greeks import black76_delta, black76_gamma
+from cascade_sim.core.ledger import place
+from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
+
+_IOC = int(OrderType.IOC)
+_HEDGE = int(Cause.DELTA_HEDGE)
+_EVENT_HEDGE = int(EventType.HEDGE)
+_NO_STAGE = int(Stage.NONE)
+SECONDS_PER_YEAR = 365.0 * 86400.0
+
+
+@kernel
+def update_greeks(w, price):
+    """Delta (per lot) and gamma (lots per tick) of every option at an underlying price in ticks, Black (1976)."""
+    elapsed = max(0.0, w.control.step * w.config.dt) / SECONDS_PER_YEAR
+    for index in range(w.config.dealers.options):
+        option = w.options[index]
+        forward = price * option.forward_ratio
+        years = option.years - elapsed
+        call = option.is_call != 0
+        option.delta = black76_delta(call, forward, option.strike, years, option.volatility) * option.forward_ratio
+        gamma = black76_gamma(forward, option.strike, years, option.volatility)
+        option.gamma = gamma * option.forward_ratio * option.forward_ratio
+
+
+@kernel
+def dealer_delta(w, dealer):
+    """Delta of a dealer's option inventory in lots of the underlying."""
+    total = 0.0
+    for index in range(w.config.dealers.options):
+        total += dealer.inventory[index] * w.options[index].delta
+    return total
+
+
+@kernel
+def dealers_gamma(w):
+    """Gamma of all dealers together, lots to trade per tick."""
+    total = 0.0
+    for number in range(w.config.dealers.count):
+        dealer = w.dealers[number]
+        for index in range(w.config.dealers.options):
+            total += dealer.inventory[index] * w.options[index].gamma
+    return total
+
+
+@kernel
+def is_due(w, dealer):
+    """Whether the dealer's clock strikes in this step; clocks are staggered by their phase."""
+    config = w.config.dealers
+    now = w.control.step * w.config.dt + dealer.phase
+    return math.floor(now / config.interval) != math.floor((now - w.config.dt) / config.interval)
+
+
+@kernel
+def hedge_order(w, accounts, number):
+    """Signed lots the dealer wants to trade now: minus its delta less what it holds, outside the band."""
+    dealer = w.dealers[number]
+    target = -np.int64(math.floor(dealer.delta + 0.5))
+    gap = target - accounts[dealer.account].position
+    if abs(gap) < w.config.dealers.band:
+        return np.int64(0)
+    return gap
+
+
+@kernel
+def send_hedge(w, book, accounts, watch, tape, number, lots):
+    """Send one hedge: immediate or cancel, limited to a distance from the mid."""
+    dealer = w.dealers[number]
+    side = 1 if lots > 0 else -1
+    offset = w.market.mid * w.config.dealers.price_limit
+    tick = np.int64(math.floor(w.market.mid + side * offset + 0.5))
+    begin_event(w, accounts, _EVENT_HEDGE, _NO_STAGE, _HEDGE, dealer.account)
+    parent = w.control.next_event
+    _, filled = place(
+        w, book, accounts, watch, tape, dealer.account, side, tick, abs(lots), _IOC, _HEDGE, parent
+    )
+    w.draft.side = side
+    w.draft.quantity = abs(lots)
+    w.draft.filled = filled
+    w.draft.limit = float(tick)
+    commit_event(w, accounts, tape)
+    dealer.hedges += 1
+
+
+@kernel
+def hedge(w, book, accounts, watch, tape):
+    """Phase 6. Returns RETURN_HEDGE when a rule that is not compiled must decide, else RETURN_DONE."""
+    config = w.config.dealers
+    control = w.control
+    if config.count == 0 or config.rule == lay.HEDGE_NONE or control.step < 0:
+        return lay.RETURN_DONE
+    if w.config.switches.delta_hedging == 0:
+        return lay.RETURN_DONE
+    if control.cursor == 0 and control.answered == 0:
+        control.handled = 0
+    while control.cursor < config.count:
+        number = (control.cursor + control.step) % config.count
+        dealer = w.dealers[number]
+        if is_due(w, dealer):
+            if control.answered == 0:
+                if control.handled == 0:
+                    update_greeks(w, w.market.hedge_mid)
+                    control.handled = 1
+                dealer.delta = dealer_delta(w, dealer)
+                if config.rule == lay.RULE_PYTHON:
+                    control.request_account = number
+                    return lay.RETURN_HEDGE
+                lots = hedge_order(w, accounts, number)
+            else:
+                lots = control.request_quantity
+                control.answered = 0
+            if lots != 0:
+                send_hedge(w, book, accounts, watch, tape, number, lots)
+        control.cursor += 1
+    control.cursor = 0
+    return lay.RETURN_DONE

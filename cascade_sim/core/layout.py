@@ -1,0 +1,540 @@
+"""Every dtype that compiled and friendly code share, beside the book's own (:mod:`cascade_sim.core.book_layout`).
+
+Inside kernels prices are ticks (float64 where they are averages), quantities lots, cash atoms of the settlement asset,
+times steps; user units appear only in the recorder. Positions are signed, quantities positive with a side.
+"""
+
+import numpy as np
+
+from cascade_sim.domain.enums import AccountClass, Cause
+
+CAUSES = len(Cause)
+CLASSES = len(AccountClass)
+MOVE_QUOTE_REVISION = CAUSES
+MOVE_WITHDRAWAL = CAUSES + 1
+MOVE_NEWS = CAUSES + 2
+MOVES = CAUSES + 3
+"""Buckets that a move of the mid is attributed to: the causes of orders and three that are not orders."""
+
+BANDS = 4
+BAND_BP = (10.0, 50.0, 100.0, 500.0)
+PROVIDER_CAPACITY = 256
+LEVEL_CAPACITY = 32
+DEALER_CAPACITY = 64
+OPTION_CAPACITY = 1024
+SHOCK_CAPACITY = 16
+TIER_CAPACITY = 32
+QUEUE_RATES = 32
+MID_RING = 1 << 14
+WHEEL_SLOTS = 1 << 12
+WHEEL_POOL = 1 << 18
+TRADE_CAPACITY = 1 << 16
+EVENT_CAPACITY = 1 << 15
+TRANSFER_CAPACITY = 1 << 15
+SERIES_CAPACITY = 1 << 12
+DEPTH_BINS = 64
+NO_ACCOUNT = -1
+NO_EVENT = -1
+
+PHASE_NEWS = 0
+PHASE_QUOTES = 1
+PHASE_FLOW = 2
+PHASE_SHOCK = 3
+PHASE_TRADE = 4
+PHASE_HEDGE = 5
+PHASE_MARK = 6
+PHASE_LIQUIDATE = 7
+PHASE_RECORD = 8
+PHASES = 9
+
+RETURN_DONE = 0
+RETURN_DRAIN = 1
+RETURN_PRIORITY = 2
+RETURN_SIZING = 3
+RETURN_ADL = 4
+RETURN_MARK = 5
+RETURN_HEDGE = 6
+RETURN_AGENTS = 7
+RETURN_CAPACITY = 8
+"""Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
+
+CAPACITY_ORDERS = 1
+CAPACITY_TRADES = 2
+CAPACITY_EVENTS = 3
+CAPACITY_TRANSFERS = 4
+CAPACITY_WHEEL = 5
+CAPACITY_PRICE = 6
+
+RULE_PYTHON = -1
+"""Code of a rule that is not compiled: the driver asks Python."""
+PRIORITY_WORST_MARGIN_RATIO = 0
+PRIORITY_LARGEST_NOTIONAL = 1
+PRIORITY_RANDOM = 2
+SIZING_FULL = 0
+SIZING_FRACTION = 1
+ADL_PROFIT_LEVERAGE = 0
+MARK_EMA_MID = 0
+MARK_MEDIAN = 1
+MARK_LAST = 2
+HEDGE_NONE = 0
+HEDGE_CLOCK = 1
+FORMATION_BOOK = 0
+FORMATION_LINEAR = 1
+FLOW_FIXED = 0
+FLOW_SANTA_FE = 1
+FLOW_QUEUES = 2
+RECORD_SUMMARY = 0
+RECORD_SERIES = 1
+RECORD_FULL = 2
+
+FLAG_MARGINED = 1
+FLAG_ACTIVE = 2
+FLAG_LATE = 4
+
+WATCH_LIQUIDATE_LONG = 0
+WATCH_LIQUIDATE_SHORT = 1
+WATCH_STOP_LONG = 2
+WATCH_STOP_SHORT = 3
+WATCH_TOP_UP_LONG = 4
+WATCH_TOP_UP_SHORT = 5
+WATCHES = 6
+"""Rows of price triggers, one column per account: even rows fire at or below, odd rows at or above their price."""
+
+
+def _record(**fields: object) -> np.dtype:
+    """Build an aligned record dtype; a field is a dtype or (dtype, shape)."""
+    parts: list[tuple[object, ...]] = [
+        (name, *kind) if isinstance(kind, tuple) else (name, kind) for name, kind in fields.items()
+    ]
+    return np.dtype(parts, align=True)  # type: ignore[call-overload, no-any-return]  # numpy types no dynamic field list
+
+
+_F = np.float64
+_I = np.int64
+
+SWITCHES = _record(
+    liquidation=_I,
+    delta_hedging=_I,
+    liquidity_withdrawal=_I,
+    adl=_I,
+    backstop=_I,
+    stop_losses=_I,
+    arbitrage=_I,
+    impact_off=_I,
+    placebo=_I,
+)
+
+FLOW_CONFIG = _record(
+    kind=_I,
+    limit_rate=_F,
+    limit_size=_F,
+    distance_scale=_F,
+    distance_tail=_F,
+    distance_cap=_F,
+    lifetime=_F,
+    value_sensitivity=_F,
+    value_tilt_cap=_F,
+    market_rate=_F,
+    market_size=_F,
+    market_limit=_F,
+    imbalance_strength=_F,
+    imbalance_memory=_F,
+    patient_rate=_F,
+    patient_orders=_I,
+    patient_size=_F,
+    patient_minimum=_F,
+    patient_distance=_F,
+    patient_lifetime=_F,
+    cancel_rate=_F,
+    window_ticks=_I,
+    order_size=_I,
+    levels=_I,
+    level_rates=(_F, (QUEUE_RATES,)),
+    level_cancel_rates=(_F, (QUEUE_RATES,)),
+)
+
+PROVIDER_CONFIG = _record(
+    count=_I,
+    levels=_I,
+    first_account=_I,
+    skew=_F,
+    skew_exponent=_F,
+    skew_cap=_F,
+    reference_volatility=_F,
+    smoothing=_F,
+    return_steps=_I,
+    half_life=_F,
+    threshold_exponent=_F,
+    minimum_share=_F,
+    recovery=_F,
+    spread_exponent=_F,
+    noise=_F,
+    noise_seconds=_F,
+    fundamental_weight=_F,
+    own_average=_F,
+    inventory_limit=_F,
+    pause_steps=_I,
+    level_distance=(_F, (LEVEL_CAPACITY,)),
+    level_size=(_F, (LEVEL_CAPACITY,)),
+)
+
+DISCRETIONARY_CONFIG = _record(account=_I, threshold=_F, rate=_F, rate_cap=_F, position_cap=_F)
+
+TRADER_CONFIG = _record(
+    first_account=_I,
+    count=_I,
+    trend_steps=_I,
+    trend_probability=_F,
+    trend_saturation=_F,
+    market_limit=_F,
+    stops=_I,
+    top_ups=_I,
+    top_up_ratio=_F,
+    top_up_share=_F,
+)
+
+DEALER_CONFIG = _record(
+    count=_I,
+    first_account=_I,
+    customer_account=_I,
+    options=_I,
+    rule=_I,
+    interval=_F,
+    smoothing=_F,
+    band=_F,
+    price_limit=_F,
+    gamma_every=_I,
+)
+
+CLEARING_CONFIG = _record(
+    tiers=_I,
+    tier_rate=(_F, (TIER_CAPACITY,)),
+    tier_deduction=(_F, (TIER_CAPACITY,)),
+    priority=_I,
+    sizing=_I,
+    adl=_I,
+    fraction=_F,
+    cooldown_steps=_I,
+    full_below=_I,
+    full_below_share=_F,
+    accounts_per_step=_I,
+    rounds=_I,
+    fee_rate=_F,
+    floor=_F,
+    unwind_rate=_F,
+    unwind_limit=_F,
+)
+
+SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I)
+
+CONFIG = _record(
+    seed=np.uint64,
+    dt=_F,
+    steps=_I,
+    burn_in=_I,
+    formation=_I,
+    impact=_F,
+    mark_rule=_I,
+    mark_memory=_F,
+    slow_memory=_F,
+    atoms=_I,
+    maker_fee=_F,
+    taker_fee=_F,
+    volatility=_F,
+    record=_I,
+    check_every=_I,
+    shocks=_I,
+    shock_account=_I,
+    background_account=_I,
+    fund_account=_I,
+    fee_account=_I,
+    rounding_account=_I,
+    external_account=_I,
+    formation_account=_I,
+    participants=_I,
+    switches=SWITCHES,
+    flow=FLOW_CONFIG,
+    providers=PROVIDER_CONFIG,
+    value=DISCRETIONARY_CONFIG,
+    arbitrage=DISCRETIONARY_CONFIG,
+    traders=TRADER_CONFIG,
+    dealers=DEALER_CONFIG,
+    clearing=CLEARING_CONFIG,
+    shock=(SHOCK, (SHOCK_CAPACITY,)),
+)
+
+CONTROL = _record(
+    step=_I,
+    phase=_I,
+    stage=_I,
+    round=_I,
+    cursor=_I,
+    answered=_I,
+    request=_I,
+    request_account=_I,
+    request_quantity=_I,
+    listed=_I,
+    handled=_I,
+    capacity=_I,
+    sequence=_I,
+    next_event=_I,
+    next_trade=_I,
+    next_transfer=_I,
+    arrival=_I,
+)
+
+MARKET = _record(
+    fundamental=_F,
+    previous_fundamental=_F,
+    mid=_F,
+    mark=_F,
+    index=_F,
+    last=_F,
+    linear_price=_F,
+    linear_residue=_F,
+    basis=_F,
+    slow_mid=_F,
+    hedge_mid=_F,
+    provider_mid=_F,
+    own_mid=_F,
+    volatility=_F,
+    imbalance=_F,
+    value_carry=_F,
+    arbitrage_carry=_F,
+    unwind_carry=_F,
+    one_sided=_I,
+    mark_held=_I,
+    mid_move=(_F, (MOVES,)),
+    mark_gap=(_F, (MOVES,)),
+    mark_move=(_F, (MOVES,)),
+    mid_ring=(_F, (MID_RING,)),
+    smooth_ring=(_F, (MID_RING,)),
+)
+
+TOTALS = _record(
+    cash=_I,
+    position=_I,
+    open_interest=_I,
+    margined_longs=_I,
+    trades=_I,
+    messages_start=_I,
+    checks=_I,
+    check_failures=_I,
+    crossed_books=_I,
+    liquidated_accounts=_I,
+    liquidated_quantity=_I,
+    liquidated_book=_F,
+    liquidated_fund=_F,
+    liquidated_adl=_F,
+    adl_accounts=_I,
+    liquidation_loss=_I,
+    bad_debt=_I,
+    socialised=_I,
+    external=_I,
+    fees=_I,
+    buy_volume=(_I, (CAUSES,)),
+    sell_volume=(_I, (CAUSES,)),
+    adl_loss=_I,
+    first_liquidation_step=_I,
+    first_adl_step=_I,
+)
+
+STEP = _record(
+    distressed=_I,
+    queue_notional=_F,
+    buy_volume=(_I, (CAUSES,)),
+    sell_volume=(_I, (CAUSES,)),
+    liquidated_book=_F,
+    liquidated_fund=_F,
+    liquidated_adl=_F,
+    throughput_binding=_I,
+    gamma=_F,
+    unhedged=_F,
+    forced_sale=_F,
+    forced_buy=_F,
+    impact=_F,
+)
+
+PROVIDER = _record(
+    account=_I,
+    half_spread=_F,
+    threshold=_F,
+    size_factor=_F,
+    loss_limit=_I,
+    peak_equity=_I,
+    paused_until=_I,
+    quotes=_I,
+    withdrawn=_I,
+    ids=(_I, (2 * LEVEL_CAPACITY,)),
+)
+
+DEALER = _record(
+    account=_I,
+    phase=_F,
+    delta=_F,
+    hedges=_I,
+    inventory=(_F, (OPTION_CAPACITY,)),
+)
+
+OPTION = _record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
+
+WHEEL = _record(
+    free=_I,
+    fresh=_I,
+    head=(np.int32, (WHEEL_SLOTS,)),
+    next=(np.int32, (WHEEL_POOL,)),
+    due=(np.int32, (WHEEL_POOL,)),
+    order_id=(_I, (WHEEL_POOL,)),
+)
+
+EVENT = _record(
+    event_id=_I,
+    step=np.int32,
+    sequence=np.int32,
+    type=np.int8,
+    stage=np.int8,
+    cause=np.int8,
+    side=np.int8,
+    generation=np.int16,
+    account=np.int32,
+    payer=np.int32,
+    parent=_I,
+    breach=_I,
+    root=_I,
+    quantity=_I,
+    filled=_I,
+    mark=_F,
+    index=_F,
+    bankruptcy=_F,
+    limit=_F,
+    fill=_F,
+    equity_before=_F,
+    equity_after=_F,
+    maintenance=_F,
+    loss=_F,
+    waited=_F,
+)
+
+WORLD = _record(
+    config=CONFIG,
+    control=CONTROL,
+    market=MARKET,
+    totals=TOTALS,
+    now=STEP,
+    draft=EVENT,
+    watch_bound=(_F, (WATCHES,)),
+    providers=(PROVIDER, (PROVIDER_CAPACITY,)),
+    dealers=(DEALER, (DEALER_CAPACITY,)),
+    options=(OPTION, (OPTION_CAPACITY,)),
+    wheel=WHEEL,
+)
+
+ACCOUNT = np.dtype(
+    [
+        ("cash", np.int64),
+        ("position", np.int64),
+        ("collateral", np.int64),
+        ("entry_tick", np.float64),
+        ("breach_event", np.int64),
+        ("cooldown_until", np.int32),
+        ("distressed_step", np.int32),
+        ("first_breach_step", np.int32),
+        ("next", np.int32),
+        ("previous", np.int32),
+        ("account_class", np.int8),
+        ("traits", np.int8),
+        ("outcome", np.int8),
+        ("pad", np.int8),
+    ]
+)
+"""64 bytes per account. ``cash`` is collateral minus the cost of the open position: equity = cash + position x mark."""
+
+TRADER = np.dtype(
+    [
+        ("arrival_step", np.int32),
+        ("account", np.int32),
+        ("quantity", np.int64),
+        ("inverse_leverage", np.float64),
+        ("stop_distance", np.float64),
+        ("top_up", np.int64),
+    ]
+)
+"""What a leveraged account will do; rows of late entrants are sorted by arrival."""
+
+TRADE = _record(
+    trade_id=_I,
+    step=np.int32,
+    sequence=np.int32,
+    price_tick=np.int32,
+    aggressor_side=np.int8,
+    taker_cause=np.int8,
+    maker_cause=np.int8,
+    on_book=np.int8,
+    quantity_lot=_I,
+    amount=_I,
+    taker_order=_I,
+    maker_order=_I,
+    taker_account=np.int32,
+    maker_account=np.int32,
+    taker_event=_I,
+    taker_fee=_I,
+    maker_fee=_I,
+    mid_before=_F,
+    mid_after=_F,
+    mark=_F,
+)
+
+TRANSFER = _record(
+    transfer_id=_I,
+    step=np.int32,
+    kind=np.int32,
+    from_account=np.int32,
+    to_account=np.int32,
+    event=_I,
+    trade=_I,
+    amount=_I,
+)
+
+SERIES = _record(
+    step=np.int32,
+    one_sided=np.int8,
+    throughput_binding=np.int8,
+    mid=_F,
+    last=_F,
+    mark=_F,
+    index=_F,
+    fundamental=_F,
+    best_bid=_F,
+    best_ask=_F,
+    bid_depth=(_F, (BANDS,)),
+    ask_depth=(_F, (BANDS,)),
+    buy_volume=(_I, (CAUSES,)),
+    sell_volume=(_I, (CAUSES,)),
+    mark_move=(_F, (MOVES,)),
+    open_interest=_I,
+    distressed=_I,
+    queue_notional=_F,
+    liquidated_book=_F,
+    liquidated_fund=_F,
+    liquidated_adl=_F,
+    fund_cash=_I,
+    fund_equity=_F,
+    bad_debt=_I,
+    socialised=_I,
+    gamma=_F,
+    unhedged=_F,
+    forced_sale=_F,
+    forced_buy=_F,
+    impact=_F,
+)
+
+TAPE = _record(
+    trades_count=_I,
+    events_count=_I,
+    transfers_count=_I,
+    series_count=_I,
+    trades=(TRADE, (TRADE_CAPACITY,)),
+    events=(EVENT, (EVENT_CAPACITY,)),
+    transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
+    series=(SERIES, (SERIES_CAPACITY,)),
+)

@@ -1,0 +1,288 @@
+"""Cash, positions and fills: every amount is an integer number of atoms posted to two named accounts."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.book import submit
+from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, TICKS
+from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.margin import liquidation_price, maintenance_margin
+from cascade_sim.domain.enums import Cause, OrderType, TransferKind
+
+_FEE = int(TransferKind.FEE)
+_POST_ONLY = int(OrderType.POST_ONLY)
+_SLIDE = int(OrderType.POST_ONLY_SLIDE)
+_BACKGROUND = int(Cause.BACKGROUND)
+
+
+@leaf
+def post(w, accounts, account, amount):
+    """Add ``amount`` atoms to one account and to the incremental total, which two posts leave at zero."""
+    accounts[account].cash += amount
+    w.totals.cash += amount
+
+
+@kernel
+def transfer(w, accounts, tape, source, target, amount, kind, event):
+    """Move cash between two accounts and write it on the tape."""
+    post(w, accounts, source, -amount)
+    post(w, accounts, target, amount)
+    number = w.control.next_transfer
+    w.control.next_transfer = number + 1
+    if w.config.record < lay.RECORD_FULL:
+        return
+    place = tape.transfers_count
+    if place >= lay.TRANSFER_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRANSFERS
+        return
+    row = tape.transfers[place]
+    row.transfer_id = number
+    row.step = w.control.step
+    row.kind = kind
+    row.from_account = source
+    row.to_account = target
+    row.event = event
+    row.trade = -1
+    row.amount = amount
+    tape.transfers_count = place + 1
+
+
+@leaf
+def equity(w, account):
+    """Equity of an account record at the mark, in atoms."""
+    return account.cash + account.position * w.market.mark * w.config.atoms
+
+
+@leaf
+def notional(w, account):
+    """Absolute value of an account's position at the mark, in atoms."""
+    return abs(account.position) * w.market.mark * w.config.atoms
+
+
+@leaf
+def maintenance(w, value):
+    """Maintenance requirement of a position of notional ``value``: the highest tier line (mechanics A1), in atoms."""
+    clearing = w.config.clearing
+    tiers = clearing.tiers
+    return maintenance_margin(value, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
+
+
+@kernel
+def refresh_triggers(w, accounts, watch, account):
+    """Recompute the price at which a margined account becomes distressed, after its cash or position changed."""
+    row = accounts[account]
+    position = row.position
+    watch[lay.WATCH_LIQUIDATE_LONG, account] = 0.0
+    watch[lay.WATCH_LIQUIDATE_SHORT, account] = np.inf
+    if position == 0 or (row.traits & lay.FLAG_MARGINED) == 0:
+        return
+    clearing = w.config.clearing
+    tiers = clearing.tiers
+    scaled = float(position * w.config.atoms)
+    rates = clearing.tier_rate[:tiers]
+    price = max(0.0, liquidation_price(scaled, float(row.cash), rates, clearing.tier_deduction[:tiers]))
+    bound = w.watch_bound
+    if position > 0:
+        watch[lay.WATCH_LIQUIDATE_LONG, account] = price
+        bound[lay.WATCH_LIQUIDATE_LONG] = max(bound[lay.WATCH_LIQUIDATE_LONG], price)
+    else:
+        watch[lay.WATCH_LIQUIDATE_SHORT, account] = price
+        bound[lay.WATCH_LIQUIDATE_SHORT] = min(bound[lay.WATCH_LIQUIDATE_SHORT], price)
+
+
+@leaf
+def _change_position(w, accounts, account, change, price):
+    """Move a position by signed lots at ``price``, keeping its average entry price and the open interest."""
+    row = accounts[account]
+    before = row.position
+    after = before + change
+    if before == 0 or (before > 0) != (after > 0):
+        row.entry_tick = price if after != 0 else 0.0
+    elif abs(after) > abs(before):
+        row.entry_tick = (row.entry_tick * abs(before) + price * abs(change)) / abs(after)
+    row.position = after
+    w.totals.position += change
+    w.totals.open_interest += max(after, 0) - max(before, 0)
+
+
+@kernel
+def exchange(w, accounts, watch, buyer, seller, price, quantity, amount):
+    """Settle one fill: ``quantity`` lots from seller to buyer for ``amount`` atoms."""
+    post(w, accounts, buyer, -amount)
+    post(w, accounts, seller, amount)
+    _change_position(w, accounts, buyer, quantity, price)
+    _change_position(w, accounts, seller, -quantity, price)
+    if accounts[buyer].traits & lay.FLAG_MARGINED:
+        refresh_triggers(w, accounts, watch, buyer)
+    if accounts[seller].traits & lay.FLAG_MARGINED:
+        refresh_triggers(w, accounts, watch, seller)
+
+
+@leaf
+def _fee(w, accounts, account, amount, rate):
+    """Charge a trading fee (negative: rebate) on ``amount`` atoms, rounded once; returns it."""
+    fee = np.int64(math.floor(amount * rate + 0.5))
+    post(w, accounts, account, -fee)
+    post(w, accounts, w.config.fee_account, fee)
+    if w.control.step >= 0:
+        w.totals.fees += fee
+    return fee
+
+
+@kernel
+def settle(
+    w, accounts, watch, tape, side, price, quantity, amount, taker, maker, cause, maker_cause, taker_order, maker_order
+):
+    """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks."""
+    if side > 0:
+        exchange(w, accounts, watch, taker, maker, price, quantity, amount)
+    else:
+        exchange(w, accounts, watch, maker, taker, price, quantity, amount)
+    taker_fee = np.int64(0)
+    maker_fee = np.int64(0)
+    if w.config.taker_fee != 0.0 or w.config.maker_fee != 0.0:
+        taker_fee = _fee(w, accounts, taker, amount, w.config.taker_fee)
+        maker_fee = _fee(w, accounts, maker, amount, w.config.maker_fee)
+        if accounts[taker].traits & lay.FLAG_MARGINED:
+            refresh_triggers(w, accounts, watch, taker)
+        if accounts[maker].traits & lay.FLAG_MARGINED:
+            refresh_triggers(w, accounts, watch, maker)
+    number = w.control.next_trade
+    w.control.next_trade = number + 1
+    w.control.sequence += 1
+    if w.control.step >= 0:
+        w.totals.trades += 1
+    if side > 0:
+        w.now.buy_volume[cause] += quantity
+    else:
+        w.now.sell_volume[cause] += quantity
+    if w.config.record < lay.RECORD_FULL:
+        return
+    place = tape.trades_count
+    if place >= lay.TRADE_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRADES
+        return
+    row = tape.trades[place]
+    row.trade_id = number
+    row.step = w.control.step
+    row.sequence = w.control.sequence
+    row.price_tick = np.int64(math.floor(price + 0.5))
+    row.aggressor_side = side
+    row.taker_cause = cause
+    row.maker_cause = maker_cause
+    row.quantity_lot = quantity
+    row.amount = amount
+    row.taker_order = taker_order
+    row.maker_order = maker_order
+    row.taker_account = taker
+    row.maker_account = maker
+    row.taker_event = lay.NO_EVENT
+    row.taker_fee = taker_fee
+    row.maker_fee = maker_fee
+    row.mid_before = w.market.mid
+    row.mid_after = w.market.mid
+    row.mark = w.market.mark
+    tape.trades_count = place + 1
+
+
+@leaf
+def touch(w, book, bucket):
+    """Attribute the change of the mid since the last call to ``bucket``; a one-sided book keeps its last mid."""
+    market = w.market
+    if w.config.formation == lay.FORMATION_LINEAR:
+        mid = market.linear_price
+        market.one_sided = 0
+    elif book.best_bid > 0 and book.best_ask < TICKS:
+        mid = 0.5 * (book.best_bid + book.best_ask)
+        market.one_sided = 0
+    else:
+        market.one_sided = 1
+        mid = market.mid
+    market.mid_move[bucket] += mid - market.mid
+    market.mid = mid
+
+
+@kernel
+def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
+    """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda)."""
+    market = w.market
+    impact = w.config.impact
+    if order_type == _POST_ONLY or order_type == _SLIDE:
+        return 0
+    if order_type != int(OrderType.MARKET) and impact > 0.0:
+        room = side * (tick - market.linear_price) / impact
+        quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
+    if quantity <= 0:
+        return 0
+    after = market.linear_price + side * impact * quantity
+    price = 0.5 * (market.linear_price + after)
+    amount = np.int64(math.floor(price * quantity * w.config.atoms + 0.5))
+    market.linear_price = after
+    market.last = price
+    maker = w.config.formation_account
+    settle(w, accounts, watch, tape, side, price, quantity, amount, account, maker, cause, _BACKGROUND, 0, 0)
+    return quantity
+
+
+@kernel
+def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
+    """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests."""
+    first = tape.trades_count
+    filled = np.int64(0)
+    order_id = np.int64(0)
+    if quantity <= 0:
+        return order_id, filled
+    if w.config.formation == lay.FORMATION_LINEAR:
+        filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
+    else:
+        tick = min(max(tick, 1), TICKS - 1)
+        left = quantity
+        while True:
+            book.fill_count = 0
+            order_id, left = submit(book, side, tick, left, account, order_type, cause, parent)
+            number = book.serial
+            for index in range(book.fill_count):
+                fill = book.fills[index]
+                lots = np.int64(fill.quantity)
+                price = np.int64(fill.price_tick)
+                amount = price * lots * w.config.atoms
+                w.market.last = float(price)
+                filled += lots
+                settle(
+                    w,
+                    accounts,
+                    watch,
+                    tape,
+                    side,
+                    float(price),
+                    lots,
+                    amount,
+                    account,
+                    np.int64(fill.maker),
+                    cause,
+                    np.int64(fill.maker_cause),
+                    number,
+                    fill.maker_order_id >> 21,
+                )
+            if book.interrupt != INTERRUPT_REPORT_FULL or book.fill_count == 0:
+                break
+    touch(w, book, cause)
+    for index in range(first, tape.trades_count):
+        tape.trades[index].mid_after = w.market.mid
+        tape.trades[index].taker_event = parent
+    return order_id, filled
+
+
+@kernel
+def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, tick, cause, parent):
+    """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book."""
+    side = -1 if accounts[account].position > 0 else 1
+    first = tape.trades_count
+    amount = np.int64(tick) * quantity * w.config.atoms
+    settle(
+        w, accounts, watch, tape, side, float(tick), quantity, amount, account, counterparty, cause, cause, 0, 0
+    )
+    for index in range(first, tape.trades_count):
+        tape.trades[index].taker_event = parent

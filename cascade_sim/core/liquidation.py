@@ -1,0 +1,278 @@
+"""The liquidation pipeline: trigger, priority, sizing and execution; what the book cannot take goes to ``backstop``."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.backstop import absorb, unwind_fund
+from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.ledger import equity, maintenance, notional, off_book_trade, place, transfer
+from cascade_sim.core.mark import instant_mark
+from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
+from cascade_sim.core.traders import crossed
+from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
+
+_IOC = int(OrderType.IOC)
+_CAUSE = int(Cause.LIQUIDATION)
+_BREACH = int(EventType.BREACH)
+_LIQUIDATION = int(EventType.LIQUIDATION)
+_TRIGGER = int(Stage.TRIGGER)
+_BOOK = int(Stage.BOOK)
+_FEE = int(TransferKind.FEE)
+_PARTIAL = int(Outcome.PARTIAL)
+_LIQUIDATED = int(Outcome.LIQUIDATED)
+
+STAGE_SCREEN = 0
+STAGE_RANK = 1
+STAGE_EXECUTE = 2
+STAGE_DELEVERAGE = 3
+
+
+@kernel
+def _note_breach(w, accounts, tape, account):
+    """Open a breach episode unless the account was already distressed a moment ago."""
+    row = accounts[account]
+    step = w.control.step
+    gap = step - row.distressed_step
+    row.distressed_step = step
+    if gap <= w.config.clearing.cooldown_steps + 1 and row.breach_event >= 0:
+        return
+    begin_event(w, accounts, _BREACH, _TRIGGER, _CAUSE, account)
+    row.breach_event = commit_event(w, accounts, tape)
+    if row.first_breach_step < 0:
+        row.first_breach_step = step
+
+
+@kernel
+def screen(w, accounts, watch, scratch, tape):
+    """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number."""
+    listed = 0
+    distressed = 0
+    longs = crossed(w, watch, lay.WATCH_LIQUIDATE_LONG, scratch[1])
+    shorts = crossed(w, watch, lay.WATCH_LIQUIDATE_SHORT, scratch[2])
+    i = 0
+    j = 0
+    while i < longs or j < shorts:
+        if j >= shorts or (i < longs and scratch[1, i] < scratch[2, j]):
+            account = np.int64(scratch[1, i])
+            i += 1
+        else:
+            account = np.int64(scratch[2, j])
+            j += 1
+        if accounts[account].position == 0:
+            continue
+        distressed += 1
+        _note_breach(w, accounts, tape, account)
+        if accounts[account].cooldown_until <= w.control.step:
+            scratch[0, listed] = account
+            listed += 1
+    w.now.distressed = distressed
+    return listed
+
+
+@kernel
+def score_accounts(w, accounts, scratch, scores):
+    """Scores of the compiled priority rules; the lowest is closed first."""
+    rule = w.config.clearing.priority
+    key = stream(w.config.seed, PURPOSE_PRIORITY, w.control.step)
+    for k in range(w.control.listed):
+        account = np.int64(scratch[0, k])
+        row = accounts[account]
+        if rule == lay.PRIORITY_WORST_MARGIN_RATIO:
+            scores[0, k] = equity(w, row) / notional(w, row)
+        elif rule == lay.PRIORITY_LARGEST_NOTIONAL:
+            scores[0, k] = -notional(w, row)
+        else:
+            scores[0, k] = uniform(key, account, 0)
+
+
+@kernel
+def sort_by_score(accounts_listed, scores, count):
+    """Order accounts by ascending score; equal scores keep their order, which is by account id."""
+    order = np.argsort(scores[:count], kind="mergesort")
+    copy = accounts_listed[:count].copy()
+    for k in range(count):
+        accounts_listed[k] = copy[order[k]]
+
+
+@kernel
+def size_account(w, row):
+    """Lots to close now under the compiled sizing rules."""
+    clearing = w.config.clearing
+    size = abs(row.position)
+    if clearing.sizing == lay.SIZING_FULL or size < clearing.full_below:
+        return size
+    if equity(w, row) < clearing.full_below_share * maintenance(w, notional(w, row)):
+        return size
+    return min(size, np.int64(math.ceil(size * clearing.fraction)))
+
+
+@leaf
+def bankruptcy_tick(w, row):
+    """The tick nearest to the bankruptcy price at which closing leaves no debt."""
+    price = -row.cash / (row.position * w.config.atoms)
+    if row.position > 0:
+        return np.int64(math.ceil(price))
+    return np.int64(math.floor(price))
+
+
+@kernel
+def _charge_fee(w, accounts, tape, account, traded, event):
+    """Liquidation fee to the fund, never more than the equity that is left."""
+    row = accounts[account]
+    fee = np.int64(traded * w.config.clearing.fee_rate)
+    fee = min(fee, np.int64(max(0.0, equity(w, row))))
+    if row.position == 0:
+        fee = min(fee, max(row.cash, np.int64(0)))
+    if fee > 0:
+        transfer(w, accounts, tape, account, w.config.fund_account, fee, _FEE, event)
+
+
+@kernel
+def _close_on_book(w, book, accounts, watch, tape, account, quantity):
+    """Send the close-out as immediate or cancel at the bankruptcy price."""
+    row = accounts[account]
+    side = -1 if row.position > 0 else 1
+    tick = bankruptcy_tick(w, row)
+    before = row.cash
+    worth = equity(w, row)
+    begin_event(w, accounts, _LIQUIDATION, _BOOK, _CAUSE, account)
+    event = w.control.next_event
+    if w.config.switches.impact_off != 0:
+        off_book_trade(
+            w,
+            accounts,
+            watch,
+            tape,
+            account,
+            w.config.formation_account,
+            quantity,
+            math.floor(w.market.mark + 0.5),
+            _CAUSE,
+            event,
+        )
+        filled = quantity
+    else:
+        _, filled = place(w, book, accounts, watch, tape, account, side, tick, quantity, _IOC, _CAUSE, event)
+    traded = abs(row.cash - before)
+    _charge_fee(w, accounts, tape, account, traded, event)
+    draft = w.draft
+    draft.side = side
+    draft.quantity = quantity
+    draft.filled = filled
+    draft.limit = float(tick)
+    draft.parent = row.breach_event
+    draft.breach = row.breach_event
+    draft.loss = max(0.0, worth - equity(w, row))
+    if filled > 0:
+        draft.fill = traded / (filled * w.config.atoms)
+    commit_event(w, accounts, tape)
+    totals = w.totals
+    totals.liquidated_book += traded
+    w.now.liquidated_book += traded
+    totals.liquidated_quantity += filled
+    if filled > 0 and totals.first_liquidation_step < 0:
+        totals.first_liquidation_step = w.control.step
+    if filled > 0 and row.outcome < _PARTIAL:
+        totals.liquidated_accounts += 1
+        row.outcome = _PARTIAL
+    if row.position == 0:
+        row.outcome = max(row.outcome, _LIQUIDATED)
+
+
+@kernel
+def _process(w, book, accounts, watch, scratch, scores, tape):
+    """Carry one listed account through the pipeline; returns a RETURN code."""
+    control = w.control
+    account = np.int64(scratch[0, control.cursor])
+    row = accounts[account]
+    if control.stage == STAGE_EXECUTE:
+        if row.position == 0:
+            return lay.RETURN_DONE
+        if equity(w, row) > 0.0 or w.config.switches.impact_off != 0:
+            if control.answered != 0:
+                quantity = control.request_quantity
+                control.answered = 0
+            elif w.config.clearing.sizing == lay.RULE_PYTHON:
+                control.request_account = account
+                return lay.RETURN_SIZING
+            else:
+                quantity = size_account(w, row)
+            _close_on_book(w, book, accounts, watch, tape, account, quantity)
+        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
+    if row.position != 0 and equity(w, row) <= 0.0:
+        control.stage = STAGE_DELEVERAGE
+        status = absorb(w, accounts, watch, scratch, scores, tape, account)
+        if status != lay.RETURN_DONE:
+            return status
+    control.stage = STAGE_EXECUTE
+    return lay.RETURN_DONE
+
+
+@kernel
+def _run_round(w, book, accounts, watch, scratch, scores, tape):
+    """Rank the listed accounts and close them in order; returns a RETURN code and resumes at the same account."""
+    control = w.control
+    clearing = w.config.clearing
+    if control.stage == STAGE_RANK:
+        if control.answered == 0 and clearing.priority == lay.RULE_PYTHON:
+            return lay.RETURN_PRIORITY
+        if control.answered == 0:
+            score_accounts(w, accounts, scratch, scores)
+        control.answered = 0
+        sort_by_score(scratch[0], scores[0], control.listed)
+        control.cursor = 0
+        control.stage = STAGE_EXECUTE
+    while control.cursor < control.listed and control.handled < clearing.accounts_per_step:
+        status = _process(w, book, accounts, watch, scratch, scores, tape)
+        if status != lay.RETURN_DONE:
+            return status
+        control.cursor += 1
+        control.handled += 1
+    return lay.RETURN_DONE
+
+
+@kernel
+def _note_queue(w, accounts, scratch):
+    """Record who is left waiting because of the throughput limit."""
+    w.now.queue_notional = 0.0
+    w.now.throughput_binding = 0
+    for k in range(w.control.cursor, w.control.listed):
+        w.now.throughput_binding = 1
+        w.now.queue_notional += notional(w, accounts[np.int64(scratch[0, k])])
+
+
+@kernel
+def liquidate(w, book, accounts, watch, scratch, scores, tape):
+    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds. Returns a RETURN code."""
+    control = w.control
+    clearing = w.config.clearing
+    if control.step < 0:
+        return lay.RETURN_DONE
+    while w.config.switches.liquidation != 0:
+        if control.stage == STAGE_SCREEN:
+            if clearing.rounds > 0 and control.round >= clearing.rounds:
+                break
+            if control.handled >= clearing.accounts_per_step:
+                break
+            control.cursor = 0
+            control.listed = screen(w, accounts, watch, scratch, tape)
+            if control.listed == 0:
+                break
+            control.stage = STAGE_RANK
+        status = _run_round(w, book, accounts, watch, scratch, scores, tape)
+        if status != lay.RETURN_DONE:
+            return status
+        _note_queue(w, accounts, scratch)
+        control.stage = STAGE_SCREEN
+        control.round += 1
+        instant_mark(w)
+    control.stage = STAGE_SCREEN
+    control.round = 0
+    control.cursor = 0
+    control.listed = 0
+    control.handled = 0
+    unwind_fund(w, book, accounts, watch, tape)
+    return lay.RETURN_DONE

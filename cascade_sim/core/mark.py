@@ -1,0 +1,109 @@
+"""Fundamental value, index and mark: what the world believes the price is, once per step."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.rng import PURPOSE_NEWS, normal, stream
+
+_ACROSS_BP = 1.0e4
+
+
+@kernel
+def news(w):
+    """Phase 1: the fundamental takes a step of its exogenous path plus scheduled news (log moves)."""
+    market = w.market
+    step = w.control.step
+    change = w.config.volatility * normal(stream(w.config.seed, PURPOSE_NEWS, step), 0, 0)
+    for index in range(w.config.shocks):
+        shock = w.config.shock[index]
+        if shock.first_step <= step <= shock.last_step:
+            change += shock.news / (shock.last_step - shock.first_step + 1)
+    market.previous_fundamental = market.fundamental
+    market.fundamental = market.fundamental * math.exp(change)
+    market.index = market.fundamental
+    if w.config.formation == lay.FORMATION_LINEAR:
+        move = market.fundamental - market.previous_fundamental
+        market.linear_price += move
+        market.mid += move
+        market.mid_move[lay.MOVE_NEWS] += move
+
+
+@leaf
+def _median(a, b, c):
+    return max(min(a, b), min(max(a, b), c))
+
+
+@leaf
+def _candidate(w):
+    """The mark that the configured rule gives now. A one-sided book leaves rules that need a mid where they were."""
+    market = w.market
+    rule = w.config.mark_rule
+    if rule == lay.MARK_LAST:
+        if w.config.formation == lay.FORMATION_LINEAR:
+            return market.linear_price
+        return market.last
+    if rule == lay.MARK_MEDIAN:
+        if market.one_sided == 0:
+            market.basis += (market.mid - market.index - market.basis) * w.config.mark_memory
+        return _median(market.index, market.index + market.basis, market.last)
+    if market.one_sided != 0:
+        return market.mark
+    return market.mark + (market.mid - market.mark) * w.config.mark_memory
+
+
+@kernel
+def set_mark(w, mark):
+    """Set the mark and attribute its log move (basis points) to the moves of the mid that it caught up with."""
+    market = w.market
+    change = mark - market.mark
+    gap = 0.0
+    for bucket in range(lay.MOVES):
+        market.mark_gap[bucket] += market.mid_move[bucket]
+        market.mid_move[bucket] = 0.0
+        gap += market.mark_gap[bucket]
+    scale = _ACROSS_BP / market.mark
+    if change != 0.0:
+        scale = _ACROSS_BP * math.log(mark / market.mark) / change
+    share = 0.0
+    if abs(gap) > 1.0e-9 * mark:
+        share = min(1.0, max(0.0, change / gap))
+    explained = 0.0
+    for bucket in range(lay.MOVES):
+        part = share * market.mark_gap[bucket]
+        market.mark_gap[bucket] -= part
+        market.mark_move[bucket] += part * scale
+        explained += part
+    rest = lay.MOVE_NEWS if w.config.mark_rule == lay.MARK_MEDIAN else lay.MOVE_QUOTE_REVISION
+    market.mark_move[rest] += (change - explained) * scale
+    market.mark_gap[rest] -= change - explained
+    market.mark = mark
+
+
+@kernel
+def instant_mark(w):
+    """Refresh a mark that has no memory, between the rounds of a step."""
+    if w.config.mark_rule == lay.MARK_LAST:
+        set_mark(w, _candidate(w))
+
+
+@kernel
+def mark(w):
+    """Phase 7. Returns RETURN_MARK when a rule that is not compiled must give the mark, else RETURN_DONE."""
+    market = w.market
+    control = w.control
+    if w.config.mark_rule == lay.RULE_PYTHON:
+        if control.answered == 0:
+            return lay.RETURN_MARK
+        control.answered = 0
+        set_mark(w, market.basis)
+    else:
+        set_mark(w, _candidate(w))
+    market.mark_held = market.one_sided
+    market.slow_mid += (market.mid - market.slow_mid) * w.config.slow_memory
+    market.hedge_mid += (market.mid - market.hedge_mid) * w.config.dealers.smoothing
+    market.own_mid += (market.mid - market.own_mid) * w.config.providers.own_average
+    market.mid_ring[np.int64(control.step) & (lay.MID_RING - 1)] = market.mid
+    return lay.RETURN_DONE

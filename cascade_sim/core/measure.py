@@ -1,0 +1,161 @@
+"""Phase 9: one row of the series per step, volumes into totals, incremental totals against each other."""
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.book import next_above, next_below
+from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.hedging import dealers_gamma, update_greeks
+from cascade_sim.core.ledger import equity
+
+
+@kernel
+def depth_in_bands(w, book, row):
+    """Quantity within each band of :data:`BAND_BP` of the mid, both sides, in one walk over occupied levels."""
+    mid = w.market.mid
+    for band in range(lay.BANDS):
+        row.bid_depth[band] = 0.0
+        row.ask_depth[band] = 0.0
+    band = 0
+    total = 0.0
+    tick = book.best_bid
+    while band < lay.BANDS:
+        edge = mid * (1.0 - lay.BAND_BP[band] * 1.0e-4)
+        while tick > 0 and tick >= edge:
+            total += book.levels[tick].quantity_lot
+            tick = next_below(book, tick)
+        row.bid_depth[band] = total
+        band += 1
+    band = 0
+    total = 0.0
+    tick = book.best_ask
+    while band < lay.BANDS:
+        edge = mid * (1.0 + lay.BAND_BP[band] * 1.0e-4)
+        while tick < TICKS and tick <= edge:
+            total += book.levels[tick].quantity_lot
+            tick = next_above(book, tick)
+        row.ask_depth[band] = total
+        band += 1
+
+
+@kernel
+def forced_within(accounts, watch, row, low, high):
+    """Lots whose trigger in ``row`` of ``watch`` lies in [low, high]."""
+    prices = watch[row]
+    total = np.int64(0)
+    for account in range(len(prices)):
+        if low <= prices[account] <= high:
+            total += abs(accounts[account].position)
+    return total
+
+
+@kernel
+def _slow_measures(w, accounts, watch):
+    """Measures that scan all accounts or options; taken every ``gamma_every`` steps and held in between."""
+    if w.config.dealers.count > 0:
+        update_greeks(w, w.market.mid)
+        w.now.gamma = dealers_gamma(w)
+        unhedged = 0.0
+        for number in range(w.config.dealers.count):
+            dealer = w.dealers[number]
+            for index in range(w.config.dealers.options):
+                unhedged += dealer.inventory[index] * w.options[index].delta
+            unhedged += accounts[dealer.account].position
+        w.now.unhedged = unhedged
+    mark = w.market.mark
+    w.now.forced_sale = forced_within(accounts, watch, lay.WATCH_LIQUIDATE_LONG, 0.99 * mark, mark)
+    w.now.forced_buy = forced_within(accounts, watch, lay.WATCH_LIQUIDATE_SHORT, mark, 1.01 * mark)
+
+
+@leaf
+def _price(tick):
+    return float(tick) if 0 < tick < TICKS else np.nan
+
+
+@kernel
+def _write_row(w, book, accounts, tape):
+    place = tape.series_count
+    if place >= lay.SERIES_CAPACITY:
+        return
+    row = tape.series[place]
+    market = w.market
+    linear = w.config.formation == lay.FORMATION_LINEAR
+    row.step = w.control.step
+    row.one_sided = market.one_sided
+    row.throughput_binding = w.now.throughput_binding
+    row.mid = np.nan if market.one_sided != 0 else market.mid
+    row.last = market.last
+    row.mark = market.mark
+    row.index = market.index
+    row.fundamental = market.fundamental
+    row.best_bid = np.nan if linear else _price(book.best_bid)
+    row.best_ask = np.nan if linear else _price(book.best_ask)
+    depth_in_bands(w, book, row)
+    for cause in range(lay.CAUSES):
+        row.buy_volume[cause] = w.now.buy_volume[cause]
+        row.sell_volume[cause] = w.now.sell_volume[cause]
+    for bucket in range(lay.MOVES):
+        row.mark_move[bucket] = market.mark_move[bucket]
+    row.open_interest = w.totals.open_interest
+    row.distressed = w.now.distressed
+    row.queue_notional = w.now.queue_notional
+    row.liquidated_book = w.now.liquidated_book
+    row.liquidated_fund = w.now.liquidated_fund
+    row.liquidated_adl = w.now.liquidated_adl
+    fund = accounts[w.config.fund_account]
+    row.fund_cash = fund.cash
+    row.fund_equity = equity(w, fund)
+    row.bad_debt = w.totals.bad_debt
+    row.socialised = w.totals.socialised
+    row.gamma = w.now.gamma
+    row.unhedged = w.now.unhedged
+    row.forced_sale = w.now.forced_sale
+    row.forced_buy = w.now.forced_buy
+    depth = min(row.bid_depth[2], row.ask_depth[2])
+    row.impact = w.config.impact if linear else (0.01 * market.mid / depth if depth > 0.0 else np.nan)
+    tape.series_count = place + 1
+
+
+@kernel
+def check_totals(w, book, accounts):
+    """Every step: the incremental totals must be zero and the book uncrossed; now and then a full scan as well."""
+    totals = w.totals
+    totals.checks += 1
+    if totals.cash != 0 or totals.position != 0:
+        totals.check_failures += 1
+    if book.best_bid > 0 and book.best_bid >= book.best_ask:
+        totals.crossed_books += 1
+    if w.config.check_every <= 0 or w.control.step % w.config.check_every != 0:
+        return
+    cash = np.int64(0)
+    position = np.int64(0)
+    for account in range(len(accounts)):
+        cash += accounts[account].cash
+        position += accounts[account].position
+    if cash != 0 or position != 0:
+        totals.check_failures += 1
+
+
+@kernel
+def record(w, book, accounts, watch, tape):
+    """Write the step down and clear what counts per step."""
+    check_totals(w, book, accounts)
+    if w.config.record >= lay.RECORD_SERIES:
+        if w.control.step % w.config.dealers.gamma_every == 0:
+            _slow_measures(w, accounts, watch)
+        _write_row(w, book, accounts, tape)
+    for cause in range(lay.CAUSES):
+        if w.control.step >= 0:
+            w.totals.buy_volume[cause] += w.now.buy_volume[cause]
+            w.totals.sell_volume[cause] += w.now.sell_volume[cause]
+        w.now.buy_volume[cause] = 0
+        w.now.sell_volume[cause] = 0
+    for bucket in range(lay.MOVES):
+        w.market.mark_move[bucket] = 0.0
+    w.now.distressed = 0
+    w.now.queue_notional = 0.0
+    w.now.throughput_binding = 0
+    w.now.liquidated_book = 0.0
+    w.now.liquidated_fund = 0.0
+    w.now.liquidated_adl = 0.0

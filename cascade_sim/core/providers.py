@@ -1,0 +1,160 @@
+"""Liquidity providers: a ladder around a private centre, skewed by inventory, thinned and widened by volatility."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.book import cancel, submit
+from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.ledger import equity, touch
+from cascade_sim.core.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
+from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
+
+_SLIDE = int(OrderType.POST_ONLY_SLIDE)
+_QUOTE = int(Cause.QUOTE)
+_WITHDRAWAL = int(EventType.WITHDRAWAL)
+_RETURN = int(EventType.RETURN)
+_NO_STAGE = int(Stage.NONE)
+
+
+@leaf
+def acting_order(seed, step, count, order):
+    """Fill ``order`` (count,) with the indices 0 .. count - 1 sorted by hash of (step, index)."""
+    key = stream(seed, PURPOSE_ORDERING, step)
+    for i in range(count):
+        mine = word(key, i, 0)
+        j = i
+        while j > 0 and word(key, order[j - 1], 0) > mine:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = i
+
+
+@leaf
+def _cancel_quotes(book, provider):
+    for k in range(provider.quotes):
+        cancel(book, provider.ids[k])
+    provider.quotes = 0
+
+
+@kernel
+def _update_pause(w, book, accounts, tape, provider):
+    """Apply the loss limit, counted from the provider's peak equity; returns whether it stays out."""
+    row = accounts[provider.account]
+    step = w.control.step
+    if step < provider.paused_until:
+        return True
+    worth = np.int64(equity(w, row))
+    if provider.paused_until != 0 and step == provider.paused_until:
+        begin_event(w, accounts, _RETURN, _NO_STAGE, _QUOTE, provider.account)
+        commit_event(w, accounts, tape)
+        provider.peak_equity = worth
+    provider.peak_equity = max(provider.peak_equity, worth)
+    if provider.peak_equity - worth > provider.loss_limit:
+        provider.paused_until = step + w.config.providers.pause_steps
+        begin_event(w, accounts, _WITHDRAWAL, _NO_STAGE, _QUOTE, provider.account)
+        w.draft.loss = float(provider.peak_equity - worth)
+        commit_event(w, accounts, tape)
+        _cancel_quotes(book, provider)
+        return True
+    return False
+
+
+@leaf
+def _size_factor(w, provider, stress):
+    """Share of full size: leaves at once when volatility exceeds the threshold, returns with a time constant."""
+    config = w.config.providers
+    target = 1.0
+    if w.config.switches.liquidity_withdrawal == 0:
+        return target
+    if stress > provider.threshold:
+        target = max(config.minimum_share, (stress / provider.threshold) ** (-config.threshold_exponent))
+    if target < provider.size_factor:
+        provider.size_factor = target
+    else:
+        provider.size_factor += (target - provider.size_factor) * config.recovery
+    return provider.size_factor
+
+
+@leaf
+def _quote(w, book, provider, side, price, size):
+    """Post one level; a price that would cross slides to the nearest that does not."""
+    tick = np.int64(math.floor(price)) if side > 0 else np.int64(math.ceil(price))
+    lots = np.int64(size + 0.5)
+    if lots < 1 or tick < 1:
+        return
+    order_id, _ = submit(book, side, tick, lots, provider.account, _SLIDE, _QUOTE, lay.NO_EVENT)
+    if order_id != 0:
+        provider.ids[provider.quotes] = order_id
+        provider.quotes += 1
+
+
+@kernel
+def _requote(w, book, accounts, index, stress, noise_key):
+    config = w.config.providers
+    market = w.market
+    provider = w.providers[index]
+    inventory = float(accounts[provider.account].position)
+    spread = provider.half_spread * max(1.0, stress) ** config.spread_exponent
+    skew = config.skew * min(config.skew_cap, max(1.0, stress) ** config.skew_exponent)
+    weight = config.fundamental_weight
+    belief = weight * market.fundamental + (1.0 - weight) * market.own_mid
+    centre = belief * (1.0 + config.noise * normal(noise_key, index, 0)) - skew * inventory
+    share = _size_factor(w, provider, stress)
+    bid_share = share * min(1.0, max(0.0, 1.0 - inventory / config.inventory_limit))
+    ask_share = share * min(1.0, max(0.0, 1.0 + inventory / config.inventory_limit))
+    for level in range(config.levels):
+        distance = spread * config.level_distance[level]
+        size = config.level_size[level]
+        _quote(w, book, provider, 1, centre - distance, size * bid_share)
+        _quote(w, book, provider, -1, centre + distance, size * ask_share)
+
+
+@leaf
+def measure_volatility(w):
+    """Update the providers' volatility estimate; returns it over the reference level.
+
+    The estimate uses returns of a smoothed mid: the raw mid of a book with gaps would feed on itself.
+    """
+    config = w.config.providers
+    market = w.market
+    market.provider_mid += (market.mid - market.provider_mid) * config.smoothing
+    step = w.control.step
+    past = market.smooth_ring[(step - config.return_steps) & (lay.MID_RING - 1)]
+    market.smooth_ring[step & (lay.MID_RING - 1)] = market.provider_mid
+    if past > 0.0:
+        change = math.log(market.provider_mid / past)
+        rate = change * change / (config.return_steps * w.config.dt)
+        market.volatility += (rate - market.volatility) * config.half_life
+    return math.sqrt(market.volatility) / config.reference_volatility
+
+
+@kernel
+def quote(w, book, accounts, tape):
+    """Phase 2: every provider cancels its quotes and, unless paused, posts a new ladder."""
+    config = w.config.providers
+    if config.count == 0 or w.config.formation == lay.FORMATION_LINEAR:
+        return
+    stress = measure_volatility(w)
+    order = np.empty(lay.PROVIDER_CAPACITY, np.int64)
+    acting_order(w.config.seed, w.control.step, config.count, order)
+    paused = np.zeros(lay.PROVIDER_CAPACITY, np.bool_)
+    if w.config.switches.liquidity_withdrawal != 0:
+        for k in range(config.count):
+            paused[k] = _update_pause(w, book, accounts, tape, w.providers[k])
+    touch(w, book, lay.MOVE_WITHDRAWAL)
+    before = w.market.mid
+    for k in range(config.count):
+        _cancel_quotes(book, w.providers[k])
+    epoch = np.int64(math.floor(w.control.step * w.config.dt / config.noise_seconds))
+    noise_key = stream(w.config.seed, PURPOSE_BELIEF, epoch)
+    for k in range(config.count):
+        if not paused[order[k]]:
+            _requote(w, book, accounts, order[k], stress, noise_key)
+    touch(w, book, lay.MOVE_QUOTE_REVISION)
+    news = config.fundamental_weight * (w.market.fundamental - w.market.previous_fundamental)
+    if w.market.mid != before:
+        w.market.mid_move[lay.MOVE_QUOTE_REVISION] -= news
+        w.market.mid_move[lay.MOVE_NEWS] += news

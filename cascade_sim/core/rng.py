@@ -1,0 +1,137 @@
+"""Random numbers addressed by (seed, purpose, step, entity, draw): no state, so nothing can shift anybody's draws.
+
+A draw is two rounds of Stafford's "Mix13" finaliser of a 64-bit word (the output function of SplitMix64; Steele, Lea
+and Flood 2014). The address is mixed part by part instead of walking one Weyl sequence, on which streams would overlap
+in large ensembles.
+"""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core.compile import compilation_enabled, kernel, leaf
+
+PURPOSE_NEWS = 1
+PURPOSE_LIMIT_COUNT = 2
+PURPOSE_LIMIT = 3
+PURPOSE_MARKET_COUNT = 4
+PURPOSE_MARKET = 5
+PURPOSE_IMBALANCE = 6
+PURPOSE_PATIENT_COUNT = 7
+PURPOSE_PATIENT = 8
+PURPOSE_PATIENT_STOCK = 9
+PURPOSE_BELIEF = 10
+PURPOSE_PROVIDER = 11
+PURPOSE_TRADER = 12
+PURPOSE_ENTRANT = 13
+PURPOSE_ORDERING = 14
+PURPOSE_PRIORITY = 15
+PURPOSE_SANTA_FE = 16
+PURPOSE_DEALER = 17
+PURPOSE_ROTATION = 18
+
+_MASK = 0xFFFFFFFFFFFFFFFF
+_A = 0xBF58476D1CE4E5B9
+_B = 0x94D049BB133111EB
+_PURPOSE = 0x9E3779B97F4A7C15
+_STEP = 0xD1B54A32D192ED03
+_ENTITY = 0xABC98388FB8FAC03
+_DRAW = 0x8CB92BA72F3D8DD7
+_UNIT = 2.0**-53
+
+if compilation_enabled():
+    _A64, _B64 = np.uint64(_A), np.uint64(_B)
+    _PURPOSE64, _STEP64, _ENTITY64, _DRAW64 = (np.uint64(x) for x in (_PURPOSE, _STEP, _ENTITY, _DRAW))
+    _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+    @leaf
+    def mix64(word):
+        """Scramble a 64-bit word; a bijection."""
+        word = (word ^ (word >> _S30)) * _A64
+        word = (word ^ (word >> _S27)) * _B64
+        return word ^ (word >> _S31)
+
+    @leaf
+    def stream(seed, purpose, step):
+        """Key of all draws of one purpose in one step."""
+        return mix64(mix64(seed ^ (np.uint64(purpose) * _PURPOSE64)) ^ (np.uint64(step) * _STEP64))
+
+    @leaf
+    def word(key, entity, draw):
+        """The 64 random bits of draw number ``draw`` of ``entity`` under a :func:`stream` key."""
+        return mix64(mix64(key ^ (np.uint64(entity) * _ENTITY64)) ^ (np.uint64(draw) * _DRAW64))
+
+else:
+
+    def mix64(word):
+        """Scramble a 64-bit word; a bijection."""
+        word = int(word)
+        word = ((word ^ (word >> 30)) * _A) & _MASK
+        word = ((word ^ (word >> 27)) * _B) & _MASK
+        return np.uint64(word ^ (word >> 31))
+
+    def stream(seed, purpose, step):
+        """Key of all draws of one purpose in one step."""
+        first = int(mix64(int(seed) ^ ((purpose * _PURPOSE) & _MASK)))
+        return mix64(first ^ ((int(step) * _STEP) & _MASK))
+
+    def word(key, entity, draw):
+        """The 64 random bits of draw number ``draw`` of ``entity`` under a :func:`stream` key."""
+        first = int(mix64(int(key) ^ ((int(entity) * _ENTITY) & _MASK)))
+        return mix64(first ^ ((int(draw) * _DRAW) & _MASK))
+
+
+@leaf
+def uniform(key, entity, draw):
+    """A number in the open interval (0, 1), a multiple of 2**-53 plus 2**-54."""
+    return (np.float64(word(key, entity, draw) >> np.uint64(11)) + 0.5) * _UNIT
+
+
+@leaf
+def exponential(key, entity, draw):
+    """Exponential with mean 1."""
+    return -math.log(uniform(key, entity, draw))
+
+
+@leaf
+def normal(key, entity, draw):
+    """Standard normal by Box and Muller (1958); uses draws ``draw`` and ``draw + 1``."""
+    radius = math.sqrt(-2.0 * math.log(uniform(key, entity, draw)))
+    return radius * math.cos(2.0 * math.pi * uniform(key, entity, draw + 1))
+
+
+@kernel
+def poisson(key, entity, draw, mean):
+    """Poisson count by inversion from one uniform; above a mean of 30 the sum of halves, each by inversion."""
+    if mean <= 0.0:
+        return 0
+    pieces = int(mean / 30.0) + 1
+    part = mean / pieces
+    total = 0
+    for piece in range(pieces):
+        u = uniform(key, entity, draw + piece)
+        probability = math.exp(-part)
+        cumulative = probability
+        count = 0
+        while u > cumulative and count < 1000:
+            count += 1
+            probability *= part / count
+            cumulative += probability
+        total += count
+    return total
+
+
+@kernel
+def fill_uniform(out, seed, purpose, step, first_entity, draw):
+    """Fill ``out`` (n,) with the uniforms of entities ``first_entity`` onwards."""
+    key = stream(seed, purpose, step)
+    for i in range(len(out)):
+        out[i] = uniform(key, first_entity + i, draw)
+
+
+@kernel
+def fill_normal(out, seed, purpose, step, first_entity, draw):
+    """Fill ``out`` (n,) with the standard normals of entities ``first_entity`` onwards."""
+    key = stream(seed, purpose, step)
+    for i in range(len(out)):
+        out[i] = normal(key, first_entity + i, draw)

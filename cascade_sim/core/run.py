@@ -1,0 +1,83 @@
+"""The fused driver: the phases of a step, in order, until something needs a decision that is not compiled.
+
+Step, phase, stage and cursor live in the state, so a run that stops resumes exactly where it was. The readable driver
+(``model.step``) calls :func:`run_phase` for one phase at a time and makes the same decisions at the same places.
+"""
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.compile import kernel
+from cascade_sim.core.flow import background_flow
+from cascade_sim.core.hedging import hedge
+from cascade_sim.core.liquidation import liquidate
+from cascade_sim.core.mark import mark, news
+from cascade_sim.core.measure import record
+from cascade_sim.core.providers import quote
+from cascade_sim.core.traders import late_entrants, scheduled_shocks, stops_and_top_ups, value_and_arbitrage
+
+
+@kernel
+def _trade(w, book, accounts, traders, watch, scratch, tape):
+    """Phase 5. Python participants act first; the driver returns for them once a step."""
+    control = w.control
+    if w.config.participants > 0:
+        if control.answered == 0:
+            return lay.RETURN_AGENTS
+        control.answered = 0
+    value_and_arbitrage(w, book, accounts, watch, tape)
+    if control.step >= 0:
+        late_entrants(w, book, accounts, traders, watch, tape)
+        stops_and_top_ups(w, book, accounts, traders, watch, scratch, tape)
+    return lay.RETURN_DONE
+
+
+@kernel
+def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
+    """Run the current phase to its end or to a request; returns a RETURN code and advances phase and step."""
+    control = w.control
+    phase = control.phase
+    status = lay.RETURN_DONE
+    if phase == lay.PHASE_NEWS:
+        half_events = 2 * tape.events_count > lay.EVENT_CAPACITY
+        half_trades = 2 * tape.trades_count > lay.TRADE_CAPACITY
+        half_transfers = 2 * tape.transfers_count > lay.TRANSFER_CAPACITY
+        if half_events or half_trades or half_transfers or tape.series_count >= lay.SERIES_CAPACITY:
+            return lay.RETURN_DRAIN
+        news(w)
+    elif phase == lay.PHASE_QUOTES:
+        quote(w, book, accounts, tape)
+    elif phase == lay.PHASE_FLOW:
+        background_flow(w, book, accounts, watch, tape)
+    elif phase == lay.PHASE_SHOCK:
+        scheduled_shocks(w, book, accounts, watch, tape)
+    elif phase == lay.PHASE_TRADE:
+        status = _trade(w, book, accounts, traders, watch, scratch, tape)
+    elif phase == lay.PHASE_HEDGE:
+        status = hedge(w, book, accounts, watch, tape)
+    elif phase == lay.PHASE_MARK:
+        status = mark(w)
+    elif phase == lay.PHASE_LIQUIDATE:
+        status = liquidate(w, book, accounts, watch, scratch, scores, tape)
+    else:
+        record(w, book, accounts, watch, tape)
+    if status != lay.RETURN_DONE:
+        return status
+    if book.status != 0:
+        control.capacity = lay.CAPACITY_ORDERS if book.status == 1 else lay.CAPACITY_PRICE
+    if control.capacity != 0:
+        return lay.RETURN_CAPACITY
+    control.phase = phase + 1
+    if control.phase == lay.PHASES:
+        control.phase = 0
+        control.sequence = 0
+        control.step += 1
+    return lay.RETURN_DONE
+
+
+@kernel
+def run(w, book, accounts, traders, watch, scratch, scores, tape, until):
+    """Advance to the start of step ``until``; returns RETURN_DONE or why it stopped on the way."""
+    while w.control.step < until:
+        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        if status != lay.RETURN_DONE:
+            return status
+    return lay.RETURN_DONE

@@ -1,0 +1,1 @@
+"""Venues: the order book, price formation, mark prices."""
