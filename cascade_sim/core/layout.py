@@ -455,8 +455,6 @@ TRADER = np.dtype(
         ("account", np.int32),
         ("quantity", np.int64),
         ("inverse_leverage", np.float64),
-        ("stop_distance", np.float64),
-        ("top_up", np.int64),
     ]
 )
 """What a leveraged account will do; rows of late entrants are sorted by arrival."""

@@ -13,6 +13,7 @@ from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
 _FEE = int(TransferKind.FEE)
 _POST_ONLY = int(OrderType.POST_ONLY)
+_MARKET = int(OrderType.MARKET)
 _SLIDE = int(OrderType.POST_ONLY_SLIDE)
 _BACKGROUND = int(Cause.BACKGROUND)
 
@@ -142,7 +143,9 @@ def settle(
         exchange(w, accounts, watch, maker, taker, price, quantity, amount)
     taker_fee = np.int64(0)
     maker_fee = np.int64(0)
-    if w.config.taker_fee != 0.0 or w.config.maker_fee != 0.0:
+    # Order number 0 marks a fill outside the book; venues charge no trading fee on those.
+    on_book = 1 if taker_order != 0 or w.config.formation == lay.FORMATION_LINEAR else 0
+    if on_book != 0 and (w.config.taker_fee != 0.0 or w.config.maker_fee != 0.0):
         taker_fee = _fee(w, accounts, taker, amount, w.config.taker_fee)
         maker_fee = _fee(w, accounts, maker, amount, w.config.maker_fee)
         if accounts[taker].traits & lay.FLAG_MARGINED:
@@ -172,6 +175,7 @@ def settle(
     row.aggressor_side = side
     row.taker_cause = cause
     row.maker_cause = maker_cause
+    row.on_book = on_book
     row.quantity_lot = quantity
     row.amount = amount
     row.taker_order = taker_order
@@ -181,8 +185,8 @@ def settle(
     row.taker_event = lay.NO_EVENT
     row.taker_fee = taker_fee
     row.maker_fee = maker_fee
-    row.mid_before = w.market.mid
-    row.mid_after = w.market.mid
+    row.mid_before = np.nan if w.market.one_sided != 0 else w.market.mid
+    row.mid_after = row.mid_before
     row.mark = w.market.mark
     tape.trades_count = place + 1
 
@@ -211,7 +215,7 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
     impact = w.config.impact
     if order_type == _POST_ONLY or order_type == _SLIDE:
         return 0
-    if order_type != int(OrderType.MARKET) and impact > 0.0:
+    if order_type != _MARKET and impact > 0.0:
         room = side * (tick - market.linear_price) / impact
         quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
     if quantity <= 0:
@@ -270,7 +274,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
                 break
     touch(w, book, cause)
     for index in range(first, tape.trades_count):
-        tape.trades[index].mid_after = w.market.mid
+        tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid
         tape.trades[index].taker_event = parent
     return order_id, filled
 

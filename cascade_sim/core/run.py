@@ -26,7 +26,7 @@ def _trade(w, book, accounts, traders, watch, scratch, tape):
     value_and_arbitrage(w, book, accounts, watch, tape)
     if control.step >= 0:
         late_entrants(w, book, accounts, traders, watch, tape)
-        stops_and_top_ups(w, book, accounts, traders, watch, scratch, tape)
+        stops_and_top_ups(w, book, accounts, watch, scratch[0], tape)
     return lay.RETURN_DONE
 
 

@@ -153,25 +153,25 @@ def _stop_out(w, book, accounts, watch, tape, account):
 
 
 @kernel
-def _top_up(w, accounts, traders, watch, tape, account):
+def _top_up(w, accounts, watch, tape, account):
     """Answer a margin call once: bring in more collateral from outside."""
     row = accounts[account]
     watch[lay.WATCH_TOP_UP_LONG, account] = 0.0
     watch[lay.WATCH_TOP_UP_SHORT, account] = np.inf
     if row.position == 0:
         return
-    trader = traders[account - w.config.traders.first_account]
+    amount = np.int64(row.collateral * w.config.traders.top_up_share)
     begin_event(w, accounts, _EVENT_CALL, _NO_STAGE, _SPECULATION, account)
     event = w.control.next_event
-    if equity(w, row) < w.config.traders.top_up_ratio * maintenance(w, notional(w, row)) and trader.top_up > 0:
-        transfer(w, accounts, tape, w.config.external_account, account, trader.top_up, _COLLATERAL, event)
+    if equity(w, row) < w.config.traders.top_up_ratio * maintenance(w, notional(w, row)) and amount > 0:
+        transfer(w, accounts, tape, w.config.external_account, account, amount, _COLLATERAL, event)
         row.outcome = max(row.outcome, _TOPPED_UP)
         refresh_triggers(w, accounts, watch, account)
     commit_event(w, accounts, tape)
 
 
 @kernel
-def stops_and_top_ups(w, book, accounts, traders, watch, scratch, tape):
+def stops_and_top_ups(w, book, accounts, watch, scratch, tape):
     """Stop-losses and answers to margin calls; both look at the mark as the step began."""
     if w.config.traders.stops != 0 and w.config.switches.stop_losses != 0:
         for row in (lay.WATCH_STOP_LONG, lay.WATCH_STOP_SHORT):
@@ -184,7 +184,7 @@ def stops_and_top_ups(w, book, accounts, traders, watch, scratch, tape):
         for row in (lay.WATCH_TOP_UP_LONG, lay.WATCH_TOP_UP_SHORT):
             count = crossed(w, watch, row, scratch)
             for k in range(count):
-                _top_up(w, accounts, traders, watch, tape, np.int64(scratch[k]))
+                _top_up(w, accounts, watch, tape, np.int64(scratch[k]))
 
 
 @leaf
@@ -196,7 +196,7 @@ def _entry_side(w, trader):
     trend = math.log(market.mid / past) if past > 0.0 else 0.0
     strength = min(1.0, max(-1.0, trend / config.trend_saturation))
     key = stream(w.config.seed, PURPOSE_ENTRANT, 0)
-    return 1 if uniform(key, trader.account, 4) < 0.5 + config.trend_probability * strength else -1
+    return 1 if uniform(key, trader.account - config.first_account, 4) < 0.5 + config.trend_probability * strength else -1
 
 
 @kernel

@@ -1,0 +1,1 @@
+"""Mesa agents. A cohort is one agent for any number of accounts; its decisions run in the kernels."""

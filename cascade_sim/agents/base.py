@@ -1,0 +1,166 @@
+"""What every agent shares: the opening of a world, and the two bases."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import mesa
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.state import State
+from cascade_sim.domain.enums import AccountClass, TransferKind
+from cascade_sim.domain.instruments import Instrument
+from cascade_sim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from cascade_sim.options.contracts import OptionGrid
+
+Integers = NDArray[np.int64]
+
+
+class Opening:
+    """A world before its first step: accounts get collateral and positions here, every atom from a named account.
+
+    Attributes
+    ----------
+    scenario, instrument, state
+        What is being set up.
+    initial_tick : int
+        Price at the start.
+    grid, inventory
+        Options of all dealers together, or None without dealers.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        instrument: Instrument,
+        state: State,
+        initial_tick: int,
+        options: tuple[OptionGrid, NDArray[np.float64]] | None,
+    ) -> None:
+        self.scenario = scenario
+        self.instrument = instrument
+        self.state = state
+        self.initial_tick = initial_tick
+        self.options = options
+        self.holders: Integers = np.zeros(0, np.int64)
+        self._transfers: list[NDArray[Any]] = []
+
+    def memory(self, seconds: float) -> float:
+        """Weight of the newest observation of an exponential average, per step."""
+        return 1.0 - math.exp(-self.scenario.run.dt / seconds) if seconds > 0.0 else 1.0
+
+    def steps(self, seconds: float) -> int:
+        """Whole steps nearest to a time."""
+        return round(seconds / self.scenario.run.dt)
+
+    def ticks(self, price: float) -> float:
+        """Price in ticks, not rounded."""
+        return price / self.instrument.tick_size
+
+    def lots(self, quantity: float) -> float:
+        """Quantity in lots, not rounded."""
+        return quantity / self.instrument.lot_size
+
+    def _book(self, source: ArrayLike, target: ArrayLike, amounts: Integers, kind: TransferKind) -> None:
+        source, target, amounts = np.broadcast_arrays(
+            np.asarray(source, np.int64), np.asarray(target, np.int64), np.asarray(amounts, np.int64)
+        )
+        cash = self.state.accounts["cash"]
+        np.subtract.at(cash, source, amounts)
+        np.add.at(cash, target, amounts)
+        rows = np.zeros(len(amounts), lay.TRANSFER)
+        negative = amounts < 0
+        rows["from_account"] = np.where(negative, target, source)
+        rows["to_account"] = np.where(negative, source, target)
+        rows["amount"] = np.abs(amounts)
+        rows["kind"] = int(kind)
+        rows["event"] = lay.NO_EVENT
+        rows["trade"] = -1
+        rows["step"] = -max(1, self.scenario.run.burn_in_steps)
+        self._transfers.append(rows[rows["amount"] > 0])
+
+    def deposit(self, accounts: ArrayLike, amounts: ArrayLike) -> None:
+        """Bring collateral (atoms) in from outside."""
+        ids = np.atleast_1d(np.asarray(accounts, np.int64))
+        values = np.broadcast_to(np.asarray(amounts, np.int64), ids.shape)
+        external = np.full(len(ids), int(self.state.world.config.external_account))
+        self._book(external, ids, values, TransferKind.COLLATERAL)
+        np.add.at(self.state.accounts["collateral"], ids, values)
+
+    def pay(self, source: int, target: int, amount: int, kind: TransferKind) -> None:
+        """Move cash (atoms, either sign) between two accounts."""
+        self._book(np.array([source]), np.array([target]), np.array([amount]), kind)
+
+    def open_positions(self, accounts: Integers, lots: Integers, ticks: Integers) -> None:
+        """Open signed positions at given prices against the unlevered holders, in turn."""
+        others = self.holders[np.arange(len(accounts)) % len(self.holders)]
+        amounts = lots * ticks * self.instrument.atoms_per_tick_lot
+        self._book(accounts, others, amounts, TransferKind.VARIATION)
+        rows = self.state.accounts
+        value = rows["entry_tick"] * rows["position"]
+        np.add.at(value, accounts, (lots * ticks).astype(np.float64))
+        np.add.at(value, others, -(lots * ticks).astype(np.float64))
+        np.add.at(rows["position"], accounts, lots)
+        np.subtract.at(rows["position"], others, lots)
+        held = rows["position"] != 0
+        rows["entry_tick"][held] = np.abs(value[held] / rows["position"][held])
+
+    def transfers(self) -> NDArray[Any]:
+        """Return every opening transfer, in order."""
+        return np.concatenate(self._transfers) if self._transfers else np.zeros(0, lay.TRANSFER)
+
+
+class Cohort(mesa.Agent):
+    """One Mesa agent for a block of accounts whose behaviour is compiled.
+
+    A subclass says how many accounts it needs, and sets them and its part of the configuration up.
+    """
+
+    account_class: ClassVar[AccountClass]
+
+    def __init__(self, model: mesa.Model, first_account: int, count: int) -> None:
+        super().__init__(model)
+        self.first_account = first_account
+        self.count = count
+
+    @classmethod
+    def size(cls, scenario: Scenario) -> int:
+        """Return the number of accounts that the scenario asks for."""
+        raise NotImplementedError(f"{cls.__name__} must say how many accounts it needs")
+
+    @property
+    def accounts(self) -> Integers:
+        """Ids of the cohort's accounts."""
+        return np.arange(self.first_account, self.first_account + self.count, dtype=np.int64)
+
+    def open(self, opening: Opening) -> None:
+        """Configure the cohort and open its accounts."""
+
+
+class Participant(mesa.Agent):
+    """A trader written in Python, one account; subclasses override :meth:`decide`.
+
+    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders.
+
+    Parameters
+    ----------
+    model : CascadeModel
+        The model it joins, before the first step.
+    capital : float
+        Quote currency, brought in from outside.
+    """
+
+    account: int = -1
+
+    def __init__(self, model: mesa.Model, capital: float = 1e6) -> None:
+        super().__init__(model)
+        self.capital = capital
+
+    def decide(self, market: Any) -> None:
+        """Look at ``market`` (mid, mark, index, step, time_seconds) and send orders with ``market.submit``."""
+        raise NotImplementedError(f"{type(self).__name__} must decide what to do each step")

@@ -1,0 +1,77 @@
+"""Liquidity providers: ladders around a private centre."""
+
+import numpy as np
+
+from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.core import layout as lay
+from cascade_sim.core.rng import PURPOSE_PROVIDER, fill_uniform
+from cascade_sim.domain.enums import AccountClass
+from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.scenario import Scenario
+
+
+class LiquidityProviders(Cohort):
+    """Quote every step, lean against inventory, withdraw under volatility and losses."""
+
+    account_class = AccountClass.LIQUIDITY_PROVIDER
+
+    @classmethod
+    def size(cls, scenario: Scenario) -> int:
+        """One account each."""
+        if scenario.liquidity.count > lay.PROVIDER_CAPACITY:
+            raise ScenarioError(
+                expectation("liquidity.count", f"at most {lay.PROVIDER_CAPACITY}", scenario.liquidity.count)
+            )
+        if scenario.liquidity.levels > lay.LEVEL_CAPACITY:
+            raise ScenarioError(
+                expectation("liquidity.levels", f"at most {lay.LEVEL_CAPACITY}", scenario.liquidity.levels)
+            )
+        return scenario.liquidity.count
+
+    def open(self, opening: Opening) -> None:
+        """Configure the ladders and draw what differs between providers."""
+        world = opening.state.world
+        liquidity, config = opening.scenario.liquidity, world.config.providers
+        dt = opening.scenario.run.dt
+        config.count, config.levels, config.first_account = self.count, liquidity.levels, self.first_account
+        config.skew = opening.ticks(liquidity.impact_per_unit) / opening.lots(1.0) * self.count
+        config.skew_exponent = liquidity.skew_volatility_exponent
+        config.skew_cap = liquidity.skew_volatility_cap
+        config.reference_volatility = liquidity.reference_volatility
+        config.smoothing = opening.memory(liquidity.volatility_smoothing_seconds)
+        config.return_steps = max(1, opening.steps(liquidity.volatility_return_seconds))
+        config.half_life = 1.0 - 0.5 ** (dt / liquidity.volatility_half_life_seconds)
+        config.threshold_exponent = liquidity.withdrawal_exponent
+        config.minimum_share = liquidity.minimum_size_share
+        config.recovery = opening.memory(liquidity.return_seconds)
+        config.spread_exponent = liquidity.spread_volatility_exponent
+        config.noise = liquidity.belief_noise
+        config.noise_seconds = liquidity.belief_noise_seconds
+        config.fundamental_weight = liquidity.fundamental_weight
+        config.own_average = opening.memory(liquidity.own_average_seconds)
+        config.inventory_limit = opening.lots(liquidity.inventory_limit)
+        config.pause_steps = opening.steps(liquidity.loss_pause_seconds)
+        steps = np.arange(liquidity.levels)
+        config.level_distance[: liquidity.levels] = liquidity.level_growth**steps
+        config.level_size[: liquidity.levels] = opening.lots(liquidity.size) * liquidity.size_growth**steps
+        self._draw(opening)
+        opening.deposit(self.accounts, opening.instrument.cash_to_atoms(liquidity.capital))
+
+    def _draw(self, opening: Opening) -> None:
+        world, liquidity = opening.state.world, opening.scenario.liquidity
+        draws = np.empty((3, self.count))
+        for draw in range(3):
+            fill_uniform(draws[draw], world.config.seed, PURPOSE_PROVIDER, 0, 0, draw)
+        spread, threshold, loss = 2.0 * draws - 1.0
+        capital = opening.instrument.cash_to_atoms(liquidity.capital)
+        for i in range(self.count):
+            provider = world.providers[i]
+            provider.account = self.first_account + i
+            mean = opening.ticks(liquidity.half_spread)
+            provider.half_spread = mean * (1.0 + liquidity.half_spread_dispersion * spread[i])
+            scale = 1.0 + liquidity.withdrawal_dispersion * threshold[i]
+            provider.threshold = liquidity.withdrawal_threshold * scale
+            limit = liquidity.loss_limit * (1.0 + liquidity.loss_limit_dispersion * loss[i])
+            provider.loss_limit = opening.instrument.cash_to_atoms(limit)
+            provider.size_factor = 1.0
+            provider.peak_equity = capital

@@ -1,0 +1,138 @@
+"""Options dealers: an inventory over strikes and expiries, hedged in the book."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.core import layout as lay
+from cascade_sim.core.hedging import dealer_delta, update_greeks
+from cascade_sim.core.rng import PURPOSE_DEALER, stream, uniform
+from cascade_sim.domain.enums import AccountClass, TransferKind
+from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.domain.units import SECONDS_PER_YEAR
+from cascade_sim.options.chain import Chain, load_chain
+from cascade_sim.options.contracts import OptionGrid
+from cascade_sim.options.inventory import synthetic_inventory
+from cascade_sim.registry import HEDGINGS
+from cascade_sim.scenario import Scenario
+
+Floats = NDArray[np.float64]
+
+
+def load_options(scenario: Scenario) -> tuple[tuple[OptionGrid, Floats] | None, float, Chain | None]:
+    """Return the dealers' options and inventory (base units), the price at the start, and the chain read if any.
+
+    Options that expire within the run are left out: their settlement is not simulated.
+    """
+    options, dealers = scenario.options, scenario.dealers
+    if options.chain.path is not None:
+        chain = load_chain(options.chain.path, options.chain.minimum_open_interest)
+        if dealers.count == 0:
+            return None, chain.forward, chain
+        inventory = chain.dealer_inventory(options.chain.dealer_share, options.chain.sign)
+        return _alive(chain.grid, inventory, scenario), chain.forward, chain
+    price = scenario.market.initial_price
+    if dealers.count == 0 or dealers.gamma_per_percent == 0.0:
+        return None, price, None
+    grid, inventory = synthetic_inventory(
+        initial_price=price,
+        target_gamma_per_percent=dealers.gamma_per_percent,
+        volatility=options.implied_volatility,
+        strikes=options.strikes,
+        strike_range=(options.strike_low, options.strike_high),
+        strike_centre=options.strike_center,
+        strike_deviation=options.strike_width,
+        expiry_days=options.expiry_days,
+        expiry_weights=options.expiry_weights,
+    )
+    return _alive(grid, inventory, scenario), price, None
+
+
+def _alive(grid: OptionGrid, inventory: Floats, scenario: Scenario) -> tuple[OptionGrid, Floats]:
+    keep = (grid.years > scenario.run.duration_seconds / SECONDS_PER_YEAR) & (inventory != 0.0)
+    count = int(keep.sum())
+    if not 1 <= count <= lay.OPTION_CAPACITY:
+        expected = f"1 to {lay.OPTION_CAPACITY} options that outlive the run and have a dealer"
+        raise ScenarioError(expectation("options", expected, count))
+    return (
+        OptionGrid(
+            strike=grid.strike[keep],
+            years=grid.years[keep],
+            is_call=grid.is_call[keep],
+            implied_volatility=grid.implied_volatility[keep],
+            open_interest=grid.open_interest[keep],
+            forward_ratio=grid.forward_ratio[keep],
+        ),
+        inventory[keep],
+    )
+
+
+class OptionsDealers(Cohort):
+    """Hold options against customers and hedge delta on a clock of their own."""
+
+    account_class = AccountClass.OPTIONS_DEALER
+
+    @classmethod
+    def size(cls, scenario: Scenario) -> int:
+        """One account each."""
+        if scenario.dealers.count > lay.DEALER_CAPACITY:
+            raise ScenarioError(expectation("dealers.count", f"at most {lay.DEALER_CAPACITY}", scenario.dealers.count))
+        return scenario.dealers.count
+
+    def open(self, opening: Opening) -> None:
+        """Split the inventory over the dealers, post premiums, and open each with its delta hedged."""
+        self.rule: Any = HEDGINGS.create(opening.scenario.dealers.hedging)
+        world, scenario = opening.state.world, opening.scenario
+        config = world.config.dealers
+        config.first_account = self.first_account
+        config.gamma_every = max(1, opening.steps(10.0))
+        config.smoothing = opening.memory(self.rule.mark_seconds)
+        config.interval = self.rule.interval_seconds
+        config.band = max(1.0, opening.lots(self.rule.band))
+        config.price_limit = self.rule.price_limit
+        config.rule = getattr(self.rule, "compiled", lay.RULE_PYTHON)
+        if self.count:
+            opening.deposit(self.accounts, opening.instrument.cash_to_atoms(scenario.dealers.capital))
+        if opening.options is None or self.count == 0:
+            return
+        config.count = self.count
+        grid, inventory = opening.options
+        config.options = grid.size
+        for i in range(grid.size):
+            option = world.options[i]
+            option.strike = opening.ticks(float(grid.strike[i]))
+            option.years = grid.years[i]
+            option.volatility = grid.implied_volatility[i]
+            option.forward_ratio = grid.forward_ratio[i]
+            option.is_call = int(grid.is_call[i])
+        self._open_dealers(opening, grid, inventory)
+
+    def _shares(self, opening: Opening) -> Floats:
+        """Dirichlet shares by gamma draws of integer shape: sums of exponentials."""
+        shape = max(1, round(opening.scenario.dealers.share_concentration))
+        key = stream(opening.state.world.config.seed, PURPOSE_DEALER, 0)
+        weights = np.array(
+            [-sum(np.log(uniform(key, dealer, draw)) for draw in range(shape)) for dealer in range(self.count)]
+        )
+        return np.asarray(weights / weights.sum())
+
+    def _open_dealers(self, opening: Opening, grid: OptionGrid, inventory: Floats) -> None:
+        world = opening.state.world
+        shares = self._shares(opening)
+        price = opening.initial_tick * opening.instrument.tick_size
+        premium = float(inventory @ grid.prices(price))
+        update_greeks(world, float(opening.initial_tick))
+        lots = np.zeros(self.count, np.int64)
+        for i, share in enumerate(shares):
+            dealer = world.dealers[i]
+            dealer.account = self.first_account + i
+            dealer.phase = i * self.rule.interval_seconds / self.count
+            dealer.inventory[: grid.size] = inventory * share / opening.instrument.lot_size
+            dealer.delta = dealer_delta(world, dealer)
+            lots[i] = -int(np.floor(dealer.delta + 0.5))
+            amount = opening.instrument.cash_to_atoms(abs(premium * share)) * (1 if premium > 0 else -1)
+            customer = int(world.config.dealers.customer_account)
+            opening.pay(self.first_account + i, customer, amount, TransferKind.PREMIUM)
+        opening.open_positions(self.accounts, lots, np.full(self.count, opening.initial_tick))

@@ -1,0 +1,89 @@
+"""Hedging rules: when and how far an options dealer trades back to a flat delta."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cascade_sim.core import layout as lay
+from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.registry import HEDGINGS
+
+
+@dataclass(frozen=True)
+class HedgeInputs:
+    """What a hedging rule sees of one dealer: base units and quote currency.
+
+    ``delta`` is that of the options, ``position`` the hedge held, ``gamma`` the change of delta per unit of price.
+    """
+
+    delta: float
+    position: float
+    gamma: float
+    price: float
+
+
+def _check(path: str, value: float, least: float) -> None:
+    if value < least:
+        raise ScenarioError(expectation(f"dealers.hedging.{path}", f"at least {least:g}", value))
+
+
+@HEDGINGS.register("clock")
+@dataclass(frozen=True)
+class Clock:
+    """Hedge on a clock, staggered over dealers, with delta at a smoothed mid and orders limited near the mid.
+
+    Parameters
+    ----------
+    interval_seconds : float
+        Time between two looks of one dealer.
+    mark_seconds : float
+        Memory of the average mid at which delta is taken.
+    band : float
+        Base units of delta below which nothing is traded.
+    price_limit : float
+        Farthest price of a hedge from the mid, share of price.
+    """
+
+    interval_seconds: float = 30.0
+    mark_seconds: float = 20.0
+    band: float = 1.0
+    price_limit: float = 0.003
+
+    compiled: ClassVar[int] = lay.HEDGE_CLOCK
+
+    def __post_init__(self) -> None:
+        _check("interval_seconds", self.interval_seconds, 1e-9)
+        _check("mark_seconds", self.mark_seconds, 0.0)
+        _check("band", self.band, 0.0)
+        _check("price_limit", self.price_limit, 0.0)
+
+
+@HEDGINGS.register("fixed_band")
+@dataclass(frozen=True)
+class FixedBand:
+    """Hedge whenever delta leaves a fixed band, looked at every ``interval_seconds`` (parameters as for ``clock``)."""
+
+    band: float = 10.0
+    interval_seconds: float = 1.0
+    mark_seconds: float = 20.0
+    price_limit: float = 0.003
+
+    compiled: ClassVar[int] = lay.HEDGE_CLOCK
+
+    def __post_init__(self) -> None:
+        _check("interval_seconds", self.interval_seconds, 1e-9)
+        _check("mark_seconds", self.mark_seconds, 0.0)
+        _check("band", self.band, 0.0)
+        _check("price_limit", self.price_limit, 0.0)
+
+
+@HEDGINGS.register("none")
+@dataclass(frozen=True)
+class NoHedging:
+    """Keep the opening hedge and trade nothing."""
+
+    interval_seconds: ClassVar[float] = 30.0
+    mark_seconds: ClassVar[float] = 20.0
+    band: ClassVar[float] = 0.0
+    price_limit: ClassVar[float] = 0.003
+
+    compiled: ClassVar[int] = lay.HEDGE_NONE
