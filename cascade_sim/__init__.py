@@ -1,0 +1,42 @@
+"""Liquidation cascades in an agent-based market with a real limit order book.
+
+Start with :func:`load_scenario` and :func:`run`; names below are imported when first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from cascade_sim.__about__ import __version__
+
+_HOME = {
+    "AccountClass": "cascade_sim.domain.enums",
+    "Cause": "cascade_sim.domain.enums",
+    "OrderType": "cascade_sim.domain.enums",
+    "SelfTradePolicy": "cascade_sim.domain.enums",
+    "Side": "cascade_sim.domain.enums",
+    "Scenario": "cascade_sim.scenario",
+    "load_scenario": "cascade_sim.scenario",
+    "scenario_names": "cascade_sim.scenario",
+    "RunResult": "cascade_sim.result",
+    "load_result": "cascade_sim.result",
+    "OrderBook": "cascade_sim.market.order_book",
+    "CascadeModel": "cascade_sim.model",
+    "Participant": "cascade_sim.agents.base",
+    "run": "cascade_sim.lab.single",
+    "counterfactual": "cascade_sim.lab.counterfactual",
+}
+
+__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604 - names of the table above
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that the command line starts quickly."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

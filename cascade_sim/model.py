@@ -204,6 +204,7 @@ class CascadeModel(mesa.Model):
         self.start_accounts = np.array(self.state.accounts, copy=True, subok=False)
         self.start_mark = float(self.state.world.market.mark)
         self.dealer_value_start = self.dealer_option_value()
+        self.state.world.totals.messages_start = int(self.state.book.messages)
 
     @property
     def step_number(self) -> int:

@@ -187,7 +187,7 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
     start, closing, count = books.start, books.closing, len(books.classes)
     atoms = instrument.atoms_per_tick_lot
     held = start["position"] != 0
-    margined = (closing["flags"] & lay.FLAG_MARGINED) != 0
+    margined = (closing["traits"] & lay.FLAG_MARGINED) != 0
     scaled = start["position"] * float(atoms)
     cash_start = start["cash"].astype(np.float64)
     trigger = liquidation_prices(scaled, cash_start, books.tier_rate, books.tier_deduction)

@@ -1,0 +1,1 @@
+"""Running things: one run, counterfactuals, comparisons. Fills the summary of a result."""

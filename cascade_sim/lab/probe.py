@@ -1,0 +1,96 @@
+"""The impact probe: what one exogenous order leaves behind, by paired runs on the same draws."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.model import CascadeModel
+from cascade_sim.scenario import Scenario
+
+PAIRS = 8
+BURN_IN_SECONDS = 300.0
+HORIZON_SECONDS = 60.0
+
+
+def _mid_after(scenario: Scenario, seed: int) -> float:
+    model = CascadeModel(scenario, rng=seed)
+    model.run()
+    return float(model.state.world.market.mid) * model.instrument.tick_size
+
+
+def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float | None:
+    """Return R(60 s): the mean shift of the mid one minute after a sale, per unit sold.
+
+    Leveraged traders and dealers are absent, so the number is the market's own. The order is two fifths of what the
+    providers quote on one side: large enough to stand out, small enough to stay linear.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Its market, background, liquidity and discretionary traders are probed.
+    seed : int
+        Key of the pairs.
+    pairs : int
+        Paired runs.
+
+    Returns
+    -------
+    float or None
+        Quote currency per base unit; None where there are no providers whose depth could set the size.
+    """
+    liquidity = scenario.liquidity
+    ladder = liquidity.count * liquidity.size * sum(liquidity.size_growth**k for k in range(liquidity.levels))
+    if scenario.market.price_formation.name == "linear_impact":
+        ladder = max(ladder, 1.0)
+    if ladder <= 0.0:
+        return None
+    dt = scenario.run.dt
+    quantity = max(scenario.market.lot_size, 0.4 * ladder)
+    changes = {
+        "run.steps": math.ceil((HORIZON_SECONDS + 2 * dt) / dt),
+        "run.burn_in_steps": math.ceil(BURN_IN_SECONDS / dt),
+        "run.record": "summary",
+        "run.event_window_seconds": None,
+        "traders.count": 0,
+        "traders.open_interest": 0.0,
+        "dealers.count": 0,
+        "shock.news": 0.0,
+        "shock.at_seconds": 0.0,
+        "shock.duration_seconds": dt,
+        "shock.side": "sell",
+        "switches.placebo": False,
+    }
+    with_order = scenario.with_overrides({**changes, "shock.quantity": quantity})
+    without = scenario.with_overrides({**changes, "shock.quantity": 0.0})
+    keys = np.random.SeedSequence(seed).generate_state(pairs)
+    shifts = [_mid_after(without, int(key)) - _mid_after(with_order, int(key)) for key in keys]
+    return float(np.mean(shifts)) / quantity
+
+
+def forced_density(model: CascadeModel) -> float:
+    """Return base units forced per unit of price on the crowded side, over the first tenth of price beyond the nearest trigger.
+
+    Parameters
+    ----------
+    model : CascadeModel
+        Before its first step.
+    """
+    state, instrument = model.state, model.instrument
+    lots = np.abs(state.accounts["position"]) * instrument.lot_size
+    start = float(model.initial_tick)
+    width = 0.1 * start
+    best = 0.0
+    for row, side in ((lay.WATCH_LIQUIDATE_LONG, 1.0), (lay.WATCH_LIQUIDATE_SHORT, -1.0)):
+        triggers = state.watch[row]
+        valid = (triggers > 0.0) & np.isfinite(triggers) & (lots > 0.0)
+        distance = side * (start - triggers[valid])
+        if not valid.any():
+            continue
+        # The lowest hundredth by distance are stragglers of the entry spread, not the edge of the population.
+        nearest = float(np.quantile(distance, 0.01))
+        if nearest > width:
+            continue
+        forced = float(lots[valid][(distance >= nearest) & (distance <= nearest + width)].sum())
+        best = max(best, forced / (width * instrument.tick_size))
+    return best

@@ -1,0 +1,170 @@
+"""One run from a scenario and a seed, with its summary and manifest."""
+
+import sys
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from cascade_sim.clearing.ledger import conservation_error
+from cascade_sim.core import layout as lay
+from cascade_sim.domain.enums import AccountClass
+from cascade_sim.lab.probe import forced_density, permanent_impact
+from cascade_sim.metrics import RunFacts, summarise
+from cascade_sim.model import CascadeModel
+from cascade_sim.recorder import AccountRecords, run_totals
+from cascade_sim.result import RunResult, build_manifest
+from cascade_sim.scenario import Scenario
+
+Progress = Callable[[int, int], None]
+
+
+def run(
+    scenario: Scenario,
+    seed: int = 0,
+    *,
+    record: str | None = None,
+    probe: bool = True,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run a scenario once.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What to simulate.
+    seed : int
+        Key of every draw; equal seeds give equal results.
+    record : {"full", "series", "summary"}, optional
+        What to keep; the scenario's own choice by default.
+    probe : bool
+        Whether to measure the permanent impact by paired probe runs, which the summary's ``permanent_impact``,
+        ``leverage_n`` and ``gamma_x`` need.
+    progress : callable, optional
+        Called now and then with (steps done, steps in all).
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        Before the first step, if the request was wrong.
+    CapacityError, RunFailed
+        If the run could not be finished.
+    """
+    if record is not None and record != scenario.run.record:
+        scenario = scenario.with_overrides({"run.record": record})
+    started, clock = datetime.now(UTC), time.perf_counter()
+    model = CascadeModel(scenario, rng=seed)
+    model.run(progress=progress)
+    result = collect(model)
+    extras = dict(probe_numbers(model, seed)) if probe else {}
+    summary = summarise(result, run_facts(model), extras | {"conservation_error": measure_conservation(model, result)})
+    manifest = build_manifest(
+        scenario_hash=scenario.scenario_hash,
+        seed=seed,
+        command_line=sys.argv,
+        started_at=started,
+        ended_at=datetime.now(UTC),
+        wall_seconds=time.perf_counter() - clock,
+    )
+    return replace(result, summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
+
+
+def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:
+    """Return the scenario with the switches named in ``off`` turned off."""
+    return scenario.with_overrides({f"switches.{name}": False for name in off})
+
+
+def _rules(model: CascadeModel) -> dict[str, str]:
+    scenario = model.scenario
+    return {
+        "trigger": scenario.clearing.margin.name,
+        "book": scenario.clearing.priority.name,
+        "fund": "insurance_fund",
+        "adl": scenario.clearing.adl.name,
+        "socialised": "pro_rata_profit",
+        "hedge": scenario.dealers.hedging.name,
+    }
+
+
+def collect(model: CascadeModel) -> RunResult:
+    """Build the tables of a model that has run; the summary is left empty."""
+    model.recorder.drain(model.state.tape)
+    accounts, config = model.state.accounts, model.state.world.config
+    tiers = int(config.clearing.tiers)
+    start = model.start_accounts if model.start_accounts is not None else accounts
+    records = AccountRecords(
+        classes=np.array(accounts["account_class"], dtype=np.int8),
+        start=np.array(start, copy=True, subok=False),
+        closing=np.array(accounts, copy=True, subok=False),
+        opening_transfers=model.opening_transfers,
+        start_mark=model.start_mark,
+        closing_mark=float(model.state.world.market.mark),
+        tier_rate=np.array(config.clearing.tier_rate[:tiers]),
+        tier_deduction=np.array(config.clearing.tier_deduction[:tiers]),
+        fund_account=int(config.fund_account),
+        fee_account=int(config.fee_account),
+    )
+    linear = int(config.formation) == lay.FORMATION_LINEAR
+    return RunResult(**model.recorder.tables(records, _rules(model), linear_impact=linear))
+
+
+def measure_conservation(model: CascadeModel, result: RunResult) -> int:
+    """Return the conservation error in atoms and lots: replayed tables where recorded, totals and a full scan always."""
+    accounts, totals = model.state.accounts, model.state.world.totals
+    error = int(totals.check_failures) + int(totals.crossed_books)
+    if model.recorder.level >= lay.RECORD_FULL:
+        tables = {"transfers": result.transfers, "trades": result.trades}
+        return error + conservation_error(tables, accounts, model.opening_positions)
+    return error + abs(int(accounts["cash"].sum())) + abs(int(accounts["position"].sum()))
+
+
+def majority_direction(model: CascadeModel) -> int:
+    """+1 when leveraged longs outweigh leveraged shorts at the start, else -1."""
+    rows = model.start_accounts if model.start_accounts is not None else model.state.accounts
+    traders = rows["account_class"] == int(AccountClass.LEVERAGED_TRADER)
+    return 1 if int(rows["position"][traders].sum()) >= 0 else -1
+
+
+def run_facts(model: CascadeModel) -> RunFacts:
+    """Return what metrics need beside the tables."""
+    scenario, state = model.scenario, model.state
+    config = state.world.config
+    shock = int(config.shock[0].first_step) if int(config.shocks) else None
+    window, end = scenario.run.event_window_seconds, None
+    if window is not None:
+        end = min(scenario.run.steps - 1, (shock or 0) + round(window / scenario.run.dt))
+    return RunFacts(
+        steps=scenario.run.steps,
+        burn_in_steps=scenario.run.burn_in_steps,
+        dt=scenario.run.dt,
+        initial_price=model.instrument.tick_to_price(model.initial_tick),
+        first_shock_step=shock,
+        majority_direction=majority_direction(model),
+        insurance_fund_start=scenario.clearing.insurance_fund,
+        window_end_step=end,
+        dealer_option_value_start=model.dealer_value_start,
+        dealer_option_value_end=model.dealer_option_value(),
+        totals=run_totals(state.world, state.book, model.instrument),
+    )
+
+
+def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
+    """Return permanent impact and the two dimensionless numbers of the run's market (reference: the recipe)."""
+    impact = permanent_impact(model.scenario, seed)
+    if impact is None:
+        return {}
+    fresh = CascadeModel(model.scenario.with_overrides({"run.record": "summary"}), rng=seed)
+    price = fresh.instrument.tick_to_price(fresh.initial_tick)
+    return {
+        "permanent_impact": impact,
+        "leverage_n": impact * forced_density(fresh),
+        "gamma_x": impact * fresh.gamma_per_percent() / (0.01 * price),
+    }
+
