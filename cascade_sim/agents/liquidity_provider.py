@@ -74,4 +74,5 @@ class LiquidityProviders(Cohort):
             limit = liquidity.loss_limit * (1.0 + liquidity.loss_limit_dispersion * loss[i])
             provider.loss_limit = opening.instrument.cash_to_atoms(limit)
             provider.size_factor = 1.0
+            provider.paused_until = lay.NEVER
             provider.peak_equity = capital

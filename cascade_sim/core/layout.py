@@ -35,6 +35,8 @@ SERIES_CAPACITY = 1 << 12
 DEPTH_BINS = 64
 NO_ACCOUNT = -1
 NO_EVENT = -1
+NEVER = -(1 << 40)
+"""A step before every burn-in."""
 
 PHASE_NEWS = 0
 PHASE_QUOTES = 1

@@ -47,7 +47,7 @@ def _update_pause(w, book, accounts, tape, provider):
     if step < provider.paused_until:
         return True
     worth = np.int64(equity(w, row))
-    if provider.paused_until != 0 and step == provider.paused_until:
+    if step == provider.paused_until:
         begin_event(w, accounts, _RETURN, _NO_STAGE, _QUOTE, provider.account)
         commit_event(w, accounts, tape)
         provider.peak_equity = worth
