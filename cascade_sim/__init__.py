@@ -26,7 +26,7 @@ _HOME = {
     "counterfactual": "cascade_sim.lab.counterfactual",
 }
 
-__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604 - names of the table above
+__all__ = [*sorted(_HOME), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

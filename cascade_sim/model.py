@@ -115,7 +115,9 @@ class CascadeModel(mesa.Model):
         if brackets.path is None:
             return None
         if brackets.symbol is None:
-            raise ScenarioError(expectation("traders.brackets.symbol", "the name of a contract in the file", None))
+            raise ScenarioError(
+                expectation("traders.brackets.symbol", "the name of a contract in the file", None)
+            )
         return load_brackets(brackets.path, brackets.symbol)
 
     def _build(self) -> None:
@@ -301,7 +303,10 @@ class CascadeModel(mesa.Model):
         if step < 0 or self.recorder.level < lay.RECORD_FULL:
             return
         market = self.state.world.market
-        if step % self.scenario.run.depth_every_steps == 0 and self.state.world.config.formation == lay.FORMATION_BOOK:
+        if (
+            step % self.scenario.run.depth_every_steps == 0
+            and self.state.world.config.formation == lay.FORMATION_BOOK
+        ):
             self.recorder.add_depth(snapshot_depth(self.state.book, float(market.mid), step))
         if step % self.scenario.run.map_every_steps == 0:
             rows = snapshot_map(self.state.accounts, self.state.watch, float(market.mark), step)
@@ -328,7 +333,9 @@ class CascadeModel(mesa.Model):
             world.control.answered = 1
         else:
             what = _CAPACITIES.get(int(world.control.capacity), "an unknown capacity")
-            raise CapacityError(f"step {self.step_number}: expected room for more {what}, received more than fit")
+            raise CapacityError(
+                f"step {self.step_number}: expected room for more {what}, received more than fit"
+            )
 
     def _ask_mark(self) -> float:
         market, tick = self.state.world.market, self.instrument.tick_size

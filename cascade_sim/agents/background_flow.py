@@ -58,7 +58,9 @@ class BackgroundFlow(Cohort):
         flow.kind = lay.FLOW_QUEUES
         levels = len(background.limit_rates)
         if levels > lay.QUEUE_RATES:
-            raise ScenarioError(expectation("background.limit_rates", f"at most {lay.QUEUE_RATES} rates", levels))
+            raise ScenarioError(
+                expectation("background.limit_rates", f"at most {lay.QUEUE_RATES} rates", levels)
+            )
         flow.market_rate = background.market_rate
         flow.levels = levels
         flow.level_rates[:levels] = background.limit_rates

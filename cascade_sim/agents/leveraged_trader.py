@@ -57,7 +57,9 @@ class LeveragedTraders(Cohort):
         if self.count == 0 or traders.open_interest <= 0.0:
             return
         lots = self._sizes(opening)
-        entry = np.round(opening.initial_tick * (1.0 + traders.entry_spread * self.draw(opening, 3, normal=True)))
+        entry = np.round(
+            opening.initial_tick * (1.0 + traders.entry_spread * self.draw(opening, 3, normal=True))
+        )
         entry = np.maximum(entry, 1.0).astype(np.int64)
         inverse = self._inverse_leverage(opening, np.abs(lots) * entry, brackets)
         entry = self._margin_anew(opening, lots, entry, inverse)
@@ -88,7 +90,9 @@ class LeveragedTraders(Cohort):
         lots[~longs] = -split_total(weights[~longs], total - wanted)
         return lots
 
-    def _inverse_leverage(self, opening: Opening, tick_lots: Integers, brackets: BracketTable | None) -> Floats:
+    def _inverse_leverage(
+        self, opening: Opening, tick_lots: Integers, brackets: BracketTable | None
+    ) -> Floats:
         traders = opening.scenario.traders
         low, high = traders.inverse_leverage
         uniform = self.draw(opening, 5)
@@ -107,7 +111,9 @@ class LeveragedTraders(Cohort):
         atoms = opening.instrument.atoms_per_tick_lot
         position = (lots * atoms).astype(np.float64)
         cash = inverse * np.abs(position) * entry - position * entry
-        price = liquidation_prices(position, cash, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
+        price = liquidation_prices(
+            position, cash, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers]
+        )
         side = np.where(lots > 0, 1.0, -1.0)
         near = side * (start - price) / start < traders.nearest_trigger_share * traders.inverse_leverage[0]
         return np.where(near & (lots != 0), start, entry)
@@ -167,7 +173,11 @@ class TrendFollowers(Cohort):
         config.trend_steps = opening.steps(entrants.trend_seconds)
         if config.trend_steps >= lay.MID_RING:
             raise ScenarioError(
-                expectation("traders.entrants.trend_seconds", f"fewer than {lay.MID_RING} steps", int(config.trend_steps))
+                expectation(
+                    "traders.entrants.trend_seconds",
+                    f"fewer than {lay.MID_RING} steps",
+                    int(config.trend_steps),
+                )
             )
         config.trend_probability = entrants.trend_probability
         config.trend_saturation = entrants.trend_saturation

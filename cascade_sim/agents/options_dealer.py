@@ -78,7 +78,9 @@ class OptionsDealers(Cohort):
     def size(cls, scenario: Scenario) -> int:
         """One account each."""
         if scenario.dealers.count > lay.DEALER_CAPACITY:
-            raise ScenarioError(expectation("dealers.count", f"at most {lay.DEALER_CAPACITY}", scenario.dealers.count))
+            raise ScenarioError(
+                expectation("dealers.count", f"at most {lay.DEALER_CAPACITY}", scenario.dealers.count)
+            )
         return scenario.dealers.count
 
     def open(self, opening: Opening) -> None:
@@ -114,7 +116,10 @@ class OptionsDealers(Cohort):
         shape = max(1, round(opening.scenario.dealers.share_concentration))
         key = stream(opening.state.world.config.seed, PURPOSE_DEALER, 0)
         weights = np.array(
-            [-sum(np.log(uniform(key, dealer, draw)) for draw in range(shape)) for dealer in range(self.count)]
+            [
+                -sum(np.log(uniform(key, dealer, draw)) for draw in range(shape))
+                for dealer in range(self.count)
+            ]
         )
         return np.asarray(weights / weights.sum())
 

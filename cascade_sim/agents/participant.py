@@ -55,7 +55,9 @@ class ParticipantMarket:
         """
         lots = self._instrument.quantity_to_lot(quantity)
         if lots < 1:
-            raise ScenarioError(expectation("quantity", f"at least one lot of {self._instrument.lot_size}", quantity))
+            raise ScenarioError(
+                expectation("quantity", f"at least one lot of {self._instrument.lot_size}", quantity)
+            )
         tick = 0 if price is None else self._instrument.price_to_tick(price)
         kind = OrderType.MARKET if price is None else order_type
         self._orders.append(_Order(self._account, Side(side), lots, tick, kind))

@@ -21,7 +21,9 @@ def checked_scores(rule: object, values: Any, count: int) -> NDArray[np.float64]
     scores = np.asarray(values)
     if scores.shape != (count,) or scores.dtype.kind not in "fiu" or not np.isfinite(scores).all():
         raise RunFailed(
-            expectation(type(rule).__name__, f"{count} finite numbers", f"{scores.dtype} of shape {scores.shape}")
+            expectation(
+                type(rule).__name__, f"{count} finite numbers", f"{scores.dtype} of shape {scores.shape}"
+            )
         )
     return scores.astype(np.float64)
 
@@ -55,10 +57,14 @@ class LiquidationEngine:
         rates = [clearing.maintenance_margin] if brackets is None else list(brackets.maintenance_rate)
         deductions = [0.0] if brackets is None else list(brackets.deduction)
         if len(rates) > lay.TIER_CAPACITY:
-            raise ScenarioError(expectation("traders.brackets", f"at most {lay.TIER_CAPACITY} tiers", len(rates)))
+            raise ScenarioError(
+                expectation("traders.brackets", f"at most {lay.TIER_CAPACITY} tiers", len(rates))
+            )
         target.tiers = len(rates)
         target.tier_rate[: len(rates)] = rates
-        target.tier_deduction[: len(rates)] = [self.instrument.cash_to_atoms(float(value)) for value in deductions]
+        target.tier_deduction[: len(rates)] = [
+            self.instrument.cash_to_atoms(float(value)) for value in deductions
+        ]
         target.priority = getattr(self.priority, "compiled", lay.RULE_PYTHON)
         target.sizing = getattr(self.sizing, "compiled", lay.RULE_PYTHON)
         target.adl = getattr(self.adl, "compiled", lay.RULE_PYTHON)

@@ -54,9 +54,13 @@ class Fraction:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction <= 1.0:
-            raise ScenarioError(expectation("clearing.sizing.fraction", "above 0 and at most 1", self.fraction))
+            raise ScenarioError(
+                expectation("clearing.sizing.fraction", "above 0 and at most 1", self.fraction)
+            )
         if self.cooldown_seconds < 0.0:
-            raise ScenarioError(expectation("clearing.sizing.cooldown_seconds", "at least 0", self.cooldown_seconds))
+            raise ScenarioError(
+                expectation("clearing.sizing.cooldown_seconds", "at least 0", self.cooldown_seconds)
+            )
 
     def configure(self, clearing: Any, dt: float, lot_size: float) -> None:
         """Write the rule's numbers into the kernel configuration."""

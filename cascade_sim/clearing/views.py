@@ -146,5 +146,3 @@ def counterparties_view(state: State, ids: Integers, lot_size: float, tick_size:
         leverage=_frozen(notional / equity),
         mark=mark * tick_size,
     )
-
-

@@ -114,7 +114,9 @@ def _limit_orders(w, book, accounts, watch, tape):
         tick = reference - side * offset
         size = _lots(flow.limit_size, exponential(key, k, 2))
         account = w.config.background_account
-        order_id, _ = place(w, book, accounts, watch, tape, account, side, tick, size, _LIMIT, _CAUSE, lay.NO_EVENT)
+        order_id, _ = place(
+            w, book, accounts, watch, tape, account, side, tick, size, _LIMIT, _CAUSE, lay.NO_EVENT
+        )
         if order_id != 0:
             schedule_expiry(w, order_id, _steps(flow.lifetime, exponential(key, k, 3)))
 
@@ -127,7 +129,9 @@ def _patient_order(w, book, accounts, watch, tape, key, entity):
     size = _lots(flow.patient_size, exponential(key, entity, 2))
     tick = np.int64(w.market.fundamental * max(0.0, 1.0 - side * distance) + 0.5)
     account = w.config.background_account
-    order_id, _ = place(w, book, accounts, watch, tape, account, side, tick, size, _SLIDE, _CAUSE, lay.NO_EVENT)
+    order_id, _ = place(
+        w, book, accounts, watch, tape, account, side, tick, size, _SLIDE, _CAUSE, lay.NO_EVENT
+    )
     if order_id != 0:
         schedule_expiry(w, order_id, _steps(flow.patient_lifetime, exponential(key, entity, 3)))
 
@@ -173,7 +177,20 @@ def _santa_fe(w, book, accounts, watch, tape):
     for k in range(count):
         side = 1 if uniform(key, k, 0) < 0.5 else -1
         if uniform(key, k, 1) * (per_side + flow.market_rate) < flow.market_rate:
-            place(w, book, accounts, watch, tape, account, side, 0, flow.order_size, _MARKET, _CAUSE, lay.NO_EVENT)
+            place(
+                w,
+                book,
+                accounts,
+                watch,
+                tape,
+                account,
+                side,
+                0,
+                flow.order_size,
+                _MARKET,
+                _CAUSE,
+                lay.NO_EVENT,
+            )
             continue
         distance = 1 + np.int64(uniform(key, k, 2) * flow.window_ticks)
         if side > 0:
@@ -230,7 +247,20 @@ def _queue_event(w, book, accounts, watch, tape, choice, pick):
             if choice < rate:
                 tick = _queue_tick(book, side, level + 1)
                 if tick > 0:
-                    place(w, book, accounts, watch, tape, account, side, tick, size, _LIMIT, _CAUSE, lay.NO_EVENT)
+                    place(
+                        w,
+                        book,
+                        accounts,
+                        watch,
+                        tape,
+                        account,
+                        side,
+                        tick,
+                        size,
+                        _LIMIT,
+                        _CAUSE,
+                        lay.NO_EVENT,
+                    )
                 return
             choice -= rate
         for level in range(flow.levels):
@@ -303,7 +333,18 @@ def opening_stock(w, book, accounts, watch, tape):
             count = max(poisson(key, entity, 8, mean), 1 if level == 0 else 0)
             for _ in range(count):
                 order_id, _filled = place(
-                    w, book, accounts, watch, tape, account, side, tick, flow.order_size, _LIMIT, _CAUSE, lay.NO_EVENT
+                    w,
+                    book,
+                    accounts,
+                    watch,
+                    tape,
+                    account,
+                    side,
+                    tick,
+                    flow.order_size,
+                    _LIMIT,
+                    _CAUSE,
+                    lay.NO_EVENT,
                 )
                 if flow.kind == lay.FLOW_SANTA_FE:
                     schedule_expiry(w, order_id, _steps(flow.lifetime, exponential(key, entity, 3)))

@@ -27,7 +27,9 @@ def update_greeks(w, price):
         forward = price * option.forward_ratio
         years = option.years - elapsed
         call = option.is_call != 0
-        option.delta = black76_delta(call, forward, option.strike, years, option.volatility) * option.forward_ratio
+        option.delta = (
+            black76_delta(call, forward, option.strike, years, option.volatility) * option.forward_ratio
+        )
         gamma = black76_gamma(forward, option.strike, years, option.volatility)
         option.gamma = gamma * option.forward_ratio * option.forward_ratio
 

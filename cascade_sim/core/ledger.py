@@ -134,7 +134,20 @@ def _fee(w, accounts, account, amount, rate):
 
 @kernel
 def settle(
-    w, accounts, watch, tape, side, price, quantity, amount, taker, maker, cause, maker_cause, taker_order, maker_order
+    w,
+    accounts,
+    watch,
+    tape,
+    side,
+    price,
+    quantity,
+    amount,
+    taker,
+    maker,
+    cause,
+    maker_cause,
+    taker_order,
+    maker_order,
 ):
     """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks."""
     if side > 0:
@@ -286,7 +299,20 @@ def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, ti
     first = tape.trades_count
     amount = np.int64(tick) * quantity * w.config.atoms
     settle(
-        w, accounts, watch, tape, side, float(tick), quantity, amount, account, counterparty, cause, cause, 0, 0
+        w,
+        accounts,
+        watch,
+        tape,
+        side,
+        float(tick),
+        quantity,
+        amount,
+        account,
+        counterparty,
+        cause,
+        cause,
+        0,
+        0,
     )
     for index in range(first, tape.trades_count):
         tape.trades[index].taker_event = parent

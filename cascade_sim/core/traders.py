@@ -196,7 +196,11 @@ def _entry_side(w, trader):
     trend = math.log(market.mid / past) if past > 0.0 else 0.0
     strength = min(1.0, max(-1.0, trend / config.trend_saturation))
     key = stream(w.config.seed, PURPOSE_ENTRANT, 0)
-    return 1 if uniform(key, trader.account - config.first_account, 4) < 0.5 + config.trend_probability * strength else -1
+    return (
+        1
+        if uniform(key, trader.account - config.first_account, 4) < 0.5 + config.trend_probability * strength
+        else -1
+    )
 
 
 @kernel

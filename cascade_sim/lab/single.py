@@ -64,7 +64,9 @@ def run(
     model.run(progress=progress)
     result = collect(model)
     extras = dict(probe_numbers(model, seed)) if probe else {}
-    summary = summarise(result, run_facts(model), extras | {"conservation_error": measure_conservation(model, result)})
+    summary = summarise(
+        result, run_facts(model), extras | {"conservation_error": measure_conservation(model, result)}
+    )
     manifest = build_manifest(
         scenario_hash=scenario.scenario_hash,
         seed=seed,
@@ -167,4 +169,3 @@ def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
         "leverage_n": impact * forced_density(fresh),
         "gamma_x": impact * fresh.gamma_per_percent() / (0.01 * price),
     }
-

@@ -46,7 +46,9 @@ class EmaMid:
     def __post_init__(self) -> None:
         if self.time_constant_seconds < 0.0:
             raise ScenarioError(
-                expectation("market.mark_price.time_constant_seconds", "at least 0", self.time_constant_seconds)
+                expectation(
+                    "market.mark_price.time_constant_seconds", "at least 0", self.time_constant_seconds
+                )
             )
 
     def memory(self, dt: float) -> float:

@@ -41,7 +41,9 @@ class LinearImpact:
 
     def __post_init__(self) -> None:
         if self.impact < 0.0:
-            raise ScenarioError(expectation("market.price_formation.impact", "a number of at least 0", self.impact))
+            raise ScenarioError(
+                expectation("market.price_formation.impact", "a number of at least 0", self.impact)
+            )
 
     def configure(self, config: Any, instrument: Instrument) -> None:
         """Write the rule's numbers into the kernel configuration."""

@@ -1,0 +1,308 @@
+"""The command line. Heavy imports wait until a command needs them."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cascade_sim.domain.errors import CascadeError, OutputError, UnknownNameError, expectation
+
+app = typer.Typer(
+    name="cascade-sim",
+    help="Liquidation cascades in an agent-based market with a real limit order book.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_SCENARIO = "gamma_shock"
+DEFAULT_MECHANISMS = "liquidation,delta_hedging"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override one field; may be repeated.")
+]
+
+
+def _load(name: str, overrides: list[str] | None) -> Any:
+    from cascade_sim.scenario import load_scenario, parse_override
+
+    scenario = load_scenario(name)
+    changes: dict[str, Any] = {}
+    for text in overrides or []:
+        path, value = parse_override(text)
+        changes[path] = value
+    return scenario.with_overrides(changes) if changes else scenario
+
+
+def _check_writable(folder: Path) -> None:
+    """Fail before the run when its result could not be kept."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(expectation("--out", "a folder", str(folder)))
+    nearest = folder
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(expectation("--out", "a folder that can be written", str(folder)))
+    try:
+        probe = nearest / f".cascade_sim-{os.getpid()}"
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise OutputError(f"--out: expected a folder that can be written, received {folder} ({error.strerror})") from error
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left on standard error while a run advances."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from cascade_sim.core.compile import cache_is_cold
+
+    console = Console(stderr=True)
+    if cache_is_cold():
+        console.print("compiling the kernels; this happens once and may take a minute or two")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda done, total: bar.update(task, completed=done / max(total, 1))
+
+
+def _print_summary(summary: dict[str, Any], quote: str, folder: Path) -> None:
+    from cascade_sim.columns import SUMMARY_KEYS
+    from cascade_sim.report import narrate
+
+    for sentence in narrate(summary, quote):
+        typer.echo(sentence)
+    typer.echo("")
+    for key in SUMMARY_KEYS:
+        value = summary.get(key.name)
+        if isinstance(value, int | float):
+            typer.echo(f"  {key.label:<46}{value:>18,.6g}  {key.unit}")
+    losses = summary.get("loss_by_class") or {}
+    if losses:
+        typer.echo(f"\nwho paid (+) and who gained (-), {quote}")
+        for name, value in sorted(losses.items(), key=lambda item: -item[1]):
+            if abs(value) >= 0.5:
+                typer.echo(f"  {name.replace('_', ' '):<46}{value:>18,.0f}")
+    typer.echo(f"\nresult in {folder}")
+
+
+@app.command("run")
+def run_command(
+    scenario: Annotated[str, typer.Argument(help="Name from the library or path to YAML.")] = DEFAULT_SCENARIO,
+    seed: Annotated[int, typer.Option(help="Key of every draw.", min=0)] = 0,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder; results/SCENARIO-SEED by default.")] = None,
+    counterfactual: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SWITCH,...]", help=f"Also run every subset of these mechanisms; {DEFAULT_MECHANISMS} by default."
+        ),
+    ] = None,
+    no_charts: Annotated[bool, typer.Option("--no-charts", help="Leave charts and report out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep a finished result of the same scenario and seed.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Run one scenario and write its result folder."""
+    resolved = _load(scenario, overrides)
+    folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}"
+    _check_writable(folder)
+    if resume and _is_same(folder, resolved.scenario_hash, seed):
+        from cascade_sim.result import load_result
+
+        summary = load_result(folder).summary
+    else:
+        summary = _run_and_save(resolved, seed, folder, counterfactual, charts=not no_charts)
+    if json_output:
+        typer.echo(json.dumps(summary, allow_nan=False))
+    else:
+        _print_summary(summary, resolved.market.quote, folder)
+
+
+def _is_same(folder: Path, scenario_hash: str, seed: int) -> bool:
+    if not (folder / "summary.json").exists():
+        return False
+    from cascade_sim.result import load_result
+
+    manifest = load_result(folder).manifest
+    return manifest.get("scenario_hash") == scenario_hash and manifest.get("seed") == seed
+
+
+def _run_and_save(scenario: Any, seed: int, folder: Path, counterfactual: str | None, *, charts: bool) -> dict[str, Any]:
+    table, arms = None, None
+    if counterfactual is None:
+        from cascade_sim.lab.single import run
+
+        with _progress(scenario.name) as progress:
+            result = run(scenario, seed, progress=progress)
+    else:
+        from cascade_sim.lab.counterfactual import counterfactual as run_arms
+
+        mechanisms = [name.strip() for name in counterfactual.split(",") if name.strip()]
+        with _progress(scenario.name) as progress:
+            outcome = run_arms(scenario, seed, mechanisms, progress=progress)
+        result, table, arms = outcome.result, outcome.table, outcome.arms
+    existed = folder.exists()
+    try:
+        result.save(folder)
+        if table is not None:
+            table.to_parquet(folder / "counterfactual.parquet")
+        if charts:
+            from cascade_sim.report import write_report
+
+            write_report(result, folder, arms, table)
+    except (KeyboardInterrupt, OSError):
+        if not existed and not (folder / "summary.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    summary: dict[str, Any] = result.summary
+    return summary
+
+
+@app.command("report")
+def report_command(directory: Annotated[Path, typer.Argument(help="Result folder of a run.")]) -> None:
+    """Rebuild charts and report.html of a saved run."""
+    import pandas as pd
+
+    from cascade_sim.report import write_report
+    from cascade_sim.result import load_result
+
+    result = load_result(directory)
+    table = directory / "counterfactual.parquet"
+    page = write_report(result, directory, None, pd.read_parquet(table) if table.exists() else None)
+    typer.echo(str(page))
+
+
+@app.command("scenarios")
+def scenarios_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the scenario library, a line each; a name shows the scenario whole."""
+    from cascade_sim.scenario import load_scenario, scenario_names
+
+    if name is not None:
+        typer.echo(load_scenario(name).to_yaml(), nl=False)
+        return
+    for known in scenario_names():
+        typer.echo(f"{known:<16}{load_scenario(known).title}")
+
+
+@app.command("rules")
+def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List every rule, a line each; a name shows documentation and parameters."""
+    from cascade_sim.registry import REGISTRIES
+
+    if name is None:
+        for kind, registry in REGISTRIES.items():
+            for known in registry.names():
+                typer.echo(f"{kind:<26}{known:<28}{registry.describe(known).summary}")
+        return
+    found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
+    if not found:
+        raise UnknownNameError("rule", name, [known for registry in REGISTRIES.values() for known in registry.names()])
+    for kind, registry in found:
+        description = registry.describe(name)
+        typer.echo(f"{kind}: {name}\n\n{description.documentation}\n")
+        for parameter in description.parameters:
+            typer.echo(f"  {parameter.name}: {parameter.type_text} = {parameter.default}")
+
+
+@app.command("switches")
+def switches_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the switches of counterfactual arms, a line each."""
+    from cascade_sim.scenario import load_scenario
+
+    fields = type(load_scenario(DEFAULT_SCENARIO).switches).model_fields
+    if name is not None and name not in fields:
+        raise UnknownNameError("switch", name, list(fields))
+    for known, described in fields.items():
+        if name in (None, known):
+            typer.echo(f"{known:<24}{described.description}")
+
+
+@app.command("metrics")
+def metrics_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the metrics, a line each; a name shows its documentation."""
+    from cascade_sim.metrics import METRICS
+
+    if name is not None:
+        if name not in METRICS:
+            raise UnknownNameError("metric", name, list(METRICS))
+        typer.echo(f"{name} ({METRICS[name].unit})\n\n{METRICS[name].documentation}")
+        return
+    for known, metric in METRICS.items():
+        typer.echo(f"{known:<28}{metric.unit:<22}{metric.documentation.splitlines()[0]}")
+
+
+@app.command("show")
+def show_command(
+    scenario: Annotated[str, typer.Argument(help="Name from the library or path to YAML.")],
+    diff: Annotated[str | None, typer.Option(help="Show only what differs from this scenario.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of scenarios.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Print a scenario, fully resolved."""
+    if schema:
+        from cascade_sim.scenario import scenario_schema
+
+        typer.echo(json.dumps(scenario_schema(), indent=2))
+        return
+    resolved = _load(scenario, overrides)
+    if diff is None:
+        typer.echo(resolved.to_yaml(), nl=False)
+        return
+    other = _load(diff, None).leaves()
+    mine = resolved.leaves()
+    for path in sorted(mine.keys() | other.keys()):
+        if mine.get(path) != other.get(path):
+            typer.echo(f"{path}: {other.get(path)} -> {mine.get(path)}")
+
+
+def _with_default_mechanisms(words: list[str]) -> list[str]:
+    """Give a bare ``--counterfactual`` its default value; the option's value may be left out."""
+    known = ("liquidation", "delta_hedging", "liquidity_withdrawal", "adl", "backstop")
+    known += ("stop_losses", "arbitrage", "funding", "cross_margin", "placebo", "impact_off")
+    result = []
+    for index, word in enumerate(words):
+        result.append(word)
+        if word == "--counterfactual":
+            following = words[index + 1] if index + 1 < len(words) else "-"
+            if following.startswith("-") or ("," not in following and following not in known):
+                result[-1] = f"{word}={DEFAULT_MECHANISMS}"
+    return result
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with a documented status.
+
+    0 done; 2 the request was wrong (one line says what was expected, what came, what is known); 1 a run failed; 130
+    interrupted.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = app(args=_with_default_mechanisms(words), standalone_mode=False)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise SystemExit(130) from None
+    except CascadeError as error:
+        typer.echo(f"cascade-sim: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        # Usage errors and Ctrl-C come as classes of typer's own command parser, which it does not export.
+        if type(error).__name__ in ("Abort",):
+            typer.echo("interrupted", err=True)
+            raise SystemExit(130) from None
+        if not hasattr(error, "format_message"):
+            raise
+        typer.echo(f"cascade-sim: {' '.join(str(error.format_message()).split())}", err=True)
+        raise SystemExit(2) from None
+    raise SystemExit(status if isinstance(status, int) else 0)
+
+

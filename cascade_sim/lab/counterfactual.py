@@ -1,0 +1,163 @@
+"""The same draws with mechanisms switched off: what each of them, and all of them together, added."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import factorial
+from typing import Any
+
+import pandas as pd
+
+from cascade_sim.domain.errors import UnknownNameError
+from cascade_sim.lab.single import run, switch_arm
+from cascade_sim.result import RunResult
+from cascade_sim.scenario import Scenario
+
+Subset = frozenset[str]
+_CONTROLS = ("impact_off", "placebo")
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """A run beside its arms.
+
+    Attributes
+    ----------
+    result : RunResult
+        Everything on; its summary holds the counterfactual keys as well.
+    table : DataFrame
+        A row per subset of mechanisms (a bool column each, True: on), its scalar summary, ``amplification`` (excursion
+        over that of the run with none of them) and ``added_move_bp`` (difference to it).
+    summary : dict
+        Of ``result``.
+    arms : mapping
+        Label -> series table of every other arm.
+    """
+
+    result: RunResult
+    table: pd.DataFrame
+    summary: dict[str, Any]
+    arms: Mapping[str, pd.DataFrame] = field(repr=False)
+
+
+def _check(scenario: Scenario, mechanisms: Sequence[str]) -> tuple[str, ...]:
+    known = [name for name in type(scenario.switches).model_fields if name != "impact_off"]
+    for name in mechanisms:
+        if name not in known:
+            raise UnknownNameError("mechanism", name, known)
+    return tuple(dict.fromkeys(mechanisms))
+
+
+def _label(on: Subset, mechanisms: Sequence[str]) -> str:
+    if not on:
+        return "none"
+    return " + ".join(name.replace("_", " ") for name in mechanisms if name in on)
+
+
+def shapley(values: Mapping[Subset, float], mechanisms: Sequence[str]) -> dict[str, float]:
+    """Share what all mechanisms together add (Shapley 1953); the parts sum to all minus none.
+
+    Parameters
+    ----------
+    values : mapping
+        Measure of every subset of ``mechanisms``.
+    mechanisms : sequence of str
+    """
+    count = len(mechanisms)
+    parts = {}
+    for name in mechanisms:
+        others = [other for other in mechanisms if other != name]
+        total = 0.0
+        for size in range(count):
+            weight = factorial(size) * factorial(count - size - 1) / factorial(count)
+            for chosen in combinations(others, size):
+                before = frozenset(chosen)
+                total += weight * (values[before | {name}] - values[before])
+        parts[name] = total
+    return parts
+
+
+def counterfactual(
+    scenario: Scenario,
+    seed: int = 0,
+    mechanisms: Sequence[str] = ("liquidation", "delta_hedging"),
+    progress: Callable[[int, int], None] | None = None,
+) -> Counterfactual:
+    """Run every subset of the mechanisms on the same draws.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    seed : int
+        Shared by all arms.
+    mechanisms : sequence of str
+        Switches of the scenario; the control ``placebo`` is an arm of its own, everything on plus one lot of flow.
+    progress : callable, optional
+        Called with (steps done, steps in all) over all arms.
+
+    Returns
+    -------
+    Counterfactual
+
+    Raises
+    ------
+    UnknownNameError
+        If a mechanism is no switch.
+    """
+    chosen = _check(scenario, mechanisms)
+    placebo = "placebo" in chosen
+    chosen = tuple(name for name in chosen if name not in _CONTROLS)
+    subsets = [frozenset(part) for size in range(len(chosen) + 1) for part in combinations(chosen, size)]
+    everything = frozenset(chosen)
+    per_run = scenario.run.steps + scenario.run.burn_in_steps
+    runs = len(subsets) + int(placebo)
+    finished = 0
+
+    def advance(done: int, _total: int) -> None:
+        if progress is not None:
+            progress(finished * per_run + done, runs * per_run)
+
+    results: dict[Subset, RunResult] = {}
+    for on in subsets:
+        arm = switch_arm(scenario, everything - on)
+        full = on == everything
+        results[on] = run(arm, seed, record=None if full else "series", probe=full, progress=advance)
+        finished += 1
+    rows = [_row(results[on], on, chosen, results[frozenset()]) for on in subsets]
+    arms = {_label(on, chosen): results[on].series for on in subsets if on != everything}
+    if placebo:
+        control = run(
+            scenario.with_overrides({"switches.placebo": True}),
+            seed,
+            record="series",
+            probe=False,
+            progress=advance,
+        )
+        rows = [{"placebo": False, **row} for row in rows]
+        rows.append({"placebo": True, **_row(control, everything, chosen, results[frozenset()])})
+        arms["placebo"] = control.series
+    result = results[everything]
+    result.summary.update(_effects(results, chosen, rows[len(subsets) - 1]))
+    return Counterfactual(result=result, table=pd.DataFrame(rows), summary=result.summary, arms=arms)
+
+
+def _row(result: RunResult, on: Subset, mechanisms: Sequence[str], none: RunResult) -> dict[str, Any]:
+    scalars = {key: value for key, value in result.summary.items() if not isinstance(value, dict | list)}
+    excursion, base = result.summary["max_adverse_excursion"], none.summary["max_adverse_excursion"]
+    known = excursion is not None and base is not None
+    scalars["amplification"] = excursion / base if known and base != 0.0 else None
+    scalars["added_move_bp"] = abs(excursion) - abs(base) if known else None
+    return {**{name: name in on for name in mechanisms}, **scalars}
+
+
+def _effects(results: Mapping[Subset, RunResult], mechanisms: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
+    effects = {key: row[key] for key in ("amplification", "added_move_bp")}
+    measured = {on: result.summary["max_adverse_excursion"] for on, result in results.items()}
+    if any(value is None for value in measured.values()):
+        return effects
+    values = {on: abs(float(value)) for on, value in measured.items()}
+    none = values[frozenset()]
+    singles = sum(values[frozenset({name})] - none for name in mechanisms)
+    effects["interaction_bp"] = values[frozenset(mechanisms)] - none - singles
+    effects["attribution"] = shapley(values, mechanisms)
+    return effects
