@@ -55,7 +55,9 @@ def _check_writable(folder: Path) -> None:
         probe.mkdir()
         probe.rmdir()
     except OSError as error:
-        raise OutputError(f"--out: expected a folder that can be written, received {folder} ({error.strerror})") from error
+        raise OutputError(
+            f"--out: expected a folder that can be written, received {folder} ({error.strerror})"
+        ) from error
 
 
 @contextmanager
@@ -69,7 +71,12 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     if cache_is_cold():
         console.print("compiling the kernels; this happens once and may take a minute or two")
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda done, total: bar.update(task, completed=done / max(total, 1))
@@ -97,18 +104,23 @@ def _print_summary(summary: dict[str, Any], quote: str, folder: Path) -> None:
 
 @app.command("run")
 def run_command(
-    scenario: Annotated[str, typer.Argument(help="Name from the library or path to YAML.")] = DEFAULT_SCENARIO,
+    scenario: Annotated[
+        str, typer.Argument(help="Name from the library or path to YAML.")
+    ] = DEFAULT_SCENARIO,
     seed: Annotated[int, typer.Option(help="Key of every draw.", min=0)] = 0,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Result folder; results/SCENARIO-SEED by default.")] = None,
     counterfactual: Annotated[
         str | None,
         typer.Option(
-            metavar="[SWITCH,...]", help=f"Also run every subset of these mechanisms; {DEFAULT_MECHANISMS} by default."
+            metavar="[SWITCH,...]",
+            help=f"Also run every subset of these mechanisms; {DEFAULT_MECHANISMS} by default.",
         ),
     ] = None,
     no_charts: Annotated[bool, typer.Option("--no-charts", help="Leave charts and report out.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep a finished result of the same scenario and seed.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep a finished result of the same scenario and seed.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Run one scenario and write its result folder."""
@@ -136,7 +148,9 @@ def _is_same(folder: Path, scenario_hash: str, seed: int) -> bool:
     return manifest.get("scenario_hash") == scenario_hash and manifest.get("seed") == seed
 
 
-def _run_and_save(scenario: Any, seed: int, folder: Path, counterfactual: str | None, *, charts: bool) -> dict[str, Any]:
+def _run_and_save(
+    scenario: Any, seed: int, folder: Path, counterfactual: str | None, *, charts: bool
+) -> dict[str, Any]:
     table, arms = None, None
     if counterfactual is None:
         from cascade_sim.lab.single import run
@@ -205,7 +219,9 @@ def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
         return
     found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
     if not found:
-        raise UnknownNameError("rule", name, [known for registry in REGISTRIES.values() for known in registry.names()])
+        raise UnknownNameError(
+            "rule", name, [known for registry in REGISTRIES.values() for known in registry.names()]
+        )
     for kind, registry in found:
         description = registry.describe(name)
         typer.echo(f"{kind}: {name}\n\n{description.documentation}\n")
@@ -304,5 +320,3 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"cascade-sim: {' '.join(str(error.format_message()).split())}", err=True)
         raise SystemExit(2) from None
     raise SystemExit(status if isinstance(status, int) else 0)
-
-

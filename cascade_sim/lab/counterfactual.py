@@ -150,7 +150,9 @@ def _row(result: RunResult, on: Subset, mechanisms: Sequence[str], none: RunResu
     return {**{name: name in on for name in mechanisms}, **scalars}
 
 
-def _effects(results: Mapping[Subset, RunResult], mechanisms: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
+def _effects(
+    results: Mapping[Subset, RunResult], mechanisms: Sequence[str], row: dict[str, Any]
+) -> dict[str, Any]:
     effects = {key: row[key] for key in ("amplification", "added_move_bp")}
     measured = {on: result.summary["max_adverse_excursion"] for on, result in results.items()}
     if any(value is None for value in measured.values()):

@@ -28,8 +28,7 @@ def between(frame: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
 
 
 def mark_from(result: RunResult, facts: RunFacts, first: int, last: int) -> Floats:
-    """Return the mark before step ``first`` and at the end of each step up to ``last``; empty without a
-    series.
+    """Return the mark before step ``first`` and at the end of each step up to ``last``; empty without a series.
 
     The row of a step is written at its end, so the value *at* a shock is that of the row before; the
     initial price where the run has no such row.

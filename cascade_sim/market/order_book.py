@@ -1,0 +1,332 @@
+"""The order book alone, for people: price-time priority, integer ticks and lots, every order type."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_sim.core.book import cancel, next_above, next_below, open_book, reduce, submit
+from cascade_sim.core.book_layout import (
+    BOOK,
+    FILL_CAPACITY,
+    INTERRUPT_REPORT_FULL,
+    ORDER_SLOT_BITS,
+    STATUS_ORDERS_FULL,
+    TICKS,
+)
+from cascade_sim.core.memory import allocate
+from cascade_sim.core.replay import replay
+from cascade_sim.domain.enums import Cause, OrderType, SelfTradePolicy, Side
+from cascade_sim.domain.errors import CapacityError, CascadeError, expectation
+
+FILLS = np.dtype([("price_tick", np.int32), ("quantity", np.int64), ("maker", np.int32), ("taker", np.int32)])
+LEVELS = np.dtype([("price_tick", np.int64), ("quantity", np.int64)])
+ORDERS = np.dtype(
+    [
+        ("side", np.int8),
+        ("price_tick", np.int64),
+        ("quantity", np.int64),
+        ("owner", np.int32),
+        ("order_type", np.int8),
+        ("cause", np.int8),
+        ("parent", np.int64),
+    ]
+)
+"""One row per order for :meth:`OrderBook.submit`; the price of a market order is not read."""
+_LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one order.
+
+    Attributes
+    ----------
+    order_id : int
+        Id of the order that now rests; 0 if nothing rests.
+    fills : structured array, shape (n,)
+        ``price_tick``, ``quantity``, ``maker`` and ``taker`` (owners), in order.
+    remaining : int
+        Lots that neither traded nor rest.
+    """
+
+    order_id: int
+    fills: NDArray[Any]
+    remaining: int
+
+
+@dataclass(frozen=True)
+class RestingOrder:
+    """An order in the book: lots left, who sent it, and why."""
+
+    order_id: int
+    side: Side
+    price_tick: int
+    quantity: int
+    owner: int
+    cause: Cause
+    parent: int
+
+
+class OrderBook:
+    """A price-time-priority limit order book.
+
+    Prices are whole ticks from 1 to 262143, quantities whole lots. Cancellation by id is O(1).
+
+    Parameters
+    ----------
+    self_trade : SelfTradePolicy
+        What happens when an order meets a resting order of its own owner.
+    """
+
+    def __init__(self, self_trade: SelfTradePolicy = SelfTradePolicy.ALLOW) -> None:
+        self._books = allocate(BOOK)
+        self._book = self._books[0]
+        self._positions: dict[int, int] = {}
+        self._reducing: dict[int, list[int]] = {}
+        open_book(self._book, int(self_trade))
+
+    @property
+    def best_bid(self) -> int | None:
+        """Highest buying price in ticks, None when nobody buys."""
+        tick = int(self._book.best_bid)
+        return tick if tick > 0 else None
+
+    @property
+    def best_ask(self) -> int | None:
+        """Lowest selling price in ticks, None when nobody sells."""
+        tick = int(self._book.best_ask)
+        return tick if tick < TICKS else None
+
+    def __len__(self) -> int:
+        """Number of resting orders."""
+        return int(self._book.live_orders)
+
+    def position(self, owner: int) -> int:
+        """Signed lots that ``owner`` has bought less sold through :meth:`limit`, :meth:`market` and :meth:`submit`."""
+        return self._positions.get(owner, 0)
+
+    def limit(
+        self,
+        side: Side,
+        price_tick: int,
+        quantity: int,
+        owner: int,
+        order_type: OrderType = OrderType.LIMIT,
+        cause: Cause = Cause.BACKGROUND,
+        parent: int = -1,
+    ) -> Report:
+        """Enter an order with a limit price.
+
+        Parameters
+        ----------
+        side : Side
+        price_tick : int
+            1 to 262143.
+        quantity : int
+            Lots, at least 1.
+        owner : int
+            Who sends it, at least 0.
+        order_type : OrderType
+            ``LIMIT`` rests what does not trade; ``IOC`` drops it; ``FOK`` trades whole or not at all; ``POST_ONLY`` is
+            dropped if it would trade, ``POST_ONLY_SLIDE`` moves to the nearest price at which it does not;
+            ``REDUCE_ONLY`` is a limit order that never increases or turns the owner's position.
+        cause, parent
+            Why it was sent, and the event that provoked it.
+
+        Raises
+        ------
+        CascadeError
+            If an argument is out of range; the book is unchanged then.
+        CapacityError
+            If no order slot is free.
+        """
+        if not 1 <= price_tick < TICKS:
+            raise CascadeError(expectation("price_tick", f"1 to {TICKS - 1}", price_tick))
+        if order_type == OrderType.MARKET:
+            raise CascadeError(expectation("order_type", "an order with a limit price (use market())", order_type.name))
+        return self._enter(side, price_tick, quantity, owner, order_type, cause, parent)
+
+    def market(
+        self, side: Side, quantity: int, owner: int, cause: Cause = Cause.BACKGROUND, parent: int = -1
+    ) -> Report:
+        """Trade at any price; what the book cannot fill is dropped. Arguments as for :meth:`limit`."""
+        return self._enter(side, 0, quantity, owner, OrderType.MARKET, cause, parent)
+
+    def cancel(self, order_id: int) -> int:
+        """Remove a resting order; returns the lots removed, 0 when it does not rest any more."""
+        return int(cancel(self._book, np.int64(order_id)))
+
+    def submit(self, batch: NDArray[Any]) -> list[Report]:
+        """Enter many orders, rows of :data:`ORDERS`, one after the other."""
+        if batch.dtype != ORDERS:
+            raise CascadeError(expectation("batch", f"rows of {ORDERS}", str(batch.dtype)))
+        reports = []
+        for row in batch:
+            side, kind, cause = Side(int(row["side"])), OrderType(int(row["order_type"])), Cause(int(row["cause"]))
+            rest = (int(row["quantity"]), int(row["owner"]))
+            if kind == OrderType.MARKET:
+                reports.append(self.market(side, *rest, cause, int(row["parent"])))
+            else:
+                reports.append(self.limit(side, int(row["price_tick"]), *rest, kind, cause, int(row["parent"])))
+        return reports
+
+    def replay(self, messages: ArrayLike) -> NDArray[np.int32]:
+        """Apply a message stream to this book, as fast as the book goes.
+
+        Parameters
+        ----------
+        messages : array_like of int32, shape (n, 4)
+            Kind, side, price, quantity. Kind 0 is a limit order, 1 cancels the limit order of the message whose index
+            stands in place of the price, 2 is a market order. The owner of message i is i mod 1024.
+
+        Returns
+        -------
+        int32 array, shape (m, 4)
+            Price, quantity signed by the taker's side, maker, taker.
+        """
+        stream = np.ascontiguousarray(messages, np.int32)
+        if stream.ndim != 2 or stream.shape[1] != 4:
+            raise CascadeError(expectation("messages", "an array of shape (n, 4)", stream.shape))
+        self._check_stream(stream)
+        ids = np.zeros(len(stream), np.int64)
+        # A fill either ends a resting order or ends the incoming one: at most two per message in the long run.
+        tape = np.empty((2 * len(stream) + len(self) + 1, 4), np.int32)
+        count = replay(self._book, stream, ids, tape)
+        self._check_capacity()
+        return tape[:count]
+
+    def _check_stream(self, stream: NDArray[np.int32]) -> None:
+        kind, side, price, quantity = stream.T
+        if not np.isin(kind, (0, 1, 2)).all():
+            raise CascadeError(expectation("messages", "kinds 0, 1 or 2", int(kind[~np.isin(kind, (0, 1, 2))][0])))
+        entered = kind != 1
+        if not (np.isin(side[entered], (-1, 1)).all() and (quantity[entered] > 0).all()):
+            raise CascadeError("messages: expected sides +1 or -1 and positive quantities, received others")
+        prices = price[kind == 0]
+        if not ((prices >= 1) & (prices < TICKS)).all():
+            raise CascadeError(f"messages: expected prices of 1 to {TICKS - 1}, received others")
+        cancels = kind == 1
+        if not ((price[cancels] >= 0) & (price[cancels] < np.flatnonzero(cancels))).all():
+            raise CascadeError("messages: expected cancels of earlier messages, received others")
+
+    def depth(self, levels: int = 10) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return bids and asks from the best price outwards, rows of :data:`LEVELS`, at most ``levels`` each."""
+        sides: list[list[tuple[int, int]]] = [[], []]
+        tick = int(self._book.best_bid)
+        while tick > 0 and len(sides[0]) < levels:
+            sides[0].append((tick, int(self._book.levels[tick].quantity_lot)))
+            tick = int(next_below(self._book, np.int64(tick)))
+        tick = int(self._book.best_ask)
+        while tick < TICKS and len(sides[1]) < levels:
+            sides[1].append((tick, int(self._book.levels[tick].quantity_lot)))
+            tick = int(next_above(self._book, np.int64(tick)))
+        return np.array(sides[0], LEVELS), np.array(sides[1], LEVELS)
+
+    def order(self, order_id: int) -> RestingOrder | None:
+        """Return a resting order, None when the id does not rest any more."""
+        slot = order_id & ((1 << ORDER_SLOT_BITS) - 1)
+        row, cold = self._book.orders[slot], self._book.cold[slot]
+        if order_id <= 0 or int(row.quantity_lot) == 0 or int(row.serial) != order_id >> ORDER_SLOT_BITS:
+            return None
+        return RestingOrder(
+            order_id=order_id,
+            side=Side(int(cold.side)),
+            price_tick=int(row.price_tick),
+            quantity=int(row.quantity_lot),
+            owner=int(row.owner),
+            cause=Cause(int(cold.cause)),
+            parent=int(cold.parent),
+        )
+
+    def queue(self, price_tick: int) -> list[RestingOrder]:
+        """Return the orders of one price, oldest first."""
+        found = []
+        slot = int(self._book.levels[price_tick].head)
+        while slot:
+            order = self.order((int(self._book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
+            assert order is not None
+            found.append(order)
+            slot = int(self._book.orders[slot].next)
+        return found
+
+    def _enter(
+        self, side: Side, tick: int, quantity: int, owner: int, kind: OrderType, cause: Cause, parent: int
+    ) -> Report:
+        if side not in (Side.BUY, Side.SELL):
+            raise CascadeError(expectation("side", "BUY (+1) or SELL (-1)", side))
+        if not 1 <= quantity <= _LARGEST:
+            raise CascadeError(expectation("quantity", f"1 to {_LARGEST} lots", quantity))
+        if not 0 <= owner <= _LARGEST:
+            raise CascadeError(expectation("owner", f"0 to {_LARGEST}", owner))
+        dropped = 0
+        if kind == OrderType.REDUCE_ONLY:
+            allowed = min(quantity, self._reducible(owner, side))
+            dropped, quantity = quantity - allowed, allowed
+            if quantity == 0:
+                return Report(0, np.zeros(0, FILLS), dropped)
+        book = self._book
+        # One fill at a time while reduce-only orders rest: each fill may shrink one of them.
+        book.fill_limit = 1 if self._reducing or kind == OrderType.REDUCE_ONLY else FILL_CAPACITY
+        parts, left, order_id = [], quantity, 0
+        while True:
+            book.fill_count = 0
+            order_id, left = submit(book, int(side), np.int64(tick), np.int64(left), owner, int(kind), int(cause), parent)
+            parts.append(self._take_report())
+            self._settle(parts[-1], int(side))
+            if book.interrupt != INTERRUPT_REPORT_FULL or left == 0:
+                break
+        book.fill_count = 0
+        self._check_capacity()
+        if kind == OrderType.REDUCE_ONLY and order_id:
+            self._reducing.setdefault(owner, []).append(int(order_id))
+        return Report(int(order_id), np.concatenate(parts), int(left) + dropped)
+
+    def _take_report(self) -> NDArray[Any]:
+        count = int(self._book.fill_count)
+        fills = np.empty(count, FILLS)
+        for name in FILLS.names or ():
+            fills[name] = self._book.fills[name][:count]
+        return fills
+
+    def _check_capacity(self) -> None:
+        if int(self._book.status) == STATUS_ORDERS_FULL:
+            self._book.status = 0
+            raise CapacityError("order book: expected a free order slot, received more orders than fit")
+
+    def _settle(self, fills: NDArray[Any], side: int) -> None:
+        for fill in fills:
+            maker, taker, lots = int(fill["maker"]), int(fill["taker"]), int(fill["quantity"])
+            self._positions[taker] = self._positions.get(taker, 0) + side * lots
+            self._positions[maker] = self._positions.get(maker, 0) - side * lots
+            for owner in (maker, taker):
+                if owner in self._reducing:
+                    self._shrink(owner)
+
+    def _resting_reductions(self, owner: int) -> list[RestingOrder]:
+        alive = [order for order in map(self.order, self._reducing.get(owner, [])) if order is not None]
+        if alive:
+            self._reducing[owner] = [order.order_id for order in alive]
+        else:
+            self._reducing.pop(owner, None)
+        return alive
+
+    def _reducible(self, owner: int, side: Side) -> int:
+        """Lots that a new reduce-only order may have: the opposite position less those that already wait."""
+        position = self.position(owner)
+        waiting = sum(order.quantity for order in self._resting_reductions(owner) if order.side == side)
+        return max(0, -int(side) * position - waiting)
+
+    def _shrink(self, owner: int) -> None:
+        """Cut resting reduce-only orders, newest first, to what the position still allows."""
+        position = self.position(owner)
+        alive = self._resting_reductions(owner)
+        for side in (Side.BUY, Side.SELL):
+            orders = [order for order in alive if order.side == side]
+            excess = sum(order.quantity for order in orders) - max(0, -int(side) * position)
+            for order in reversed(orders):
+                if excess <= 0:
+                    break
+                excess -= int(reduce(self._book, np.int64(order.order_id), np.int64(min(excess, order.quantity))))
+        self._resting_reductions(owner)
