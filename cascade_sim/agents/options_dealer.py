@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.core import layout as lay
 from cascade_sim.core.hedging import dealer_delta, update_greeks
-from cascade_sim.core.rng import PURPOSE_DEALER, stream, uniform
+from cascade_sim.core.rng import PURPOSE_DEALER, uniforms_of
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.units import SECONDS_PER_YEAR
@@ -114,13 +114,10 @@ class OptionsDealers(Cohort):
     def _shares(self, opening: Opening) -> Floats:
         """Dirichlet shares by gamma draws of integer shape: sums of exponentials."""
         shape = max(1, round(opening.scenario.dealers.share_concentration))
-        key = stream(opening.state.world.config.seed, PURPOSE_DEALER, 0)
-        weights = np.array(
-            [
-                -sum(np.log(uniform(key, dealer, draw)) for draw in range(shape))
-                for dealer in range(self.count)
-            ]
-        )
+        entities = np.arange(self.count, dtype=np.int64)
+        weights = np.zeros(self.count)
+        for draw in range(shape):
+            weights -= np.log(uniforms_of(entities, opening.state.world.config.seed, PURPOSE_DEALER, 0, draw))
         return np.asarray(weights / weights.sum())
 
     def _open_dealers(self, opening: Opening, grid: OptionGrid, inventory: Floats) -> None:

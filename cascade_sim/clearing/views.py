@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
+from cascade_sim.core.rng import PURPOSE_PRIORITY, uniforms_of
 from cascade_sim.core.state import State
 from cascade_sim.domain.units import ATOMS_PER_UNIT
 
@@ -108,7 +108,7 @@ def distressed_view(state: State, ids: Integers, lot_size: float, tick_size: flo
     tiers = int(config.clearing.tiers)
     lines = notional[:, None] * config.clearing.tier_rate[:tiers] - config.clearing.tier_deduction[:tiers]
     maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
-    key = stream(config.seed, PURPOSE_PRIORITY, int(world.control.step))
+    random = uniforms_of(ids, config.seed, PURPOSE_PRIORITY, int(world.control.step), 0)
     return DistressedAccounts(
         account_id=_frozen(ids.copy()),
         position=_frozen(lots * lot_size),
@@ -119,7 +119,7 @@ def distressed_view(state: State, ids: Integers, lot_size: float, tick_size: flo
         margin_ratio=_frozen(equity / notional),
         shortfall=_frozen((maintenance - equity) / ATOMS_PER_UNIT),
         first_breach_step=_frozen(rows["first_breach_step"].astype(np.int64)),
-        random=_frozen(np.array([uniform(key, int(i), 0) for i in ids])),
+        random=_frozen(random),
         lot_size=lot_size,
         mark=mark * tick_size,
         step=int(world.control.step),

@@ -135,3 +135,13 @@ def fill_normal(out, seed, purpose, step, first_entity, draw):
     key = stream(seed, purpose, step)
     for i in range(len(out)):
         out[i] = normal(key, first_entity + i, draw)
+
+
+@kernel
+def uniforms_of(entities, seed, purpose, step, draw):
+    """Return the uniforms (n,) of the listed entities (n,) int64."""
+    key = stream(seed, purpose, step)
+    out = np.empty(len(entities))
+    for i in range(len(entities)):
+        out[i] = uniform(key, entities[i], draw)
+    return out

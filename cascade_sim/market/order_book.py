@@ -145,7 +145,9 @@ class OrderBook:
         if not 1 <= price_tick < TICKS:
             raise CascadeError(expectation("price_tick", f"1 to {TICKS - 1}", price_tick))
         if order_type == OrderType.MARKET:
-            raise CascadeError(expectation("order_type", "an order with a limit price (use market())", order_type.name))
+            raise CascadeError(
+                expectation("order_type", "an order with a limit price (use market())", order_type.name)
+            )
         return self._enter(side, price_tick, quantity, owner, order_type, cause, parent)
 
     def market(
@@ -164,12 +166,18 @@ class OrderBook:
             raise CascadeError(expectation("batch", f"rows of {ORDERS}", str(batch.dtype)))
         reports = []
         for row in batch:
-            side, kind, cause = Side(int(row["side"])), OrderType(int(row["order_type"])), Cause(int(row["cause"]))
+            side, kind, cause = (
+                Side(int(row["side"])),
+                OrderType(int(row["order_type"])),
+                Cause(int(row["cause"])),
+            )
             rest = (int(row["quantity"]), int(row["owner"]))
             if kind == OrderType.MARKET:
                 reports.append(self.market(side, *rest, cause, int(row["parent"])))
             else:
-                reports.append(self.limit(side, int(row["price_tick"]), *rest, kind, cause, int(row["parent"])))
+                reports.append(
+                    self.limit(side, int(row["price_tick"]), *rest, kind, cause, int(row["parent"]))
+                )
         return reports
 
     def replay(self, messages: ArrayLike) -> NDArray[np.int32]:
@@ -200,7 +208,9 @@ class OrderBook:
     def _check_stream(self, stream: NDArray[np.int32]) -> None:
         kind, side, price, quantity = stream.T
         if not np.isin(kind, (0, 1, 2)).all():
-            raise CascadeError(expectation("messages", "kinds 0, 1 or 2", int(kind[~np.isin(kind, (0, 1, 2))][0])))
+            raise CascadeError(
+                expectation("messages", "kinds 0, 1 or 2", int(kind[~np.isin(kind, (0, 1, 2))][0]))
+            )
         entered = kind != 1
         if not (np.isin(side[entered], (-1, 1)).all() and (quantity[entered] > 0).all()):
             raise CascadeError("messages: expected sides +1 or -1 and positive quantities, received others")
@@ -272,7 +282,9 @@ class OrderBook:
         parts, left, order_id = [], quantity, 0
         while True:
             book.fill_count = 0
-            order_id, left = submit(book, int(side), np.int64(tick), np.int64(left), owner, int(kind), int(cause), parent)
+            order_id, left = submit(
+                book, int(side), np.int64(tick), np.int64(left), owner, int(kind), int(cause), parent
+            )
             parts.append(self._take_report())
             self._settle(parts[-1], int(side))
             if book.interrupt != INTERRUPT_REPORT_FULL or left == 0:
@@ -328,5 +340,7 @@ class OrderBook:
             for order in reversed(orders):
                 if excess <= 0:
                     break
-                excess -= int(reduce(self._book, np.int64(order.order_id), np.int64(min(excess, order.quantity))))
+                excess -= int(
+                    reduce(self._book, np.int64(order.order_id), np.int64(min(excess, order.quantity)))
+                )
         self._resting_reductions(owner)

@@ -1,0 +1,127 @@
+"""The kernel's book against its plain twin, everything askable compared after every operation."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.order_book import ReferenceBook
+
+import cascade_sim as cs
+
+pytestmark = pytest.mark.kernel
+
+OPERATION = st.tuples(
+    st.sampled_from([1, -1]),
+    st.integers(95, 105),
+    st.integers(1, 9),
+    st.integers(0, 3),
+    st.sampled_from(
+        ["limit"] * 6 + ["cancel"] * 4 + ["market", "ioc", "fok", "post_only", "slide", "reduce"]
+    ),
+    st.integers(0, 60),
+)
+KINDS = {
+    "limit": cs.OrderType.LIMIT,
+    "market": cs.OrderType.MARKET,
+    "ioc": cs.OrderType.IOC,
+    "fok": cs.OrderType.FOK,
+    "post_only": cs.OrderType.POST_ONLY,
+    "slide": cs.OrderType.POST_ONLY_SLIDE,
+    "reduce": cs.OrderType.REDUCE_ONLY,
+}
+
+
+def compare(book: cs.OrderBook, twin: ReferenceBook) -> None:
+    """Every resting order in sequence, best prices, depth and positions must agree."""
+    assert book.best_bid == twin.best(1)
+    assert book.best_ask == twin.best(-1)
+    assert len(book) == len(twin.resting)
+    for side, levels in zip((1, -1), book.depth(50), strict=True):
+        mine = [
+            (int(level["price_tick"]), order.quantity, order.owner)
+            for level in levels
+            for order in book.queue(int(level["price_tick"]))
+        ]
+        assert mine == [(order.tick, order.quantity, order.owner) for order in twin.queue(side)]
+        for level in levels:
+            queued = sum(order.quantity for order in book.queue(int(level["price_tick"])))
+            assert int(level["quantity"]) == queued
+    for owner in range(4):
+        assert book.position(owner) == twin.positions.get(owner, 0)
+
+
+@pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
+@given(operations=st.lists(OPERATION, max_size=60))
+@settings(deadline=None)
+def test_book_equals_its_twin(
+    policy: cs.SelfTradePolicy, operations: list[tuple[int, int, int, int, str, int]]
+) -> None:
+    book, twin = cs.OrderBook(policy), ReferenceBook(int(policy))
+    ids: list[tuple[int, int]] = []
+    for side, tick, quantity, owner, name, pick in operations:
+        if name == "cancel":
+            if ids:
+                mine, other = ids[pick % len(ids)]
+                assert book.cancel(mine) == twin.cancel(other)
+        else:
+            kind = KINDS[name]
+            if kind == cs.OrderType.MARKET:
+                report = book.market(cs.Side(side), quantity, owner)
+            else:
+                report = book.limit(cs.Side(side), tick, quantity, owner, kind)
+            number, fills, remaining = twin.enter(side, tick, quantity, owner, int(kind))
+            assert [tuple(int(value) for value in fill) for fill in report.fills] == fills
+            assert report.remaining == remaining
+            assert bool(report.order_id) == bool(number)
+            if number:
+                ids.append((report.order_id, number))
+        compare(book, twin)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((cs.Side.BUY, 0, 1, 0), "price_tick: expected 1 to 262143, received 0"),
+        ((cs.Side.BUY, 100, 0, 0), "quantity: expected 1 to"),
+        ((cs.Side.BUY, 100, 1, -1), "owner: expected 0 to"),
+    ],
+)
+def test_wrong_orders_leave_the_book_alone(arguments: tuple[cs.Side, int, int, int], message: str) -> None:
+    book = cs.OrderBook()
+    with pytest.raises(Exception, match=message):
+        book.limit(*arguments)
+    assert len(book) == 0
+
+
+def yardstick_source() -> Path:
+    """Return the referee's source, or skip with the reason."""
+    folder = os.environ.get("CASCADE_SIM_YARDSTICK")
+    root = Path(__file__).resolve().parents[2]
+    source = (Path(folder) if folder else root.parent / "shared" / "yardstick") / "book.cpp"
+    data = os.environ.get("CASCADE_SIM_DATA")
+    if not source.exists() and data:
+        source = Path(data).parent / "yardstick" / "book.cpp"
+    if not source.exists():
+        pytest.skip("the C++ yardstick is not here (CASCADE_SIM_YARDSTICK names its folder)")
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    return source
+
+
+@pytest.mark.parametrize("profile", ["dense", "sparse", "deep"])
+def test_replay_gives_the_fills_of_the_yardstick(profile: str, tmp_path: Path) -> None:
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        pytest.skip("a stream of this length needs compiled kernels")
+    program, stream, tape = tmp_path / "book", tmp_path / "stream.bin", tmp_path / "tape.bin"
+    subprocess.run(["g++", "-O2", "-std=c++17", "-o", program, yardstick_source()], check=True)
+    subprocess.run([program, "make", profile, "100000", "7", stream], check=True, capture_output=True)
+    subprocess.run([program, "tape", stream, tape], check=True, capture_output=True)
+    expected = np.fromfile(tape, np.int32).reshape(-1, 4)
+    fills = cs.OrderBook().replay(np.fromfile(stream, np.int32).reshape(-1, 4))
+    assert len(fills) > 10_000
+    np.testing.assert_array_equal(fills, expected)

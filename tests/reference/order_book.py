@@ -1,0 +1,130 @@
+"""An order book that is obviously right and slow: price-time priority on sorted Python lists. Imports nothing of ours."""
+
+from dataclasses import dataclass
+
+LIMIT, MARKET, IOC, FOK, POST_ONLY, SLIDE, REDUCE_ONLY = range(7)
+ALLOW, CANCEL_RESTING, CANCEL_INCOMING = range(3)
+TICKS = 1 << 18
+
+
+@dataclass
+class Order:
+    """One resting order; ``number`` counts arrivals."""
+
+    number: int
+    side: int
+    tick: int
+    quantity: int
+    owner: int
+    reduce_only: bool = False
+
+
+class ReferenceBook:
+    """The rules, written down as plainly as possible."""
+
+    def __init__(self, policy: int = ALLOW) -> None:
+        self.policy = policy
+        self.resting: list[Order] = []
+        self.positions: dict[int, int] = {}
+        self.arrivals = 0
+
+    def best(self, side: int) -> int | None:
+        """Best price of one side (+1 bids)."""
+        ticks = [order.tick for order in self.resting if order.side == side]
+        if not ticks:
+            return None
+        return max(ticks) if side > 0 else min(ticks)
+
+    def queue(self, side: int) -> list[Order]:
+        """Orders of one side in the sequence in which they trade."""
+        orders = [order for order in self.resting if order.side == side]
+        return sorted(orders, key=lambda order: (-side * order.tick, order.number))
+
+    def crosses(self, side: int, tick: int) -> bool:
+        """Whether an order of ``side`` at ``tick`` would meet the other side."""
+        opposite = self.best(-side)
+        return opposite is not None and side * (tick - opposite) >= 0
+
+    def fillable(self, side: int, tick: int, owner: int) -> int:
+        """Quantity that could trade at once under the self-trade policy."""
+        total = 0
+        for order in self.queue(-side):
+            if side * (tick - order.tick) < 0:
+                break
+            if self.policy != ALLOW and order.owner == owner:
+                if self.policy == CANCEL_INCOMING:
+                    break
+                continue
+            total += order.quantity
+        return total
+
+    def cancel(self, number: int) -> int:
+        """Remove an order by arrival number; returns the quantity removed."""
+        for order in self.resting:
+            if order.number == number:
+                self.resting.remove(order)
+                return order.quantity
+        return 0
+
+    def _reducible(self, owner: int, side: int) -> int:
+        waiting = sum(
+            o.quantity for o in self.resting if o.reduce_only and o.owner == owner and o.side == side
+        )
+        return max(0, -side * self.positions.get(owner, 0) - waiting)
+
+    def _shrink(self, owner: int) -> None:
+        for side in (1, -1):
+            orders = [o for o in self.resting if o.reduce_only and o.owner == owner and o.side == side]
+            excess = sum(o.quantity for o in orders) - max(0, -side * self.positions.get(owner, 0))
+            for order in sorted(orders, key=lambda o: -o.number):
+                cut = min(max(excess, 0), order.quantity)
+                order.quantity -= cut
+                excess -= cut
+                if order.quantity == 0:
+                    self.resting.remove(order)
+
+    def enter(
+        self, side: int, tick: int, quantity: int, owner: int, kind: int
+    ) -> tuple[int, list[tuple[int, int, int, int]], int]:
+        """Enter an order; returns (arrival number or 0, fills (tick, quantity, maker, taker), remaining)."""
+        dropped = 0
+        if kind == REDUCE_ONLY:
+            allowed = min(quantity, self._reducible(owner, side))
+            dropped, quantity = quantity - allowed, allowed
+            if quantity == 0:
+                return 0, [], dropped
+        if kind == MARKET:
+            tick = TICKS - 1 if side > 0 else 1
+        if kind == SLIDE and self.crosses(side, tick):
+            opposite = self.best(-side)
+            assert opposite is not None
+            tick = opposite - side
+            if not 1 <= tick < TICKS:
+                return 0, [], quantity
+        if kind == POST_ONLY and self.crosses(side, tick):
+            return 0, [], quantity
+        if kind == FOK and self.fillable(side, tick, owner) < quantity:
+            return 0, [], quantity
+        fills = []
+        while quantity > 0 and self.crosses(side, tick):
+            order = self.queue(-side)[0]
+            if self.policy != ALLOW and order.owner == owner:
+                if self.policy == CANCEL_INCOMING:
+                    return 0, fills, quantity + dropped
+                self.resting.remove(order)
+                continue
+            lots = min(quantity, order.quantity)
+            fills.append((order.tick, lots, order.owner, owner))
+            quantity -= lots
+            order.quantity -= lots
+            if order.quantity == 0:
+                self.resting.remove(order)
+            self.positions[owner] = self.positions.get(owner, 0) + side * lots
+            self.positions[order.owner] = self.positions.get(order.owner, 0) - side * lots
+            for holder in (order.owner, owner):
+                self._shrink(holder)
+        if quantity == 0 or kind in (MARKET, IOC, FOK):
+            return 0, fills, quantity + dropped
+        self.arrivals += 1
+        self.resting.append(Order(self.arrivals, side, tick, quantity, owner, kind == REDUCE_ONLY))
+        return self.arrivals, fills, dropped

@@ -1,0 +1,215 @@
+"""The model: two drivers, one market; conservation; what a change leaves alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cascade_sim as cs
+from cascade_sim.agents.background_flow import BackgroundFlow
+from cascade_sim.clearing.views import Counterparties, DistressedAccounts
+from cascade_sim.core.rng import PURPOSE_LIMIT, uniforms_of
+from cascade_sim.lab.single import collect, measure_conservation
+
+pytestmark = pytest.mark.kernel
+
+SMALL: dict[str, Any] = {
+    "run.steps": 150,
+    "run.burn_in_steps": 30,
+    "run.depth_every_steps": 40,
+    "run.map_every_steps": 40,
+    "traders.count": 400,
+    "traders.open_interest": 40_000.0,
+    "traders.entrants.quantity": 500.0,
+    "traders.stop_loss.share": 0.1,
+    "traders.top_up.share": 0.1,
+    "clearing.insurance_fund": 30_000.0,
+    "dealers.count": 3,
+    "liquidity.count": 4,
+    "options.strikes": 6,
+    "shock.at_seconds": 20.0,
+    "shock.duration_seconds": 20.0,
+    "shock.quantity": 2_000.0,
+    "shock.news": -0.03,
+}
+
+
+def small(**changes: Any) -> cs.Scenario:
+    """Return a little gamma_shock that liquidates, deleverages and ends within seconds."""
+    return cs.load_scenario("gamma_shock").with_overrides({**SMALL, **changes})
+
+
+def raw_tables(model: cs.CascadeModel) -> dict[str, bytes]:
+    """Return every recorded field as bytes; the padding between fields and the sign of NaN mean nothing."""
+    model.recorder.drain(model.state.tape)
+    fields = {}
+    for name in ("series", "events", "trades", "transfers", "depth"):
+        table = model.recorder.raw(name)
+        for field in table.dtype.names or ():
+            values = np.ascontiguousarray(table[field])
+            if values.dtype.kind == "f":
+                values = np.where(np.isnan(values), np.nan, values)
+            fields[f"{name}.{field}"] = values.tobytes()
+    return fields
+
+
+def test_drivers_are_bit_identical() -> None:
+    fused, chunked, stepped = (cs.CascadeModel(small(), rng=3) for _ in range(3))
+    fused.run()
+    for until in (-7, 1, 33, 41, 150):
+        chunked.run(until=until)
+    while not stepped.finished:
+        stepped.step()
+    expected = raw_tables(fused)
+    assert raw_tables(chunked) == expected
+    assert raw_tables(stepped) == expected
+    assert (
+        fused.state.accounts.tobytes() == stepped.state.accounts.tobytes() == chunked.state.accounts.tobytes()
+    )
+
+
+def test_everything_is_conserved_and_the_run_did_something() -> None:
+    model = cs.CascadeModel(small(), rng=3)
+    model.run()
+    result = collect(model)
+    assert measure_conservation(model, result) == 0
+    kinds = set(result.events["type"].astype(str))
+    assert {"shock", "breach", "liquidation", "hedge"} <= kinds
+    assert int(model.state.accounts["position"].sum()) == 0
+    assert int(model.state.world.totals.crossed_books) == 0
+
+
+def test_same_seed_same_result_and_other_seed_another() -> None:
+    first, second, other = (cs.CascadeModel(small(), rng=seed) for seed in (3, 3, 4))
+    for model in (first, second, other):
+        model.run()
+    assert raw_tables(first) == raw_tables(second)
+    assert raw_tables(first) != raw_tables(other)
+
+
+def test_more_traders_or_no_dealers_leave_the_fundamental_and_the_background_draws_alone() -> None:
+    base = cs.CascadeModel(small(), rng=3)
+    more = cs.CascadeModel(small(**{"traders.count": 1_400}), rng=3)
+    none = cs.CascadeModel(small(**{"dealers.count": 0}), rng=3)
+    paths = []
+    for model in (base, more, none):
+        model.run(until=25)
+        model.recorder.drain(model.state.tape)
+        series = model.recorder.raw("series")
+        paths.append(series["fundamental"][series["step"] < 25])
+        assert model.state.world.config.seed == base.state.world.config.seed
+        assert model.cohorts[BackgroundFlow].first_account == base.cohorts[BackgroundFlow].first_account
+    np.testing.assert_array_equal(paths[0], paths[1])
+    np.testing.assert_array_equal(paths[0], paths[2])
+    trades = [model.recorder.raw("trades") for model in (base, more)]
+    early = [table[table["step"] < 0][["step", "price_tick", "quantity_lot"]] for table in trades]
+    np.testing.assert_array_equal(early[0], early[1])
+
+
+@dataclass(frozen=True)
+class PythonWorst:
+    """The same order as ``worst_margin_ratio_first``, not compiled."""
+
+    def score(self, accounts: DistressedAccounts) -> np.ndarray[Any, Any]:
+        """Return the margin ratio."""
+        return accounts.margin_ratio
+
+
+@dataclass(frozen=True)
+class PythonRank:
+    """The same ranking as ``profit_leverage``, not compiled."""
+
+    def score(self, accounts: Counterparties) -> np.ndarray[Any, Any]:
+        """Return minus profit times leverage, or profit over leverage."""
+        gain, leverage = accounts.profit_ratio, accounts.leverage
+        return np.where(gain > 0.0, -(gain * leverage), -(gain / leverage))
+
+
+def with_python_rules(model: cs.CascadeModel, **rules: object) -> cs.CascadeModel:
+    """Replace compiled rules by Python ones of the same meaning."""
+    for name, rule in rules.items():
+        object.__setattr__(model.engine, name, rule)
+        model.state.world.config.clearing[name] = -1
+    return model
+
+
+def test_python_rules_decide_as_the_compiled_ones() -> None:
+    compiled = cs.CascadeModel(small(), rng=3)
+    python = with_python_rules(
+        cs.CascadeModel(small(), rng=3),
+        priority=PythonWorst(),
+        sizing=compiled.engine.sizing,
+        adl=PythonRank(),
+    )
+    compiled.run()
+    python.run()
+    assert raw_tables(compiled) == raw_tables(python)
+    assert int(compiled.state.world.totals.liquidated_accounts) > 0
+
+
+class Momentum(cs.Participant):
+    """Buys what has risen over the last step."""
+
+    seen = 0.0
+
+    def decide(self, market: Any) -> None:
+        """Follow the last move of the mid with one unit."""
+        if self.seen and market.mid > self.seen and market.position < 5.0:
+            market.submit(cs.Side.BUY, 1.0)
+        self.seen = market.mid
+
+
+def test_a_participant_written_in_python_trades() -> None:
+    fused, stepped = cs.CascadeModel(small(), rng=3), cs.CascadeModel(small(), rng=3)
+    for model in (fused, stepped):
+        model.add_participant(Momentum(model))
+    fused.run(until=20)
+    while stepped.step_number < 20:
+        stepped.step()
+    assert raw_tables(fused) == raw_tables(stepped)
+    assert int(fused.state.accounts[fused.participants[0].account].position) > 0
+    assert measure_conservation(fused, collect(fused)) == 0
+
+
+def test_linear_impact_moves_the_price_by_quantity_and_nothing_else() -> None:
+    quiet = {
+        "market.price_formation": {"name": "linear_impact", "impact": 0.01},
+        "market.mark_price.name": "last",
+        "fundamental.volatility": 0.0,
+        "background.market_rate": 0.0,
+        "traders.count": 0,
+        "traders.open_interest": 0.0,
+        "dealers.count": 0,
+        "value_traders.rate_per_price": 0.0,
+        "arbitrage.rate_per_price": 0.0,
+        "shock.news": 0.0,
+    }
+    model = cs.CascadeModel(small(**quiet), rng=1)
+    model.run()
+    assert float(model.state.world.market.mark) * 0.1 == pytest.approx(2200.0 - 0.01 * 2000.0, abs=1e-9)
+    assert measure_conservation(model, collect(model)) == 0
+
+
+def test_draws_are_addressed() -> None:
+    entities = np.arange(2_000, dtype=np.int64)
+    values = uniforms_of(entities, np.uint64(5), PURPOSE_LIMIT, 7, 0)
+    assert abs(values.mean() - 0.5) < 0.03
+    assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 0.1
+    assert len(np.unique(values)) == len(values)
+    np.testing.assert_array_equal(
+        uniforms_of(entities[::-7], np.uint64(5), PURPOSE_LIMIT, 7, 0), values[::-7]
+    )
+    assert not np.isin(uniforms_of(entities, np.uint64(5), PURPOSE_LIMIT, 8, 0), values).any()
+
+
+def test_series_explains_every_move_of_the_mark() -> None:
+    model = cs.CascadeModel(small(), rng=3)
+    model.run()
+    series = collect(model).series
+    moves = series[[name for name in series if name.startswith("mark_move_")]].sum(axis=1)
+    log_change = 1e4 * np.log(series["mark"] / series["mark"].shift(1))
+    pd.testing.assert_series_equal(
+        moves[1:], log_change[1:], check_names=False, check_dtype=False, atol=2e-3, rtol=0
+    )
