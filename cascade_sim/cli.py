@@ -226,7 +226,8 @@ def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
         description = registry.describe(name)
         typer.echo(f"{kind}: {name}\n\n{description.documentation}\n")
         for parameter in description.parameters:
-            typer.echo(f"  {parameter.name}: {parameter.type_text} = {parameter.default}")
+            default = "required" if parameter.required else parameter.default
+            typer.echo(f"  {parameter.name}: {parameter.type}, default {default}")
 
 
 @app.command("switches")
@@ -282,7 +283,7 @@ def show_command(
 
 def _with_default_mechanisms(words: list[str]) -> list[str]:
     """Give a bare ``--counterfactual`` its default value; the option's value may be left out."""
-    known = ("liquidation", "delta_hedging", "liquidity_withdrawal", "adl", "backstop")
+    known: tuple[str, ...] = ("liquidation", "delta_hedging", "liquidity_withdrawal", "adl", "backstop")
     known += ("stop_losses", "arbitrage", "funding", "cross_margin", "placebo", "impact_off")
     result = []
     for index, word in enumerate(words):

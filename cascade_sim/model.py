@@ -73,7 +73,7 @@ _CAPACITIES = {
 }
 
 
-class CascadeModel(mesa.Model):
+class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
     """A market of one instrument on one venue, with everything that acts on it.
 
     Parameters
@@ -136,7 +136,9 @@ class CascadeModel(mesa.Model):
         policy = SelfTradePolicy[scenario.market.self_trade.upper()]
         self.state: State = allocate_state(first, entrant_count(scenario), int(policy))
         self._configure()
-        opening = Opening(scenario, self.instrument, self.state, self.initial_tick, self.options)
+        opening = Opening(
+            scenario, self.instrument, self.state, self.initial_tick, self.options, self.brackets
+        )
         classes = self.state.accounts["account_class"]
         classes[: len(SYSTEM_ACCOUNTS)] = SYSTEM_ACCOUNTS
         classes[self.first_participant :] = AccountClass.PARTICIPANT
@@ -145,12 +147,9 @@ class CascadeModel(mesa.Model):
         opening.holders = self.cohorts[UnleveredHolders].accounts
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
         opening.deposit([self.state.world.config.fund_account], fund)
-        for kind, cohort in self.cohorts.items():
-            if kind is LeveragedTraders:
-                self.cohorts[LeveragedTraders].open(opening, self.brackets)  # type: ignore[call-arg]  # own signature
-            else:
-                cohort.open(opening)
-        self.cohorts[UnleveredHolders].fund(opening)  # type: ignore[attr-defined]  # known class
+        for cohort in self.cohorts.values():
+            cohort.open(opening)
+        self.cohorts[UnleveredHolders].fund(opening)
         self._opening = opening
         self._finish_opening()
 
@@ -352,7 +351,7 @@ class CascadeModel(mesa.Model):
     def _ask_hedge(self, number: int) -> int:
         world, lot, tick = self.state.world, self.instrument.lot_size, self.instrument.tick_size
         dealer = world.dealers[number]
-        rule: Any = self.cohorts[OptionsDealers].rule  # type: ignore[attr-defined]  # set when it opened
+        rule: Any = self.cohorts[OptionsDealers].rule
         count = int(world.config.dealers.options)
         gamma = float(dealer.inventory[:count] @ world.options["gamma"][:count])
         inputs = HedgeInputs(

@@ -16,6 +16,7 @@ from cascade_sim.domain.instruments import Instrument
 from cascade_sim.scenario import Scenario
 
 if TYPE_CHECKING:
+    from cascade_sim.clearing.brackets import BracketTable
     from cascade_sim.options.contracts import OptionGrid
 
 Integers = NDArray[np.int64]
@@ -30,8 +31,10 @@ class Opening:
         What is being set up.
     initial_tick : int
         Price at the start.
-    grid, inventory
-        Options of all dealers together, or None without dealers.
+    options
+        Grid and inventory of all dealers together, or None without any.
+    brackets
+        Margin brackets, or None for a single tier.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class Opening:
         state: State,
         initial_tick: int,
         options: tuple[OptionGrid, NDArray[np.float64]] | None,
+        brackets: BracketTable | None = None,
     ) -> None:
         self.scenario = scenario
         self.instrument = instrument
         self.state = state
         self.initial_tick = initial_tick
         self.options = options
+        self.brackets = brackets
         self.holders: Integers = np.zeros(0, np.int64)
         self._transfers: list[NDArray[Any]] = []
 
@@ -115,7 +120,7 @@ class Opening:
         return np.concatenate(self._transfers) if self._transfers else np.zeros(0, lay.TRANSFER)
 
 
-class Cohort(mesa.Agent):
+class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
     """One Mesa agent for a block of accounts whose behaviour is compiled.
 
     A subclass says how many accounts it needs, and sets them and its part of the configuration up.
@@ -142,7 +147,7 @@ class Cohort(mesa.Agent):
         """Configure the cohort and open its accounts."""
 
 
-class Participant(mesa.Agent):
+class Participant(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
     """A trader written in Python, one account; subclasses override :meth:`decide`.
 
     It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders.

@@ -1,5 +1,7 @@
 """Leveraged traders: a population drawn at the start, and late entrants who follow the trend."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,8 @@ def split_total(weights: Floats, total: int) -> Integers:
         return np.zeros(0, np.int64)
     edges = np.floor(np.cumsum(weights) / weights.sum() * total + 0.5).astype(np.int64)
     edges[-1] = total
-    return np.diff(edges, prepend=0)
+    parts: Integers = np.diff(edges, prepend=0).astype(np.int64)
+    return parts
 
 
 class LeveragedTraders(Cohort):
@@ -46,21 +49,20 @@ class LeveragedTraders(Cohort):
     def draw(self, opening: Opening, draw: int, normal: bool = False) -> Floats:
         """One number per trader, addressed by the trader's own index."""
         out = np.empty(self.count)
-        fill = fill_normal if normal else fill_uniform
+        fill: Any = fill_normal if normal else fill_uniform
         fill(out, opening.state.world.config.seed, PURPOSE_TRADER, 0, 0, draw)
         return out
 
-    def open(self, opening: Opening, brackets: BracketTable | None = None) -> None:
+    def open(self, opening: Opening) -> None:
         """Draw the population and open its positions against the holders."""
+        brackets = opening.brackets
         traders = opening.scenario.traders
         opening.state.world.config.traders.count = self.count
         if self.count == 0 or traders.open_interest <= 0.0:
             return
         lots = self._sizes(opening)
-        entry = np.round(
-            opening.initial_tick * (1.0 + traders.entry_spread * self.draw(opening, 3, normal=True))
-        )
-        entry = np.maximum(entry, 1.0).astype(np.int64)
+        spread = 1.0 + traders.entry_spread * self.draw(opening, 3, normal=True)
+        entry: Integers = np.maximum(np.round(opening.initial_tick * spread), 1.0).astype(np.int64)
         inverse = self._inverse_leverage(opening, np.abs(lots) * entry, brackets)
         entry = self._margin_anew(opening, lots, entry, inverse)
         atoms = opening.instrument.atoms_per_tick_lot

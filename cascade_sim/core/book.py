@@ -25,14 +25,14 @@ _SLOT_MASK = ORDER_CAPACITY - 1
 _SERIAL_MASK = 0x7FFFFFFF
 _ONE = np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_TYPE_LIMIT = int(OrderType.LIMIT)
-_TYPE_MARKET = int(OrderType.MARKET)
-_TYPE_IOC = int(OrderType.IOC)
-_TYPE_FOK = int(OrderType.FOK)
-_TYPE_POST_ONLY = int(OrderType.POST_ONLY)
-_TYPE_SLIDE = int(OrderType.POST_ONLY_SLIDE)
-_ALLOW = int(SelfTradePolicy.ALLOW)
-_CANCEL_RESTING = int(SelfTradePolicy.CANCEL_RESTING)
+_TYPE_LIMIT = np.int64(OrderType.LIMIT)
+_TYPE_MARKET = np.int64(OrderType.MARKET)
+_TYPE_IOC = np.int64(OrderType.IOC)
+_TYPE_FOK = np.int64(OrderType.FOK)
+_TYPE_POST_ONLY = np.int64(OrderType.POST_ONLY)
+_TYPE_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+_ALLOW = np.int64(SelfTradePolicy.ALLOW)
+_CANCEL_RESTING = np.int64(SelfTradePolicy.CANCEL_RESTING)
 
 
 @leaf

@@ -32,11 +32,11 @@ from cascade_sim.core.rng import (
 )
 from cascade_sim.domain.enums import Cause, OrderType
 
-_LIMIT = int(OrderType.LIMIT)
-_IOC = int(OrderType.IOC)
-_MARKET = int(OrderType.MARKET)
-_SLIDE = int(OrderType.POST_ONLY_SLIDE)
-_CAUSE = int(Cause.BACKGROUND)
+_LIMIT = np.int64(OrderType.LIMIT)
+_IOC = np.int64(OrderType.IOC)
+_MARKET = np.int64(OrderType.MARKET)
+_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+_CAUSE = np.int64(Cause.BACKGROUND)
 
 
 @kernel

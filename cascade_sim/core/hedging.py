@@ -11,10 +11,10 @@ from cascade_sim.core.greeks import black76_delta, black76_gamma
 from cascade_sim.core.ledger import place
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
-_IOC = int(OrderType.IOC)
-_HEDGE = int(Cause.DELTA_HEDGE)
-_EVENT_HEDGE = int(EventType.HEDGE)
-_NO_STAGE = int(Stage.NONE)
+_IOC = np.int64(OrderType.IOC)
+_HEDGE = np.int64(Cause.DELTA_HEDGE)
+_EVENT_HEDGE = np.int64(EventType.HEDGE)
+_NO_STAGE = np.int64(Stage.NONE)
 SECONDS_PER_YEAR = 365.0 * 86400.0
 
 

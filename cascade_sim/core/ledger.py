@@ -11,11 +11,11 @@ from cascade_sim.core.compile import kernel, leaf
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
-_FEE = int(TransferKind.FEE)
-_POST_ONLY = int(OrderType.POST_ONLY)
-_MARKET = int(OrderType.MARKET)
-_SLIDE = int(OrderType.POST_ONLY_SLIDE)
-_BACKGROUND = int(Cause.BACKGROUND)
+_FEE = np.int64(TransferKind.FEE)
+_POST_ONLY = np.int64(OrderType.POST_ONLY)
+_MARKET = np.int64(OrderType.MARKET)
+_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+_BACKGROUND = np.int64(Cause.BACKGROUND)
 
 
 @leaf

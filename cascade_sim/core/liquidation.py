@@ -14,15 +14,15 @@ from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.traders import crossed
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
 
-_IOC = int(OrderType.IOC)
-_CAUSE = int(Cause.LIQUIDATION)
-_BREACH = int(EventType.BREACH)
-_LIQUIDATION = int(EventType.LIQUIDATION)
-_TRIGGER = int(Stage.TRIGGER)
-_BOOK = int(Stage.BOOK)
-_FEE = int(TransferKind.FEE)
-_PARTIAL = int(Outcome.PARTIAL)
-_LIQUIDATED = int(Outcome.LIQUIDATED)
+_IOC = np.int64(OrderType.IOC)
+_CAUSE = np.int64(Cause.LIQUIDATION)
+_BREACH = np.int64(EventType.BREACH)
+_LIQUIDATION = np.int64(EventType.LIQUIDATION)
+_TRIGGER = np.int64(Stage.TRIGGER)
+_BOOK = np.int64(Stage.BOOK)
+_FEE = np.int64(TransferKind.FEE)
+_PARTIAL = np.int64(Outcome.PARTIAL)
+_LIQUIDATED = np.int64(Outcome.LIQUIDATED)
 
 STAGE_SCREEN = 0
 STAGE_RANK = 1

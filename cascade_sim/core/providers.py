@@ -12,11 +12,11 @@ from cascade_sim.core.ledger import equity, touch
 from cascade_sim.core.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
-_SLIDE = int(OrderType.POST_ONLY_SLIDE)
-_QUOTE = int(Cause.QUOTE)
-_WITHDRAWAL = int(EventType.WITHDRAWAL)
-_RETURN = int(EventType.RETURN)
-_NO_STAGE = int(Stage.NONE)
+_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+_QUOTE = np.int64(Cause.QUOTE)
+_WITHDRAWAL = np.int64(EventType.WITHDRAWAL)
+_RETURN = np.int64(EventType.RETURN)
+_NO_STAGE = np.int64(Stage.NONE)
 
 
 @leaf

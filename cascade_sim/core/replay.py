@@ -8,8 +8,8 @@ from cascade_sim.core.compile import kernel
 from cascade_sim.domain.enums import OrderType
 
 REPLAY_OWNERS = 1024
-_LIMIT = int(OrderType.LIMIT)
-_MARKET = int(OrderType.MARKET)
+_LIMIT = np.int64(OrderType.LIMIT)
+_MARKET = np.int64(OrderType.MARKET)
 _KIND_LIMIT = 0
 _KIND_CANCEL = 1
 

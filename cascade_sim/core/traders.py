@@ -11,20 +11,20 @@ from cascade_sim.core.ledger import equity, maintenance, notional, place, refres
 from cascade_sim.core.rng import PURPOSE_ENTRANT, stream, uniform
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
 
-_IOC = int(OrderType.IOC)
-_MARKET = int(OrderType.MARKET)
-_VALUE = int(Cause.VALUE)
-_ARBITRAGE = int(Cause.ARBITRAGE)
-_SHOCK = int(Cause.SHOCK)
-_SPECULATION = int(Cause.SPECULATION)
-_STOP_LOSS = int(Cause.STOP_LOSS)
-_EVENT_SHOCK = int(EventType.SHOCK)
-_EVENT_STOP = int(EventType.STOP_LOSS)
-_EVENT_CALL = int(EventType.MARGIN_CALL)
-_NO_STAGE = int(Stage.NONE)
-_COLLATERAL = int(TransferKind.COLLATERAL)
-_TOPPED_UP = int(Outcome.TOPPED_UP)
-_STOPPED = int(Outcome.STOPPED)
+_IOC = np.int64(OrderType.IOC)
+_MARKET = np.int64(OrderType.MARKET)
+_VALUE = np.int64(Cause.VALUE)
+_ARBITRAGE = np.int64(Cause.ARBITRAGE)
+_SHOCK = np.int64(Cause.SHOCK)
+_SPECULATION = np.int64(Cause.SPECULATION)
+_STOP_LOSS = np.int64(Cause.STOP_LOSS)
+_EVENT_SHOCK = np.int64(EventType.SHOCK)
+_EVENT_STOP = np.int64(EventType.STOP_LOSS)
+_EVENT_CALL = np.int64(EventType.MARGIN_CALL)
+_NO_STAGE = np.int64(Stage.NONE)
+_COLLATERAL = np.int64(TransferKind.COLLATERAL)
+_TOPPED_UP = np.int64(Outcome.TOPPED_UP)
+_STOPPED = np.int64(Outcome.STOPPED)
 
 
 @kernel

@@ -114,7 +114,8 @@ def collect(model: CascadeModel) -> RunResult:
         fee_account=int(config.fee_account),
     )
     linear = int(config.formation) == lay.FORMATION_LINEAR
-    return RunResult(**model.recorder.tables(records, _rules(model), linear_impact=linear))
+    tables: dict[str, Any] = dict(model.recorder.tables(records, _rules(model), linear_impact=linear))
+    return RunResult(**tables)
 
 
 def measure_conservation(model: CascadeModel, result: RunResult) -> int:

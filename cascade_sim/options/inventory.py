@@ -117,7 +117,7 @@ def _check_strikes(
             raise CascadeError(expectation(name, "a positive finite number", value))
     if strikes < 2:
         raise CascadeError(expectation("strikes", "at least 2", strikes))
-    if len(strike_range) != 2 or not 0.0 < strike_range[0] < strike_range[1] < np.inf:
+    if not 0.0 < strike_range[0] < strike_range[1] < np.inf:
         raise CascadeError(expectation("strike_range", "two increasing positive multiples", strike_range))
     if not -1.0 < strike_centre < np.inf:
         raise CascadeError(expectation("strike_centre", "a number above -1", strike_centre))

@@ -1,0 +1,100 @@
+"""Codes and capacities that kernels and their callers share; :mod:`cascade_sim.core.layout` re-exports them all."""
+
+import numpy as np
+
+from cascade_sim.domain.enums import AccountClass, Cause
+
+CAUSES = len(Cause)
+CLASSES = len(AccountClass)
+MOVE_QUOTE_REVISION = np.int64(CAUSES)
+MOVE_WITHDRAWAL = np.int64(CAUSES + 1)
+MOVE_NEWS = np.int64(CAUSES + 2)
+MOVES = CAUSES + 3
+"""Buckets that a move of the mid is attributed to: the causes of orders and three that are not orders."""
+
+BANDS = 4
+BAND_BP = (10.0, 50.0, 100.0, 500.0)
+PROVIDER_CAPACITY = 256
+LEVEL_CAPACITY = 32
+DEALER_CAPACITY = 64
+OPTION_CAPACITY = 1024
+SHOCK_CAPACITY = 16
+TIER_CAPACITY = 32
+QUEUE_RATES = 32
+MID_RING = 1 << 14
+WHEEL_SLOTS = 1 << 12
+WHEEL_POOL = 1 << 18
+TRADE_CAPACITY = 1 << 16
+EVENT_CAPACITY = 1 << 15
+TRANSFER_CAPACITY = 1 << 15
+SERIES_CAPACITY = 1 << 12
+DEPTH_BINS = 64
+# Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
+NO_ACCOUNT = np.int64(-1)
+NO_EVENT = np.int64(-1)
+NEVER = -(1 << 40)
+"""A step before every burn-in."""
+
+PHASE_NEWS = 0
+PHASE_QUOTES = 1
+PHASE_FLOW = 2
+PHASE_SHOCK = 3
+PHASE_TRADE = 4
+PHASE_HEDGE = 5
+PHASE_MARK = 6
+PHASE_LIQUIDATE = 7
+PHASE_RECORD = 8
+PHASES = 9
+
+RETURN_DONE = 0
+RETURN_DRAIN = 1
+RETURN_PRIORITY = 2
+RETURN_SIZING = 3
+RETURN_ADL = 4
+RETURN_MARK = 5
+RETURN_HEDGE = 6
+RETURN_AGENTS = 7
+RETURN_CAPACITY = 8
+"""Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
+
+CAPACITY_ORDERS = 1
+CAPACITY_TRADES = 2
+CAPACITY_EVENTS = 3
+CAPACITY_TRANSFERS = 4
+CAPACITY_WHEEL = 5
+CAPACITY_PRICE = 6
+
+RULE_PYTHON = -1
+"""Code of a rule that is not compiled: the driver asks Python."""
+PRIORITY_WORST_MARGIN_RATIO = 0
+PRIORITY_LARGEST_NOTIONAL = 1
+PRIORITY_RANDOM = 2
+SIZING_FULL = 0
+SIZING_FRACTION = 1
+ADL_PROFIT_LEVERAGE = 0
+MARK_EMA_MID = 0
+MARK_MEDIAN = 1
+MARK_LAST = 2
+HEDGE_NONE = 0
+HEDGE_CLOCK = 1
+FORMATION_BOOK = 0
+FORMATION_LINEAR = 1
+FLOW_FIXED = 0
+FLOW_SANTA_FE = 1
+FLOW_QUEUES = 2
+RECORD_SUMMARY = 0
+RECORD_SERIES = 1
+RECORD_FULL = 2
+
+FLAG_MARGINED = 1
+FLAG_ACTIVE = 2
+FLAG_LATE = 4
+
+WATCH_LIQUIDATE_LONG = 0
+WATCH_LIQUIDATE_SHORT = 1
+WATCH_STOP_LONG = 2
+WATCH_STOP_SHORT = 3
+WATCH_TOP_UP_LONG = 4
+WATCH_TOP_UP_SHORT = 5
+WATCHES = 6
+"""Rows of price triggers, one column per account: even rows fire at or below, odd rows at or above their price."""
