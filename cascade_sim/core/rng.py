@@ -72,7 +72,7 @@ else:
 
     def stream(seed, purpose, step):
         """Key of all draws of one purpose in one step."""
-        first = int(mix64(int(seed) ^ ((purpose * _PURPOSE) & _MASK)))
+        first = int(mix64(int(seed) ^ ((int(purpose) * _PURPOSE) & _MASK)))
         return mix64(first ^ ((int(step) * _STEP) & _MASK))
 
     def word(key, entity, draw):

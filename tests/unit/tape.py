@@ -116,7 +116,7 @@ class Ledger:
             position=list(self.position.values()),
             account_class=CLASSES,
             first_breach_step=-1,
-            flags=np.where(CLASSES == AccountClass.LEVERAGED_TRADER, lay.FLAG_MARGINED, 0),
+            traits=np.where(CLASSES == AccountClass.LEVERAGED_TRADER, lay.FLAG_MARGINED, 0),
         )
 
     def positions(self) -> np.ndarray:
