@@ -253,7 +253,7 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
         return lay.RETURN_DONE
     while w.config.switches.liquidation != 0:
         if control.stage == STAGE_SCREEN:
-            if clearing.rounds > 0 and control.round >= clearing.rounds:
+            if clearing.rounds > 0 and control.rounds_done >= clearing.rounds:
                 break
             if control.handled >= clearing.accounts_per_step:
                 break
@@ -267,10 +267,10 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
             return status
         _note_queue(w, accounts, scratch)
         control.stage = STAGE_SCREEN
-        control.round += 1
+        control.rounds_done += 1
         instant_mark(w)
     control.stage = STAGE_SCREEN
-    control.round = 0
+    control.rounds_done = 0
     control.cursor = 0
     control.listed = 0
     control.handled = 0
