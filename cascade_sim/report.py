@@ -150,9 +150,8 @@ def _what_mechanisms_did(figures: Mapping[str, Any]) -> Iterable[str]:
         " and ".join(_MECHANISM_WORDS.get(name, name.replace("_", " ")) for name in parts) or "the mechanisms"
     )
     if added is not None:
-        # The added move has the sign of the excursion, so a mechanism that damps has the other one.
-        move = figures.get("max_adverse_excursion")
-        without = "smaller" if (added * move > 0 if move else added > 0) else "larger"
+        # The added move counts adverse basis points, whichever way adverse is; a mechanism that damps has minus.
+        without = "smaller" if added > 0 else "larger"
         sentence = f"With the same draws but without {names}, "
         sentence += f"the move would have been {abs(added):.0f} bp {without}"
         yield (sentence + (f": they multiplied it by {ratio:.2f}." if ratio is not None else "."))

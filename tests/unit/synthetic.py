@@ -61,7 +61,7 @@ SUMMARY: dict[str, Any] = {
     "branching_ratio": 0.41,
     "cascade_sizes": [3, 1, 57, 2],
     "amplification": 1.97,
-    "added_move_bp": -345.8,
+    "added_move_bp": 345.8,
     "interaction_bp": -55.1,
     "attribution": {"liquidation": -181.2, "delta_hedging": -164.6},
     "conservation_error": 0,

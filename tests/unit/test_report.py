@@ -29,7 +29,7 @@ def counterfactuals() -> pd.DataFrame:
             "delta_hedging": [True, False],
             "max_adverse_excursion": [-702.4, -356.6],
             "amplification": [1.97, 1.0],
-            "added_move_bp": [-345.8, float("nan")],
+            "added_move_bp": [345.8, float("nan")],
             "odd<name": [1.0, 2.0],
         }
     )
