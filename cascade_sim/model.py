@@ -28,7 +28,7 @@ from cascade_sim.clearing.engine import LiquidationEngine, checked_scores
 from cascade_sim.core import layout as lay
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
-from cascade_sim.core.run import run, run_phase
+from cascade_sim.core.run import run
 from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
 from cascade_sim.core.state import State, allocate_state
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
@@ -40,6 +40,8 @@ from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.recorder import Recorder
 from cascade_sim.registry import MARK_PRICES, PRICE_FORMATIONS
 from cascade_sim.scenario import Scenario
+
+ALL_PHASES = 2**62
 
 SYSTEM_ACCOUNTS = (
     AccountClass.EXTERNAL,
@@ -256,7 +258,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         if control.phase != phase:
             raise RunFailed(expectation("phase", str(phase), int(control.phase)))
         while True:
-            status = run_phase(*self.state)
+            status = run(*self.state, control.step + 1, 1)
             if status == lay.RETURN_DONE:
                 return
             self._answer(status)
@@ -275,7 +277,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         end = run_config.steps if until is None else min(until, run_config.steps)
         total = run_config.steps + run_config.burn_in_steps
         while self.step_number < end:
-            status = run(*self.state, self._next_stop(end))
+            status = run(*self.state, self._next_stop(end), ALL_PHASES)
             if status != lay.RETURN_DONE:
                 self._answer(status)
             elif self.state.world.control.phase == 0:

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.ledger import equity, notional, off_book_trade, place, refresh_triggers, transfer
+from cascade_sim.core.sorting import sort_by_score
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, OrderType, Outcome, Stage, TransferKind
 
 _IOC = np.int64(OrderType.IOC)
@@ -31,14 +32,14 @@ _LAST_HOLDER_CLASS = np.int64(AccountClass.PARTICIPANT)
 _CUSTOMER = np.int64(AccountClass.OPTION_CUSTOMER)
 
 
-@leaf
+@part
 def _can_pay(row):
     """Whether an account's class can be deleveraged or share a loss: everybody with a position of their own."""
     kind = row.account_class
     return _FIRST_HOLDER_CLASS <= kind <= _LAST_HOLDER_CLASS and kind != _CUSTOMER
 
 
-@leaf
+@part
 def _count_account(w, row):
     if row.outcome < _PARTIAL:
         w.totals.liquidated_accounts += 1
@@ -46,7 +47,7 @@ def _count_account(w, row):
         w.totals.first_liquidation_step = w.control.step
 
 
-@kernel
+@routine
 def _take_position(w, accounts, watch, tape, account, event):
     """Move position and cash of an account to the insurance fund: it leaves with exactly nothing."""
     row = accounts[account]
@@ -59,7 +60,7 @@ def _take_position(w, accounts, watch, tape, account, event):
         transfer(w, accounts, tape, fund, account, -row.cash, _KIND_TAKEOVER, event)
 
 
-@kernel
+@part
 def _takeover(w, accounts, watch, tape, account):
     """The fund takes the rest of a bankrupt position at its bankruptcy price."""
     row = accounts[account]
@@ -82,7 +83,7 @@ def _takeover(w, accounts, watch, tape, account):
     row.outcome = max(row.outcome, _TAKEN_OVER)
 
 
-@kernel
+@part
 def list_counterparties(w, accounts, scratch, side):
     """List in ``scratch[1]`` the solvent accounts whose position has sign ``side``; returns their number."""
     count = 0
@@ -94,7 +95,7 @@ def list_counterparties(w, accounts, scratch, side):
     return count
 
 
-@kernel
+@part
 def score_counterparties(w, accounts, scratch, scores, count):
     """Profit times effective leverage, profit over leverage for losers (BitMEX; mechanics B4); lowest score pays first."""
     for k in range(count):
@@ -108,7 +109,7 @@ def score_counterparties(w, accounts, scratch, scores, count):
             scores[1, k] = -(profit / leverage)
 
 
-@kernel
+@routine
 def _deleverage_one(w, accounts, watch, tape, account, winner, tick):
     """Close as much of ``account`` against ``winner`` as both hold; returns whether anything was closed."""
     row = accounts[account]
@@ -143,7 +144,7 @@ def _deleverage_one(w, accounts, watch, tape, account, winner, tick):
     return True
 
 
-@kernel
+@part
 def _deleverage(w, accounts, watch, scratch, scores, tape, account, count):
     """Auto-deleveraging at the bankruptcy price, lowest score first; the rounding of that price stays with the loser."""
     row = accounts[account]
@@ -152,15 +153,15 @@ def _deleverage(w, accounts, watch, scratch, scores, tape, account, count):
     tick = max(tick, 1)
     _count_account(w, row)
     w.totals.bad_debt += np.int64(max(0.0, -equity(w, row)))
-    order = np.argsort(scores[1, :count], kind="mergesort")
+    sort_by_score(scratch[1], scores[1], count)
     for k in range(count):
         if row.position == 0:
             break
-        _deleverage_one(w, accounts, watch, tape, account, np.int64(scratch[1, order[k]]), tick)
+        _deleverage_one(w, accounts, watch, tape, account, np.int64(scratch[1, k]), tick)
     row.outcome = max(row.outcome, _TAKEN_OVER)
 
 
-@kernel
+@part
 def _collect(w, accounts, watch, tape, deficit, event):
     """Share a deficit over accounts in proportion to their open profit; returns what they paid."""
     gains = 0.0
@@ -185,7 +186,7 @@ def _collect(w, accounts, watch, tape, deficit, event):
     return paid
 
 
-@kernel
+@part
 def _socialise(w, accounts, watch, tape, account):
     """The fund takes the position at the mark; the missing cash is shared, then drawn from outside and reported."""
     row = accounts[account]
@@ -214,7 +215,7 @@ def _socialise(w, accounts, watch, tape, account):
     row.outcome = max(row.outcome, _TAKEN_OVER)
 
 
-@kernel
+@routine
 def absorb(w, accounts, watch, scratch, scores, tape, account):
     """Take a bankrupt account off the market; returns RETURN_ADL when a rule that is not compiled must rank."""
     control = w.control
@@ -239,7 +240,7 @@ def absorb(w, accounts, watch, scratch, scores, tape, account):
     return lay.RETURN_DONE
 
 
-@kernel
+@routine
 def unwind_fund(w, book, accounts, watch, tape):
     """The fund sells down what it took over, a share of its position per second, within a distance of the mid."""
     clearing = w.config.clearing

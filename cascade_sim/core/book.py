@@ -18,7 +18,7 @@ from cascade_sim.core.book_layout import (
     STATUS_PRICE_OUTSIDE,
     TICKS,
 )
-from cascade_sim.core.compile import kernel, leading_zeros, leaf, trailing_zeros
+from cascade_sim.core.compile import kernel, leading_zeros, leaf, part, routine, trailing_zeros
 from cascade_sim.domain.enums import OrderType, SelfTradePolicy
 
 _SLOT_MASK = ORDER_CAPACITY - 1
@@ -35,7 +35,7 @@ _ALLOW = np.int64(SelfTradePolicy.ALLOW)
 _CANCEL_RESTING = np.int64(SelfTradePolicy.CANCEL_RESTING)
 
 
-@leaf
+@part
 def _set_bit(book, tick):
     low = tick >> 6
     mid = tick >> 12
@@ -44,7 +44,7 @@ def _set_bit(book, tick):
     book.bits_top[0] |= _ONE << np.uint64(mid)
 
 
-@leaf
+@part
 def _clear_bit(book, tick):
     low = tick >> 6
     mid = tick >> 12
@@ -57,13 +57,13 @@ def _clear_bit(book, tick):
             book.bits_top[0] &= ~(_ONE << np.uint64(mid))
 
 
-@leaf
+@part
 def _over(word, bit):
     """Bits of ``word`` strictly above ``bit``; two shifts, because a shift by 64 is undefined."""
     return word & ((_ALL << np.uint64(bit)) << _ONE)
 
 
-@leaf
+@part
 def _under(word, bit):
     return word & ((_ONE << np.uint64(bit)) - _ONE)
 
@@ -116,7 +116,7 @@ def open_book(book, self_trade):
     book.self_trade = self_trade
 
 
-@leaf
+@part
 def _release(book, slot):
     order = book.orders[slot]
     order.quantity_lot = 0
@@ -125,7 +125,7 @@ def _release(book, slot):
     book.live_orders -= 1
 
 
-@leaf
+@part
 def _unlink(book, slot):
     """Take an order out of its queue and keep best prices true; the slot stays allocated."""
     order = book.orders[slot]
@@ -150,7 +150,7 @@ def _unlink(book, slot):
             book.best_ask = next_above(book, tick)
 
 
-@leaf
+@part
 def _slot_of(book, order_id):
     """Slot of a live order, 0 when the id is unknown, filled or cancelled."""
     slot = order_id & _SLOT_MASK
@@ -189,7 +189,7 @@ def reduce(book, order_id, quantity):
     return quantity
 
 
-@leaf
+@part
 def _report(book, tick, quantity, slot, taker, done):
     """Append one fill to the book's report."""
     order = book.orders[slot]
@@ -341,7 +341,7 @@ def fillable(book, side, limit_tick, quantity, taker):
     return min(found, quantity)
 
 
-@kernel
+@routine
 def slide(book, side, tick):
     """The price nearest to ``tick`` at which an order of this side would not trade."""
     if side > 0:

@@ -34,11 +34,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 # numba publishes these without types, and llvmlite has none at all.
 _config: Any = numba.config
 _core: Any = numba.core
+_njit: Any = numba.njit
 _extending: Any = numba.extending
 _llvm: Any = importlib.import_module("llvmlite.binding")
 
 KEPT_CACHE_FOLDERS = 4
 _FOLDER_PREFIX = "kernels-"
+_INNER = {"cache": False, "_nrt": False, "no_cpython_wrapper": True}
 _WORD_MASK = 0xFFFF_FFFF_FFFF_FFFF
 _CODE_SETTINGS = (
     "BOUNDSCHECK",
@@ -70,31 +72,81 @@ def kernel(function: F) -> F:
     Parameters
     ----------
     function : callable
-        Numbers and arrays in, numbers out. A division by zero gives ``inf`` or ``nan`` as in numpy, never an
-        exception.
+        Numbers and arrays in, numbers out; it allocates nothing (see `allocating_kernel`). A division by zero
+        gives ``inf`` or ``nan`` as in numpy, never an exception.
 
     Returns
     -------
     callable
         The compiled dispatcher, or ``function`` itself when compilation is off.
     """
-    return _compile(function, {})
+    return _compile(function, {"cache": True, "_nrt": False})
 
 
-def leaf(function: F) -> F:
-    """Compile a small function that other kernels call; LLVM inlines it at every call site.
+def allocating_kernel(function: F) -> F:
+    """Compile a function that Python calls and that returns new arrays; otherwise like `kernel`.
 
     Parameters
     ----------
     function : callable
-        As for `kernel`. Keep it short: it is copied into each caller.
+        As for `kernel`. numba then counts references to every array, which makes large kernels slower to
+        compile.
 
     Returns
     -------
     callable
-        The compiled dispatcher, callable from Python too, or ``function`` itself when compilation is off.
+        The compiled dispatcher, or ``function`` itself when compilation is off.
     """
-    return _compile(function, {"inline": "never", "forceinline": True})
+    return _compile(function, {"cache": True})
+
+
+def routine(function: F) -> F:
+    """Compile a function that kernels call from several places.
+
+    Parameters
+    ----------
+    function : callable
+        As for `kernel`. It has no entry for Python and no cache file of its own, which a third of its compile
+        time would go to; a call from Python goes through an entry compiled at that moment.
+
+    Returns
+    -------
+    callable
+        The compiled dispatcher, or ``function`` itself when compilation is off.
+    """
+    return _compile(function, dict(_INNER))
+
+
+def leaf(function: F) -> F:
+    """Compile a small `routine` that LLVM inlines at every call site.
+
+    Parameters
+    ----------
+    function : callable
+        As for `routine`. Keep it short: it is copied into each caller.
+
+    Returns
+    -------
+    callable
+        The compiled dispatcher, or ``function`` itself when compilation is off.
+    """
+    return _compile(function, {**_INNER, "forceinline": True})
+
+
+def part(function: F) -> F:
+    """Mark a piece of a kernel that stands apart for its readers; numba copies its code into its caller.
+
+    Parameters
+    ----------
+    function : callable
+        As for `routine`, called from one or two places. Nothing is compiled for it alone.
+
+    Returns
+    -------
+    callable
+        The dispatcher that callers inline, or ``function`` itself when compilation is off.
+    """
+    return _compile(function, {**_INNER, "inline": "always"})
 
 
 def cache_directory() -> Path:
@@ -158,8 +210,47 @@ def _compile(function: F, options: dict[str, Any]) -> F:
     if not compilation_enabled():
         return function
     with _kernel_cache():
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        compiled = _njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+    _compile_once_per_type(compiled)
+    if options.get("no_cpython_wrapper", False):
+        _enter_on_demand(compiled)
     return cast(F, compiled)
+
+
+def _compile_once_per_type(dispatcher: Any) -> None:
+    """Let a call with a constant, ``f(x, 0)``, use the machine code of ``f(x, n)``.
+
+    numba would compile the callee anew for every literal integer; LLVM folds the constants of small functions
+    anyway when it inlines them.
+    """
+    resolve = dispatcher.get_call_template
+
+    def get_call_template(arguments: Any, keywords: Any) -> Any:
+        plain = tuple(types.unliteral(argument) for argument in arguments)
+        named = {name: types.unliteral(value) for name, value in keywords.items()}
+        return resolve(plain, named)
+
+    dispatcher.get_call_template = get_call_template
+
+
+def _enter_on_demand(dispatcher: Any) -> None:
+    """Give a function without an entry for Python one when, and only when, Python calls it.
+
+    Its compiled forms must not reach the dispatcher's own table: calling one from there would crash.
+    """
+
+    def add_overload(compiled: Any) -> None:
+        dispatcher.overloads[tuple(compiled.signature.args)] = compiled
+
+    @functools.cache
+    def entry() -> Any:
+        return _njit(nogil=True, error_model="numpy")(dispatcher.py_func)
+
+    def compile_for_arguments(*_arguments: Any) -> Any:
+        return entry()
+
+    dispatcher.add_overload = add_overload
+    dispatcher._compile_for_args = compile_for_arguments
 
 
 @contextlib.contextmanager

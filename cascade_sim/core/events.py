@@ -3,11 +3,11 @@
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel
+from cascade_sim.core.compile import routine
 from cascade_sim.core.ledger import equity, maintenance, notional
 
 
-@kernel
+@routine
 def begin_event(w, accounts, kind, stage, cause, account):
     """Start the draft of an event of ``account`` (or :data:`NO_ACCOUNT`) with the market as it is now."""
     draft = w.draft
@@ -44,7 +44,7 @@ def begin_event(w, accounts, kind, stage, cause, account):
                 draft.bankruptcy = max(0.0, -row.cash / (row.position * w.config.atoms))
 
 
-@kernel
+@routine
 def commit_event(w, accounts, tape):
     """Give the draft its number and write it down. Returns the event id."""
     draft = w.draft

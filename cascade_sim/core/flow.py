@@ -12,7 +12,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import cancel
 from cascade_sim.core.book_layout import ORDER_SLOT_BITS, TICKS
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.ledger import place, touch
 from cascade_sim.core.rng import (
     PURPOSE_IMBALANCE,
@@ -39,7 +39,7 @@ _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _CAUSE = np.int64(Cause.BACKGROUND)
 
 
-@kernel
+@routine
 def schedule_expiry(w, order_id, lifetime_steps):
     """Put an order on the timing wheel; it is cancelled ``lifetime_steps`` steps from now (at least one)."""
     wheel = w.wheel
@@ -62,7 +62,7 @@ def schedule_expiry(w, order_id, lifetime_steps):
     wheel.head[slot] = entry
 
 
-@kernel
+@part
 def expire(w, book):
     """Cancel the orders whose life ends in this step."""
     wheel = w.wheel
@@ -83,7 +83,7 @@ def expire(w, book):
     touch(w, book, _CAUSE)
 
 
-@leaf
+@part
 def _lots(mean, draw):
     return max(np.int64(1), np.int64(math.floor(mean * draw + 0.5)))
 
@@ -94,7 +94,7 @@ def _steps(mean, draw):
     return np.int64(min(mean * draw, 1.0e12)) + 1
 
 
-@kernel
+@part
 def _limit_orders(w, book, accounts, watch, tape):
     flow = w.config.flow
     step = w.control.step
@@ -121,7 +121,7 @@ def _limit_orders(w, book, accounts, watch, tape):
             schedule_expiry(w, order_id, _steps(flow.lifetime, exponential(key, k, 3)))
 
 
-@kernel
+@routine
 def _patient_order(w, book, accounts, watch, tape, key, entity):
     flow = w.config.flow
     side = 1 if uniform(key, entity, 0) < 0.5 else -1
@@ -136,7 +136,7 @@ def _patient_order(w, book, accounts, watch, tape, key, entity):
         schedule_expiry(w, order_id, _steps(flow.patient_lifetime, exponential(key, entity, 3)))
 
 
-@kernel
+@part
 def _patient_orders(w, book, accounts, watch, tape):
     flow = w.config.flow
     count = poisson(stream(w.config.seed, PURPOSE_PATIENT_COUNT, w.control.step), 0, 0, flow.patient_rate)
@@ -145,7 +145,7 @@ def _patient_orders(w, book, accounts, watch, tape):
         _patient_order(w, book, accounts, watch, tape, key, k)
 
 
-@kernel
+@part
 def _market_orders(w, book, accounts, watch, tape):
     flow = w.config.flow
     step = w.control.step
@@ -164,7 +164,7 @@ def _market_orders(w, book, accounts, watch, tape):
         place(w, book, accounts, watch, tape, account, side, tick, size, _IOC, _CAUSE, lay.NO_EVENT)
 
 
-@kernel
+@part
 def _santa_fe(w, book, accounts, watch, tape):
     """Unit limit orders uniform over a window from the opposite best, market orders, exponential lifetimes."""
     flow = w.config.flow
@@ -204,7 +204,7 @@ def _santa_fe(w, book, accounts, watch, tape):
             schedule_expiry(w, order_id, _steps(flow.lifetime, exponential(key, k, 3)))
 
 
-@kernel
+@part
 def _cancel_in_queue(w, book, tick, pick):
     """Cancel the order number ``pick`` (from the front) of a price level."""
     slot = np.int64(book.levels[tick].head)
@@ -215,7 +215,7 @@ def _cancel_in_queue(w, book, tick, pick):
     touch(w, book, _CAUSE)
 
 
-@leaf
+@part
 def _queue_tick(book, side, distance):
     """Price of one side at ``distance`` ticks from the opposite best quote, 0 where there is no such quote."""
     if side > 0:
@@ -223,7 +223,7 @@ def _queue_tick(book, side, distance):
     return book.best_bid + distance if book.best_bid > 0 else 0
 
 
-@leaf
+@part
 def _queue_length(w, book, side, distance):
     tick = _queue_tick(book, side, distance)
     if tick <= 0 or tick >= TICKS:
@@ -231,7 +231,7 @@ def _queue_length(w, book, side, distance):
     return book.levels[tick].quantity_lot // w.config.flow.order_size
 
 
-@kernel
+@routine
 def _queue_event(w, book, accounts, watch, tape, choice, pick):
     """Carry out the event that ``choice``, uniform on [0, total rate), selects."""
     flow = w.config.flow
@@ -272,7 +272,7 @@ def _queue_event(w, book, accounts, watch, tape, choice, pick):
             choice -= rate
 
 
-@kernel
+@part
 def _queues(w, book, accounts, watch, tape):
     """Continuous-time birth-death queues within the step; the total rate is recomputed after each event."""
     flow = w.config.flow

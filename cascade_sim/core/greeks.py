@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import allocating_kernel, kernel, leaf
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -279,7 +279,7 @@ def implied_volatility(is_call: bool, price: float, forward: float, strike: floa
     return _solve_total_volatility(forward, strike, value) / math.sqrt(years)
 
 
-@kernel
+@allocating_kernel
 def implied_volatilities(
     is_call: Booleans, price: Floats, forward: Floats, strike: Floats, years: Floats
 ) -> Floats:
@@ -290,7 +290,7 @@ def implied_volatilities(
     return result
 
 
-@kernel
+@allocating_kernel
 def black76_prices(
     is_call: Booleans, forward: Floats, strike: Floats, years: Floats, volatility: Floats
 ) -> Floats:
@@ -301,7 +301,7 @@ def black76_prices(
     return result
 
 
-@kernel
+@allocating_kernel
 def black76_sensitivities(
     is_call: Booleans, forward: Floats, strike: Floats, years: Floats, volatility: Floats
 ) -> Floats:

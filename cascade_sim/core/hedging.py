@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel
+from cascade_sim.core.compile import kernel, part, routine
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.greeks import black76_delta, black76_gamma
 from cascade_sim.core.ledger import place
@@ -54,7 +54,7 @@ def dealers_gamma(w):
     return total
 
 
-@kernel
+@part
 def is_due(w, dealer):
     """Whether the dealer's clock strikes in this step; clocks are staggered by their phase."""
     config = w.config.dealers
@@ -62,7 +62,7 @@ def is_due(w, dealer):
     return math.floor(now / config.interval) != math.floor((now - w.config.dt) / config.interval)
 
 
-@kernel
+@part
 def hedge_order(w, accounts, number):
     """Signed lots the dealer wants to trade now: minus its delta less what it holds, outside the band."""
     dealer = w.dealers[number]
@@ -73,7 +73,7 @@ def hedge_order(w, accounts, number):
     return gap
 
 
-@kernel
+@part
 def send_hedge(w, book, accounts, watch, tape, number, lots):
     """Send one hedge: immediate or cancel, limited to a distance from the mid."""
     dealer = w.dealers[number]
@@ -93,7 +93,7 @@ def send_hedge(w, book, accounts, watch, tape, number, lots):
     dealer.hedges += 1
 
 
-@kernel
+@routine
 def hedge(w, book, accounts, watch, tape):
     """Phase 6. Returns RETURN_HEDGE when a rule that is not compiled must decide, else RETURN_DONE."""
     config = w.config.dealers

@@ -7,7 +7,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import submit
 from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, TICKS
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
@@ -25,7 +25,7 @@ def post(w, accounts, account, amount):
     w.totals.cash += amount
 
 
-@kernel
+@routine
 def transfer(w, accounts, tape, source, target, amount, kind, event):
     """Move cash between two accounts and write it on the tape."""
     post(w, accounts, source, -amount)
@@ -93,7 +93,7 @@ def refresh_triggers(w, accounts, watch, account):
         bound[lay.WATCH_LIQUIDATE_SHORT] = min(bound[lay.WATCH_LIQUIDATE_SHORT], price)
 
 
-@leaf
+@part
 def _change_position(w, accounts, account, change, price):
     """Move a position by signed lots at ``price``, keeping its average entry price and the open interest."""
     row = accounts[account]
@@ -108,7 +108,7 @@ def _change_position(w, accounts, account, change, price):
     w.totals.open_interest += max(after, 0) - max(before, 0)
 
 
-@kernel
+@routine
 def exchange(w, accounts, watch, buyer, seller, price, quantity, amount):
     """Settle one fill: ``quantity`` lots from seller to buyer for ``amount`` atoms."""
     post(w, accounts, buyer, -amount)
@@ -121,7 +121,7 @@ def exchange(w, accounts, watch, buyer, seller, price, quantity, amount):
         refresh_triggers(w, accounts, watch, seller)
 
 
-@leaf
+@part
 def _fee(w, accounts, account, amount, rate):
     """Charge a trading fee (negative: rebate) on ``amount`` atoms, rounded once; returns it."""
     fee = np.int64(math.floor(amount * rate + 0.5))
@@ -132,7 +132,7 @@ def _fee(w, accounts, account, amount, rate):
     return fee
 
 
-@kernel
+@routine
 def settle(
     w,
     accounts,
@@ -221,7 +221,7 @@ def touch(w, book, bucket):
     market.mid = mid
 
 
-@kernel
+@routine
 def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
     """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda)."""
     market = w.market
@@ -292,7 +292,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     return order_id, filled
 
 
-@kernel
+@routine
 def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, tick, cause, parent):
     """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book."""
     side = -1 if accounts[account].position > 0 else 1

@@ -6,11 +6,12 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.backstop import absorb, unwind_fund
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.ledger import equity, maintenance, notional, off_book_trade, place, transfer
 from cascade_sim.core.mark import instant_mark
 from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
+from cascade_sim.core.sorting import sort_by_score
 from cascade_sim.core.traders import crossed
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
 
@@ -30,7 +31,7 @@ STAGE_EXECUTE = 2
 STAGE_DELEVERAGE = 3
 
 
-@kernel
+@part
 def _note_breach(w, accounts, tape, account):
     """Open a breach episode unless the account was already distressed a moment ago."""
     row = accounts[account]
@@ -45,7 +46,7 @@ def _note_breach(w, accounts, tape, account):
         row.first_breach_step = step
 
 
-@kernel
+@routine
 def screen(w, accounts, watch, scratch, tape):
     """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number."""
     listed = 0
@@ -72,7 +73,7 @@ def screen(w, accounts, watch, scratch, tape):
     return listed
 
 
-@kernel
+@part
 def score_accounts(w, accounts, scratch, scores):
     """Scores of the compiled priority rules; the lowest is closed first."""
     rule = w.config.clearing.priority
@@ -88,16 +89,7 @@ def score_accounts(w, accounts, scratch, scores):
             scores[0, k] = uniform(key, account, 0)
 
 
-@kernel
-def sort_by_score(accounts_listed, scores, count):
-    """Order accounts by ascending score; equal scores keep their order, which is by account id."""
-    order = np.argsort(scores[:count], kind="mergesort")
-    copy = accounts_listed[:count].copy()
-    for k in range(count):
-        accounts_listed[k] = copy[order[k]]
-
-
-@kernel
+@part
 def size_account(w, row):
     """Lots to close now under the compiled sizing rules."""
     clearing = w.config.clearing
@@ -109,7 +101,7 @@ def size_account(w, row):
     return min(size, np.int64(math.ceil(size * clearing.fraction)))
 
 
-@leaf
+@part
 def bankruptcy_tick(w, row):
     """The tick nearest to the bankruptcy price at which closing leaves no debt."""
     price = -row.cash / (row.position * w.config.atoms)
@@ -118,7 +110,7 @@ def bankruptcy_tick(w, row):
     return np.int64(math.floor(price))
 
 
-@kernel
+@part
 def _charge_fee(w, accounts, tape, account, traded, event):
     """Liquidation fee to the fund, never more than the equity that is left."""
     row = accounts[account]
@@ -130,7 +122,7 @@ def _charge_fee(w, accounts, tape, account, traded, event):
         transfer(w, accounts, tape, account, w.config.fund_account, fee, _FEE, event)
 
 
-@kernel
+@part
 def _close_on_book(w, book, accounts, watch, tape, account, quantity):
     """Send the close-out as immediate or cancel at the bankruptcy price."""
     row = accounts[account]
@@ -182,7 +174,7 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
         row.outcome = max(row.outcome, _LIQUIDATED)
 
 
-@kernel
+@part
 def _process(w, book, accounts, watch, scratch, scores, tape):
     """Carry one listed account through the pipeline; returns a RETURN code."""
     control = w.control
@@ -211,7 +203,7 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
     return lay.RETURN_DONE
 
 
-@kernel
+@routine
 def _run_round(w, book, accounts, watch, scratch, scores, tape):
     """Rank the listed accounts and close them in order; returns a RETURN code and resumes at the same account."""
     control = w.control
@@ -234,7 +226,7 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
     return lay.RETURN_DONE
 
 
-@kernel
+@part
 def _note_queue(w, accounts, scratch):
     """Record who is left waiting because of the throughput limit."""
     w.now.queue_notional = 0.0
@@ -244,7 +236,7 @@ def _note_queue(w, accounts, scratch):
         w.now.queue_notional += notional(w, accounts[np.int64(scratch[0, k])])
 
 
-@kernel
+@routine
 def liquidate(w, book, accounts, watch, scratch, scores, tape):
     """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds. Returns a RETURN code."""
     control = w.control

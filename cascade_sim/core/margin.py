@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import allocating_kernel, leaf, part
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def maintenance_margin(notional: float, rates: Floats, deductions: Floats) -> fl
     return requirement
 
 
-@leaf
+@part
 def bracket_tier(notional: float, max_notional: Floats) -> int:
     """Return the index of the tier in force: the first whose upper bound is not exceeded, else the last."""
     tier = 0
@@ -103,7 +103,7 @@ def bankruptcy_price(position: float, cash: float) -> float:
     return -cash / position if position != 0.0 else math.nan
 
 
-@kernel
+@allocating_kernel
 def maintenance_margins(notional: Floats, rates: Floats, deductions: Floats) -> Floats:
     """Return `maintenance_margin` of each notional; shapes (n,), (tiers,), (tiers,) give (n,)."""
     result = np.empty(notional.size)
@@ -112,7 +112,7 @@ def maintenance_margins(notional: Floats, rates: Floats, deductions: Floats) -> 
     return result
 
 
-@kernel
+@allocating_kernel
 def bracket_tiers(notional: Floats, max_notional: Floats) -> NDArray[np.int64]:
     """Return `bracket_tier` of each notional; shapes (n,), (tiers,) give (n,)."""
     result = np.empty(notional.size, dtype=np.int64)
@@ -121,7 +121,7 @@ def bracket_tiers(notional: Floats, max_notional: Floats) -> NDArray[np.int64]:
     return result
 
 
-@kernel
+@allocating_kernel
 def liquidation_prices(position: Floats, cash: Floats, rates: Floats, deductions: Floats) -> Floats:
     """Return `liquidation_price` of each account; shapes (n,), (n,), (tiers,), (tiers,) give (n,)."""
     result = np.empty(position.size)

@@ -5,13 +5,13 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.rng import PURPOSE_NEWS, normal, stream
 
 _ACROSS_BP = 1.0e4
 
 
-@kernel
+@routine
 def news(w):
     """Phase 1: the fundamental takes a step of its exogenous path plus scheduled news (log moves)."""
     market = w.market
@@ -31,7 +31,7 @@ def news(w):
         market.mid_move[lay.MOVE_NEWS] += move
 
 
-@leaf
+@part
 def _median(a, b, c):
     return max(min(a, b), min(max(a, b), c))
 
@@ -54,7 +54,7 @@ def _candidate(w):
     return market.mark + (market.mid - market.mark) * w.config.mark_memory
 
 
-@kernel
+@routine
 def set_mark(w, mark):
     """Set the mark and attribute its log move (basis points) to the moves of the mid that it caught up with."""
     market = w.market
@@ -82,7 +82,7 @@ def set_mark(w, mark):
     market.mark = mark
 
 
-@kernel
+@part
 def instant_mark(w):
     """Refresh a mark that has no memory, between the rounds of a step."""
     if w.config.mark_rule == lay.MARK_LAST:

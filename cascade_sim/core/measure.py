@@ -5,12 +5,12 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import next_above, next_below
 from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import kernel, part, routine
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.ledger import equity
 
 
-@kernel
+@part
 def depth_in_bands(w, book, row):
     """Quantity within each band of :data:`BAND_BP` of the mid, both sides, in one walk over occupied levels."""
     mid = w.market.mid
@@ -39,7 +39,7 @@ def depth_in_bands(w, book, row):
         band += 1
 
 
-@kernel
+@routine
 def forced_within(accounts, watch, row, low, high):
     """Lots whose trigger in ``row`` of ``watch`` lies in [low, high]."""
     prices = watch[row]
@@ -50,7 +50,7 @@ def forced_within(accounts, watch, row, low, high):
     return total
 
 
-@kernel
+@part
 def _slow_measures(w, accounts, watch):
     """Measures that scan all accounts or options; taken every ``gamma_every`` steps and held in between."""
     if w.config.dealers.count > 0:
@@ -68,12 +68,12 @@ def _slow_measures(w, accounts, watch):
     w.now.forced_buy = forced_within(accounts, watch, lay.WATCH_LIQUIDATE_SHORT, mark, 1.01 * mark)
 
 
-@leaf
+@part
 def _price(tick):
     return float(tick) if 0 < tick < TICKS else np.nan
 
 
-@kernel
+@routine
 def _write_row(w, book, accounts, tape):
     place = tape.series_count
     if place >= lay.SERIES_CAPACITY:
@@ -117,7 +117,7 @@ def _write_row(w, book, accounts, tape):
     tape.series_count = place + 1
 
 
-@kernel
+@part
 def check_totals(w, book, accounts):
     """Every step: the incremental totals must be zero and the book uncrossed; now and then a full scan as well."""
     totals = w.totals

@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import cancel, submit
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.ledger import equity, touch
 from cascade_sim.core.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
@@ -19,7 +19,7 @@ _RETURN = np.int64(EventType.RETURN)
 _NO_STAGE = np.int64(Stage.NONE)
 
 
-@leaf
+@part
 def acting_order(seed, step, count, order):
     """Fill ``order`` (count,) with the indices 0 .. count - 1 sorted by hash of (step, index)."""
     key = stream(seed, PURPOSE_ORDERING, step)
@@ -32,14 +32,14 @@ def acting_order(seed, step, count, order):
         order[j] = i
 
 
-@leaf
+@part
 def _cancel_quotes(book, provider):
     for k in range(provider.quotes):
         cancel(book, provider.ids[k])
     provider.quotes = 0
 
 
-@kernel
+@part
 def _update_pause(w, book, accounts, tape, provider):
     """Apply the loss limit, counted from the provider's peak equity; returns whether it stays out."""
     row = accounts[provider.account]
@@ -62,7 +62,7 @@ def _update_pause(w, book, accounts, tape, provider):
     return False
 
 
-@leaf
+@part
 def _size_factor(w, provider, stress):
     """Share of full size: leaves at once when volatility exceeds the threshold, returns with a time constant."""
     config = w.config.providers
@@ -78,7 +78,7 @@ def _size_factor(w, provider, stress):
     return provider.size_factor
 
 
-@leaf
+@part
 def _quote(w, book, provider, side, price, size):
     """Post one level; a price that would cross slides to the nearest that does not."""
     tick = np.int64(math.floor(price)) if side > 0 else np.int64(math.ceil(price))
@@ -91,7 +91,7 @@ def _quote(w, book, provider, side, price, size):
         provider.quotes += 1
 
 
-@kernel
+@routine
 def _requote(w, book, accounts, index, stress, noise_key):
     config = w.config.providers
     market = w.market
@@ -112,7 +112,7 @@ def _requote(w, book, accounts, index, stress, noise_key):
         _quote(w, book, provider, -1, centre + distance, size * ask_share)
 
 
-@leaf
+@part
 def measure_volatility(w):
     """Update the providers' volatility estimate; returns it over the reference level.
 
@@ -131,19 +131,17 @@ def measure_volatility(w):
     return math.sqrt(market.volatility) / config.reference_volatility
 
 
-@kernel
+@routine
 def quote(w, book, accounts, tape):
     """Phase 2: every provider cancels its quotes and, unless paused, posts a new ladder."""
     config = w.config.providers
     if config.count == 0 or w.config.formation == lay.FORMATION_LINEAR:
         return
     stress = measure_volatility(w)
-    order = np.empty(lay.PROVIDER_CAPACITY, np.int64)
-    acting_order(w.config.seed, w.control.step, config.count, order)
-    paused = np.zeros(lay.PROVIDER_CAPACITY, np.bool_)
+    acting_order(w.config.seed, w.control.step, config.count, w.acting)
     if w.config.switches.liquidity_withdrawal != 0:
         for k in range(config.count):
-            paused[k] = _update_pause(w, book, accounts, tape, w.providers[k])
+            w.providers[k].paused = _update_pause(w, book, accounts, tape, w.providers[k])
     touch(w, book, lay.MOVE_WITHDRAWAL)
     before = w.market.mid
     for k in range(config.count):
@@ -151,8 +149,9 @@ def quote(w, book, accounts, tape):
     epoch = np.int64(math.floor(w.control.step * w.config.dt / config.noise_seconds))
     noise_key = stream(w.config.seed, PURPOSE_BELIEF, epoch)
     for k in range(config.count):
-        if not paused[order[k]]:
-            _requote(w, book, accounts, order[k], stress, noise_key)
+        index = w.acting[k]
+        if w.providers[index].paused == 0:
+            _requote(w, book, accounts, index, stress, noise_key)
     touch(w, book, lay.MOVE_QUOTE_REVISION)
     news = config.fundamental_weight * (w.market.fundamental - w.market.previous_fundamental)
     if w.market.mid != before:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from cascade_sim.core.compile import compilation_enabled, kernel, leaf
+from cascade_sim.core.compile import allocating_kernel, compilation_enabled, kernel, leaf
 
 PURPOSE_NEWS = np.int64(1)
 PURPOSE_LIMIT_COUNT = np.int64(2)
@@ -137,7 +137,7 @@ def fill_normal(out, seed, purpose, step, first_entity, draw):
         out[i] = normal(key, first_entity + i, draw)
 
 
-@kernel
+@allocating_kernel
 def uniforms_of(entities, seed, purpose, step, draw):
     """Return the uniforms (n,) of the listed entities (n,) int64."""
     key = stream(seed, purpose, step)

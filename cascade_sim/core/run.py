@@ -1,11 +1,11 @@
 """The fused driver: the phases of a step, in order, until something needs a decision that is not compiled.
 
 Step, phase, stage and cursor live in the state, so a run that stops resumes exactly where it was. The readable driver
-(``model.step``) calls :func:`run_phase` for one phase at a time and makes the same decisions at the same places.
+(``model.step``) calls :func:`run` for one phase at a time and makes the same decisions at the same places.
 """
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel
+from cascade_sim.core.compile import kernel, part, routine
 from cascade_sim.core.flow import background_flow
 from cascade_sim.core.hedging import hedge
 from cascade_sim.core.liquidation import liquidate
@@ -15,7 +15,7 @@ from cascade_sim.core.providers import quote
 from cascade_sim.core.traders import late_entrants, scheduled_shocks, stops_and_top_ups, value_and_arbitrage
 
 
-@kernel
+@routine
 def _trade(w, book, accounts, traders, watch, scratch, tape):
     """Phase 5. Python participants act first; the driver returns for them once a step."""
     control = w.control
@@ -30,8 +30,8 @@ def _trade(w, book, accounts, traders, watch, scratch, tape):
     return lay.RETURN_DONE
 
 
-@kernel
-def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
+@part
+def _run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     """Run the current phase to its end or to a request; returns a RETURN code and advances phase and step."""
     control = w.control
     phase = control.phase
@@ -74,10 +74,15 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
 
 
 @kernel
-def run(w, book, accounts, traders, watch, scratch, scores, tape, until):
-    """Advance to the start of step ``until``; returns RETURN_DONE or why it stopped on the way."""
-    while w.control.step < until:
-        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+def run(w, book, accounts, traders, watch, scratch, scores, tape, until, phases):
+    """Advance by at most ``phases`` phases, not beyond the start of step ``until``.
+
+    Returns RETURN_DONE or why it stopped on the way.
+    """
+    control = w.control
+    while control.step < until and phases > 0:
+        status = _run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
         if status != lay.RETURN_DONE:
             return status
+        phases -= 1
     return lay.RETURN_DONE

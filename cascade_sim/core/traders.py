@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel, leaf
+from cascade_sim.core.compile import leaf, part, routine
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.ledger import equity, maintenance, notional, place, refresh_triggers, transfer
 from cascade_sim.core.rng import PURPOSE_ENTRANT, stream, uniform
@@ -27,7 +27,7 @@ _TOPPED_UP = np.int64(Outcome.TOPPED_UP)
 _STOPPED = np.int64(Outcome.STOPPED)
 
 
-@kernel
+@routine
 def _trade_toward_value(w, book, accounts, watch, tape, config, signal, carry, cause):
     """Buy or sell at a rate proportional to the mispricing beyond a threshold, never through the fundamental.
 
@@ -49,7 +49,7 @@ def _trade_toward_value(w, book, accounts, watch, tape, config, signal, carry, c
     return carry
 
 
-@kernel
+@part
 def value_and_arbitrage(w, book, accounts, watch, tape):
     """Value traders act on the slow mid, arbitrage on the mid itself."""
     market = w.market
@@ -79,7 +79,7 @@ def value_and_arbitrage(w, book, accounts, watch, tape):
         )
 
 
-@kernel
+@routine
 def scheduled_shocks(w, book, accounts, watch, tape):
     """Phase 4: market orders of the scheduled shocks, spread evenly over their steps."""
     step = w.control.step
@@ -134,7 +134,7 @@ def crossed(w, watch, row, out):
     return count
 
 
-@kernel
+@part
 def _stop_out(w, book, accounts, watch, tape, account):
     row = accounts[account]
     side = -1 if row.position > 0 else 1
@@ -152,7 +152,7 @@ def _stop_out(w, book, accounts, watch, tape, account):
         watch[high, account] = np.inf
 
 
-@kernel
+@part
 def _top_up(w, accounts, watch, tape, account):
     """Answer a margin call once: bring in more collateral from outside."""
     row = accounts[account]
@@ -170,7 +170,7 @@ def _top_up(w, accounts, watch, tape, account):
     commit_event(w, accounts, tape)
 
 
-@kernel
+@part
 def stops_and_top_ups(w, book, accounts, watch, scratch, tape):
     """Stop-losses and answers to margin calls; both look at the mark as the step began."""
     if w.config.traders.stops != 0 and w.config.switches.stop_losses != 0:
@@ -187,7 +187,7 @@ def stops_and_top_ups(w, book, accounts, watch, scratch, tape):
                 _top_up(w, accounts, watch, tape, np.int64(scratch[k]))
 
 
-@leaf
+@part
 def _entry_side(w, trader):
     """Follow the recent trend with a probability that saturates (reference: scenarios, entrants)."""
     config = w.config.traders
@@ -203,7 +203,7 @@ def _entry_side(w, trader):
     )
 
 
-@kernel
+@part
 def late_entrants(w, book, accounts, traders, watch, tape):
     """Accounts that open a position now, in the direction of the trend, with collateral from outside."""
     arrival = w.control.arrival

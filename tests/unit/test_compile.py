@@ -19,6 +19,8 @@ from cascade_sim.core.compile import (
     kernel,
     leading_zeros,
     leaf,
+    part,
+    routine,
     trailing_zeros,
 )
 
@@ -37,6 +39,23 @@ def _sum_of_cubes(values: np.ndarray) -> float:
     for value in values:
         total += _cube(value)
     return total
+
+
+@routine
+def _shifted(value: int, by: int) -> int:
+    return value + by
+
+
+@part
+def _twice(value: int) -> int:
+    if value < 0:
+        return -2 * value
+    return 2 * value
+
+
+@kernel
+def _called_with_constants(value: int) -> int:
+    return _shifted(value, 1) + _shifted(value, -7) + _shifted(2, value) + _twice(value) + _twice(-3)
 
 
 @kernel
@@ -95,6 +114,24 @@ def test_kernel_calls_leaf() -> None:
     assert _sum_of_cubes(np.array([1.0, 2.0, 3.0])) == 36.0
 
 
+def test_routines_and_parts_compute_what_they_say() -> None:
+    assert _called_with_constants(10) == 11 + 3 + 12 + 20 + 6
+
+
+@pytest.mark.skipif(not compilation_enabled(), reason="counts machine code")
+def test_constants_do_not_compile_a_routine_again() -> None:
+    _called_with_constants(10)
+    assert len(_shifted.overloads) == 1  # type: ignore[attr-defined]
+    assert not _twice.overloads  # type: ignore[attr-defined]
+
+
+def test_python_may_call_what_has_no_entry_of_its_own() -> None:
+    for _ in range(2):
+        assert _shifted(2, 3) == 5
+        assert _cube(2.0) == 8.0
+        assert _twice(4) == 8
+
+
 @pytest.mark.skipif(not compilation_enabled(), reason="plain Python division raises")
 def test_division_by_zero_is_ieee() -> None:
     assert _quotient(1.0, 0.0) == np.inf
@@ -123,7 +160,7 @@ from cascade_sim.core.compile import *
 from cascade_sim.core.compile import cache_is_cold
 import types, numpy as np
 def plain(word): return trailing_zeros(word) + leading_zeros(word)
-assert kernel(plain) is plain and leaf(plain) is plain
+assert all(wrap(plain) is plain for wrap in (kernel, allocating_kernel, routine, leaf, part))
 assert not compilation_enabled() and not cache_is_cold()
 print(plain(np.uint64(1 << 40)), plain(0), plain((1 << 63) | 1))
 """
