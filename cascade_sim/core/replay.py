@@ -4,7 +4,7 @@ import numpy as np
 
 from cascade_sim.core.book import cancel, submit
 from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, TICKS
-from cascade_sim.core.compile import kernel
+from cascade_sim.core.compile import kernel, part
 from cascade_sim.domain.enums import OrderType
 
 REPLAY_OWNERS = 1024
@@ -12,6 +12,35 @@ _LIMIT = np.int64(OrderType.LIMIT)
 _MARKET = np.int64(OrderType.MARKET)
 _KIND_LIMIT = 0
 _KIND_CANCEL = 1
+_KIND_MARKET = 2
+
+
+@part
+def _is_right(kind, side, price, quantity, index):
+    """Whether a message can be applied; without branches, which random kinds would make slow."""
+    cancel_ok = (kind == _KIND_CANCEL) & (price >= 0) & (price < index)
+    entered_ok = ((side == 1) | (side == -1)) & (quantity >= 1)
+    limit_ok = (kind == _KIND_LIMIT) & (price >= 1) & (price < TICKS)
+    return cancel_ok | (entered_ok & (limit_ok | (kind == _KIND_MARKET)))
+
+
+@kernel
+def first_wrong_message(messages):
+    """Index of the first message that :func:`replay` would not understand, -1 if there is none.
+
+    ``messages`` (n, 4) int32: kind, side, price, quantity.
+    """
+    wrong = 0
+    for index in range(len(messages)):
+        kind, side = messages[index, 0], messages[index, 1]
+        wrong += not _is_right(kind, side, messages[index, 2], messages[index, 3], index)
+    if wrong == 0:
+        return -1
+    for index in range(len(messages)):
+        kind, side = messages[index, 0], messages[index, 1]
+        if not _is_right(kind, side, messages[index, 2], messages[index, 3], index):
+            return index
+    return -1
 
 
 @kernel

@@ -16,7 +16,7 @@ from cascade_sim.core.book_layout import (
     TICKS,
 )
 from cascade_sim.core.memory import allocate
-from cascade_sim.core.replay import replay
+from cascade_sim.core.replay import first_wrong_message, replay
 from cascade_sim.domain.enums import Cause, OrderType, SelfTradePolicy, Side
 from cascade_sim.domain.errors import CapacityError, CascadeError, expectation
 
@@ -35,6 +35,20 @@ ORDERS = np.dtype(
 )
 """One row per order for :meth:`OrderBook.submit`; the price of a market order is not read."""
 _LARGEST = 2**31 - 1
+
+
+def _complaint(index: int, kind: int, side: int, price: int, quantity: int) -> str:
+    """Say which field of a stream's message is wrong."""
+    name = f"messages[{index}]"
+    if kind not in (0, 1, 2):
+        return expectation(name, "kind 0 (limit), 1 (cancel) or 2 (market)", kind)
+    if kind == 1:
+        return expectation(name, f"the index of an earlier message to cancel, below {index}", price)
+    if side not in (1, -1):
+        return expectation(name, "side +1 or -1", side)
+    if quantity < 1:
+        return expectation(name, "quantity of at least 1", quantity)
+    return expectation(name, f"price of 1 to {TICKS - 1}", price)
 
 
 @dataclass(frozen=True)
@@ -206,20 +220,9 @@ class OrderBook:
         return tape[:count]
 
     def _check_stream(self, stream: NDArray[np.int32]) -> None:
-        kind, side, price, quantity = stream.T
-        if not np.isin(kind, (0, 1, 2)).all():
-            raise CascadeError(
-                expectation("messages", "kinds 0, 1 or 2", int(kind[~np.isin(kind, (0, 1, 2))][0]))
-            )
-        entered = kind != 1
-        if not (np.isin(side[entered], (-1, 1)).all() and (quantity[entered] > 0).all()):
-            raise CascadeError("messages: expected sides +1 or -1 and positive quantities, received others")
-        prices = price[kind == 0]
-        if not ((prices >= 1) & (prices < TICKS)).all():
-            raise CascadeError(f"messages: expected prices of 1 to {TICKS - 1}, received others")
-        cancels = kind == 1
-        if not ((price[cancels] >= 0) & (price[cancels] < np.flatnonzero(cancels))).all():
-            raise CascadeError("messages: expected cancels of earlier messages, received others")
+        index = first_wrong_message(stream)
+        if index >= 0:
+            raise CascadeError(_complaint(index, *(int(value) for value in stream[index])))
 
     def depth(self, levels: int = 10) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return bids and asks from the best price outwards, rows of :data:`LEVELS`, at most ``levels`` each."""

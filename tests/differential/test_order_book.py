@@ -98,6 +98,29 @@ def test_wrong_orders_leave_the_book_alone(arguments: tuple[cs.Side, int, int, i
     assert len(book) == 0
 
 
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (
+            (3, 1, 100, 1),
+            r"messages\[1\]: expected kind 0 \(limit\), 1 \(cancel\) or 2 \(market\), received 3",
+        ),
+        ((0, 0, 100, 1), r"messages\[1\]: expected side \+1 or -1, received 0"),
+        ((0, 1, 0, 1), r"messages\[1\]: expected price of 1 to 262143, received 0"),
+        ((2, 1, 0, 0), r"messages\[1\]: expected quantity of at least 1, received 0"),
+        (
+            (1, 0, 1, 0),
+            r"messages\[1\]: expected the index of an earlier message to cancel, below 1, received 1",
+        ),
+    ],
+)
+def test_a_wrong_stream_is_refused_whole(message: tuple[int, ...], complaint: str) -> None:
+    book = cs.OrderBook()
+    with pytest.raises(Exception, match=complaint):
+        book.replay(np.array([(0, 1, 100, 1), message], np.int32))
+    assert len(book) == 0
+
+
 def yardstick_source() -> Path:
     """Return the referee's source, or skip with the reason."""
     folder = os.environ.get("CASCADE_SIM_YARDSTICK")

@@ -1,0 +1,234 @@
+"""How fast the program is, as ratios and counts that can be compared across machines and versions.
+
+Absolute times say little on a shared machine. A comparison with another program therefore alternates the two in one
+session and reports the median of the ratios; what has no partner is reported in its own unit, the best of several.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
+from cascade_sim.lab.single import run
+from cascade_sim.market.order_book import OrderBook
+from cascade_sim.model import CascadeModel
+from cascade_sim.scenario import load_scenario
+
+Figures = dict[str, float | None]
+PROFILES = ("dense", "sparse", "deep")
+_STREAM_SEED = "7"
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a measurement may use.
+
+    Attributes
+    ----------
+    yardstick : Path or None
+        Source of the C++ book to compare with; without it, or without a compiler, its ratios are None.
+    messages : int
+        Length of each replayed stream.
+    pairs : int
+        Alternating pairs per ratio.
+    """
+
+    yardstick: Path | None = None
+    messages: int = 5_000_000
+    pairs: int = 5
+
+
+def _compile(source: Path, folder: Path) -> Path | None:
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return None
+    program = folder / "book"
+    command = [compiler, "-O3", "-march=native", "-std=c++17", "-o", str(program), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise DataFileError(expectation("--yardstick", "C++ source that compiles", lines[0]))
+    return program
+
+
+def _replayed(stream: NDArray[np.int32]) -> tuple[float, NDArray[np.int32]]:
+    """Seconds and fills of one replay in a new book; making the book is not counted, checking the stream is."""
+    book = OrderBook()
+    began = time.perf_counter()
+    fills = book.replay(stream)
+    return time.perf_counter() - began, fills
+
+
+def order_book(request: Request) -> Figures:
+    """Time of ``OrderBook.replay`` over that of the C++ book on the same stream; fills must be the same."""
+    ratios: Figures = {f"book_ratio_{profile}": None for profile in PROFILES}
+    if request.yardstick is None:
+        return ratios
+    if not request.yardstick.is_file():
+        raise DataFileError(expectation("--yardstick", "a C++ source file", str(request.yardstick)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program = _compile(request.yardstick, folder)
+        if program is None:
+            return ratios
+        for profile in PROFILES:
+            stream = folder / f"{profile}.bin"
+            make: list[str | Path] = [program, "make", profile, str(request.messages), _STREAM_SEED, stream]
+            subprocess.run(make, check=True, capture_output=True)
+            ratios[f"book_ratio_{profile}"] = _ratio(program, stream, folder / "tape.bin", request.pairs)
+    return ratios
+
+
+def _ratio(program: Path, stream: Path, tape: Path, pairs: int) -> float:
+    messages = np.fromfile(stream, np.int32).reshape(-1, 4)
+    subprocess.run([program, "tape", stream, tape], check=True, capture_output=True)
+    _, fills = _replayed(messages)
+    if not np.array_equal(fills, np.fromfile(tape, np.int32).reshape(-1, 4)):
+        raise RunFailed(f"{stream.stem}: expected the yardstick's fills, received others")
+    found = []
+    for _ in range(pairs):
+        done = subprocess.run([program, "run", stream, "1"], check=True, capture_output=True, text=True)
+        theirs = float(json.loads(done.stdout)["ns_per_message"])
+        seconds, _ = _replayed(messages)
+        found.append(1.0e9 * seconds / len(messages) / theirs)
+    return statistics.median(found)
+
+
+def engine(_request: Request) -> Figures:
+    """Seconds of four simulated hours of ``gamma_shock`` inside the engine, everything recorded; best of five."""
+    scenario = load_scenario("gamma_shock")
+    found = []
+    for seed in range(_REPEATS + 1):
+        model = CascadeModel(scenario, rng=seed)
+        began = time.perf_counter()
+        model.run()
+        found.append(time.perf_counter() - began)
+    seconds = min(found[1:])
+    steps = scenario.run.steps + scenario.run.burn_in_steps
+    return {"gamma_shock_seconds": seconds, "gamma_shock_steps_per_second": steps / seconds}
+
+
+def recording(_request: Request) -> Figures:
+    """Time of ``gamma_shock`` with everything recorded over that with the summary alone; medians of pairs."""
+    full = load_scenario("gamma_shock")
+    bare = full.with_overrides({"run.record": "summary"})
+    found = []
+    for seed in range(_REPEATS + 1):
+        seconds = []
+        for scenario in (full, bare):
+            model = CascadeModel(scenario, rng=seed)
+            began = time.perf_counter()
+            model.run()
+            seconds.append(time.perf_counter() - began)
+        found.append(seconds[0] / seconds[1])
+    return {"recording_overhead": statistics.median(found[1:])}
+
+
+def analysis(_request: Request) -> Figures:
+    """Time of a whole run with tables, summary and impact probe over that of the engine alone; median of pairs."""
+    scenario = load_scenario("gamma_shock")
+    found = []
+    for seed in range(_REPEATS + 1):
+        model = CascadeModel(scenario, rng=seed)
+        began = time.perf_counter()
+        model.run()
+        alone = time.perf_counter() - began
+        began = time.perf_counter()
+        run(scenario, seed)
+        found.append((time.perf_counter() - began) / alone)
+    return {"run_over_engine": statistics.median(found[1:])}
+
+
+_LAUNCH = """
+import resource, sys
+from cascade_sim.cli import main
+try:
+    main(["run", "--out", sys.argv[1], "--json"])
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def _launch(cache: Path, out: Path) -> tuple[float, float]:
+    """Seconds and peak resident MiB of the default command in a process of its own."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _LAUNCH, str(out)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - began
+    if done.returncode != 0:
+        raise RunFailed(f"cascade-sim run: expected status 0, received {done.returncode}")
+    unit = 1024.0**2 if sys.platform == "darwin" else 1024.0
+    return seconds, float(done.stderr.split()[-1]) / unit
+
+
+def start(_request: Request) -> Figures:
+    """Seconds of the default ``run`` with charts and report from an empty kernel cache and from a full one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cold, cold_mib = _launch(folder / "cache", folder / "first")
+        warm, warm_mib = min(_launch(folder / "cache", folder / f"again-{k}") for k in range(3))
+    return {
+        "cold_seconds": cold,
+        "warm_seconds": warm,
+        "cold_resident_mib": cold_mib,
+        "warm_resident_mib": warm_mib,
+    }
+
+
+MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
+    "order_book": order_book,
+    "engine": engine,
+    "recording": recording,
+    "analysis": analysis,
+    "start": start,
+}
+"""Every measurement by name; each returns figures whose names carry their unit unless they are ratios."""
+
+
+def bench(request: Request, only: Collection[str] = ()) -> Figures:
+    """Take the measurements named in ``only``, or all.
+
+    Parameters
+    ----------
+    request : Request
+    only : collection of str
+        Names in :data:`MEASUREMENTS`.
+
+    Returns
+    -------
+    dict
+        Figure -> value; None where this machine cannot measure it.
+
+    Raises
+    ------
+    UnknownNameError
+        If a name is not known.
+    DataFileError
+        If the yardstick cannot be read or compiled.
+    RunFailed
+        If what is measured gives wrong results.
+    """
+    for name in only:
+        if name not in MEASUREMENTS:
+            raise UnknownNameError("measurement", name, list(MEASUREMENTS))
+    figures: Figures = {}
+    for name, measure in MEASUREMENTS.items():
+        if not only or name in only:
+            figures.update(measure(request))
+    return figures

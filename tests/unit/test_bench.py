@@ -1,0 +1,34 @@
+"""What the benchmark measures and refuses; how fast anything is stays out of the tests."""
+
+from pathlib import Path
+
+import pytest
+
+from cascade_sim.bench import MEASUREMENTS, Request, bench, order_book
+from cascade_sim.domain.errors import DataFileError, UnknownNameError
+
+
+def test_without_a_yardstick_its_ratios_are_missing() -> None:
+    assert order_book(Request()) == {
+        "book_ratio_dense": None,
+        "book_ratio_sparse": None,
+        "book_ratio_deep": None,
+    }
+
+
+def test_an_unknown_measurement_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="order_book") as caught:
+        bench(Request(), ["books"])
+    assert all(name in str(caught.value) for name in MEASUREMENTS)
+
+
+def test_a_missing_yardstick_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match=r"expected a C\+\+ source file"):
+        order_book(Request(yardstick=tmp_path / "none.cpp"))
+
+
+@pytest.mark.slow
+def test_every_figure_is_a_positive_number() -> None:
+    figures = bench(Request(), ["engine", "recording", "analysis"])
+    assert set(figures) >= {"gamma_shock_seconds", "recording_overhead", "run_over_engine"}
+    assert all(value is not None and value > 0.0 for value in figures.values())
