@@ -1,9 +1,9 @@
 """The command line. Heavy imports wait until a command needs them."""
 
 import json
-import os
-import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.domain.errors import CascadeError, OutputError, UnknownNameError, expectation
+from cascade_sim.domain.errors import CascadeError, OutputError, UnknownNameError
 
 app = typer.Typer(
     name="cascade-sim",
@@ -23,6 +23,8 @@ app = typer.Typer(
 
 DEFAULT_SCENARIO = "gamma_shock"
 DEFAULT_MECHANISMS = "liquidation,delta_hedging"
+_INTERRUPTED = 130
+_interrupts: list[int] = []
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Overrides = Annotated[
@@ -41,23 +43,39 @@ def _load(name: str, overrides: list[str] | None) -> Any:
     return scenario.with_overrides(changes) if changes else scenario
 
 
-def _check_writable(folder: Path) -> None:
+def _check_out(folder: Path) -> None:
     """Fail before the run when its result could not be kept."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(expectation("--out", "a folder", str(folder)))
-    nearest = folder
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise OutputError(expectation("--out", "a folder that can be written", str(folder)))
+    from cascade_sim.result import check_target
+
     try:
-        probe = nearest / f".cascade_sim-{os.getpid()}"
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as error:
-        raise OutputError(
-            f"--out: expected a folder that can be written, received {folder} ({error.strerror})"
-        ) from error
+        check_target(folder)
+    except OutputError as error:
+        raise OutputError(f"--out: {error}") from error
+
+
+@contextmanager
+def _interrupts_remembered() -> Iterator[None]:
+    """Note every Ctrl-C: callbacks of the kernel compiler swallow the exception, and the run would go on."""
+    _interrupts.clear()
+    former = signal.getsignal(signal.SIGINT)
+    if former is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, _frame: object) -> None:
+        _interrupts.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _stop_if_interrupted() -> None:
+    if _interrupts:
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -79,12 +97,18 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
-        yield lambda done, total: bar.update(task, completed=done / max(total, 1))
+
+        def advance(done: int, total: int) -> None:
+            _stop_if_interrupted()
+            bar.update(task, completed=done / max(total, 1))
+
+        yield advance
 
 
-def _print_summary(summary: dict[str, Any], quote: str, folder: Path) -> None:
+def _print_summary(summary: dict[str, Any], base: str, quote: str, folder: Path) -> None:
     from cascade_sim.columns import SUMMARY_KEYS
-    from cascade_sim.report import narrate
+    from cascade_sim.plots.payers import ranked_losses
+    from cascade_sim.report import narrate, unit_words
 
     for sentence in narrate(summary, quote):
         typer.echo(sentence)
@@ -92,13 +116,13 @@ def _print_summary(summary: dict[str, Any], quote: str, folder: Path) -> None:
     for key in SUMMARY_KEYS:
         value = summary.get(key.name)
         if isinstance(value, int | float):
-            typer.echo(f"  {key.label:<46}{value:>18,.6g}  {key.unit}")
-    losses = summary.get("loss_by_class") or {}
+            text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.6g}"
+            typer.echo(f"  {key.label:<56}{text:>16}  {unit_words(key.unit, base, quote)}".rstrip())
+    losses = ranked_losses(summary)
     if losses:
         typer.echo(f"\nwho paid (+) and who gained (-), {quote}")
-        for name, value in sorted(losses.items(), key=lambda item: -item[1]):
-            if abs(value) >= 0.5:
-                typer.echo(f"  {name.replace('_', ' '):<46}{value:>18,.0f}")
+        for name, value in losses:
+            typer.echo(f"  {name:<56}{value:>16,.0f}")
     typer.echo(f"\nresult in {folder}")
 
 
@@ -126,33 +150,47 @@ def run_command(
     """Run one scenario and write its result folder."""
     resolved = _load(scenario, overrides)
     folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}"
-    _check_writable(folder)
-    if resume and _is_same(folder, resolved.scenario_hash, seed):
+    mechanisms = None if counterfactual is None else _names(counterfactual)
+    if resume and _is_same(folder, resolved.scenario_hash, seed, mechanisms):
         from cascade_sim.result import load_result
 
         summary = load_result(folder).summary
     else:
-        summary = _run_and_save(resolved, seed, folder, counterfactual, charts=not no_charts)
+        _check_out(folder)
+        summary = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
     if json_output:
         typer.echo(json.dumps(summary, allow_nan=False))
     else:
-        _print_summary(summary, resolved.market.quote, folder)
+        _print_summary(summary, resolved.market.base, resolved.market.quote, folder)
 
 
-def _is_same(folder: Path, scenario_hash: str, seed: int) -> bool:
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _is_same(folder: Path, scenario_hash: str, seed: int, mechanisms: list[str] | None) -> bool:
+    """Whether a folder holds what was asked for, counterfactual arms included."""
     if not (folder / "summary.json").exists():
         return False
     from cascade_sim.result import load_result
 
-    manifest = load_result(folder).manifest
-    return manifest.get("scenario_hash") == scenario_hash and manifest.get("seed") == seed
+    result = load_result(folder)
+    if (result.manifest.get("scenario_hash"), result.manifest.get("seed")) != (scenario_hash, seed):
+        return False
+    return set(mechanisms or ()) <= set(result.counterfactual.columns)
 
 
 def _run_and_save(
-    scenario: Any, seed: int, folder: Path, counterfactual: str | None, *, charts: bool
+    scenario: Any, seed: int, folder: Path, mechanisms: list[str] | None, *, charts: bool
 ) -> dict[str, Any]:
-    table, arms = None, None
-    if counterfactual is None:
+    add: Callable[[Path], Any] | None = None
+    if charts:
+        from cascade_sim.report import write_report
+
+        def add(unfinished: Path) -> Any:
+            return write_report(result, unfinished)
+
+    if mechanisms is None:
         from cascade_sim.lab.single import run
 
         with _progress(scenario.name) as progress:
@@ -160,23 +198,10 @@ def _run_and_save(
     else:
         from cascade_sim.lab.counterfactual import counterfactual as run_arms
 
-        mechanisms = [name.strip() for name in counterfactual.split(",") if name.strip()]
         with _progress(scenario.name) as progress:
-            outcome = run_arms(scenario, seed, mechanisms, progress=progress)
-        result, table, arms = outcome.result, outcome.table, outcome.arms
-    existed = folder.exists()
-    try:
-        result.save(folder)
-        if table is not None:
-            table.to_parquet(folder / "counterfactual.parquet")
-        if charts:
-            from cascade_sim.report import write_report
-
-            write_report(result, folder, arms, table)
-    except (KeyboardInterrupt, OSError):
-        if not existed and not (folder / "summary.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+            result = run_arms(scenario, seed, mechanisms, progress=progress).result
+    _stop_if_interrupted()
+    result.save(folder, add)
     summary: dict[str, Any] = result.summary
     return summary
 
@@ -184,15 +209,10 @@ def _run_and_save(
 @app.command("report")
 def report_command(directory: Annotated[Path, typer.Argument(help="Result folder of a run.")]) -> None:
     """Rebuild charts and report.html of a saved run."""
-    import pandas as pd
-
     from cascade_sim.report import write_report
     from cascade_sim.result import load_result
 
-    result = load_result(directory)
-    table = directory / "counterfactual.parquet"
-    page = write_report(result, directory, None, pd.read_parquet(table) if table.exists() else None)
-    typer.echo(str(page))
+    typer.echo(str(write_report(load_result(directory), directory)))
 
 
 @app.command("scenarios")
@@ -304,10 +324,11 @@ def main(arguments: list[str] | None = None) -> None:
     sys.path.insert(0, str(Path.cwd()))
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(args=_with_default_mechanisms(words), standalone_mode=False)
+        with _interrupts_remembered():
+            status = app(args=_with_default_mechanisms(words), standalone_mode=False)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(_INTERRUPTED) from None
     except CascadeError as error:
         typer.echo(f"cascade-sim: {error}", err=True)
         raise SystemExit(error.exit_code) from None
@@ -315,9 +336,11 @@ def main(arguments: list[str] | None = None) -> None:
         # Usage errors and Ctrl-C come as classes of typer's own command parser, which it does not export.
         if type(error).__name__ in ("Abort",):
             typer.echo("interrupted", err=True)
-            raise SystemExit(130) from None
+            raise SystemExit(_INTERRUPTED) from None
         if not hasattr(error, "format_message"):
             raise
         typer.echo(f"cascade-sim: {' '.join(str(error.format_message()).split())}", err=True)
         raise SystemExit(2) from None
+    if status == _INTERRUPTED:  # typer's parser turns Ctrl-C into this status and says nothing
+        typer.echo("interrupted", err=True)
     raise SystemExit(status if isinstance(status, int) else 0)

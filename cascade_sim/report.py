@@ -6,6 +6,7 @@ import math
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,8 @@ import pandas as pd
 from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.plots import CHARTS
-from cascade_sim.plots.frames import compact, currencies, plain
+from cascade_sim.plots.frames import compact, currencies, log_percent, percent, plain
+from cascade_sim.plots.payers import ranked_losses
 from cascade_sim.result import RunResult
 
 _MECHANISM_WORDS = {
@@ -50,11 +52,6 @@ def narrate(summary: Mapping[str, Any], quote: str = "quote units") -> list[str]
     return [sentence for part in parts for sentence in part]
 
 
-def _percent(fraction: float) -> str:
-    digits = f"{100.0 * fraction:.3g}" if abs(fraction) < 0.0995 else f"{100.0 * fraction:.0f}"
-    return f"{digits} %".replace("-", "\N{MINUS SIGN}")
-
-
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} seconds"
@@ -67,21 +64,23 @@ def _count(number: float, one: str, many: str) -> str:
 
 def _what_happened(figures: Mapping[str, Any]) -> Iterable[str]:
     move = figures.get("max_adverse_excursion")
-    if move is not None:
-        # Only a negative sign names a direction that no convention of the measure can reverse.
-        verb = "fell" if move < 0 else "moved"
-        size = abs(math.expm1(move / 1e4))
-        sentence = f"The mark {verb} by up to {_percent(size)} ({abs(move):.0f} log bp) against most leverage"
-        if "retrace" in figures and move:
-            sentence += f"; {_percent(figures['retrace'])} of that was undone by the end"
+    if move == 0:
+        yield "The mark never moved against most leverage."
+    elif move is not None:
+        verb = "fell" if move < 0 else "rose"
+        sentence = (
+            f"The mark {verb} by up to {log_percent(move)} ({abs(move):.0f} log bp) against most leverage"
+        )
+        if "retrace" in figures:
+            sentence += f"; {percent(figures['retrace'])} of that was undone by the end"
         yield sentence + "."
     elif "max_drawdown" in figures:
-        yield f"The mark fell by up to {_percent(figures['max_drawdown'])} from its peak."
+        yield f"The mark fell by up to {percent(figures['max_drawdown'])} from its peak."
     if "recovery_seconds" in figures:
         yield f"Recovery took {_duration(figures['recovery_seconds'])}."
     if "worst_depth" in figures:
         share = figures["worst_depth"]
-        level = "nothing at all" if share <= 0 else f"{_percent(share)} of its calm level"
+        level = "nothing at all" if share <= 0 else f"{percent(share)} of its calm level"
         yield f"At the worst moment, depth within 0.1 % of the mid was {level}."
 
 
@@ -95,11 +94,11 @@ def _what_was_forced(figures: Mapping[str, Any], quote: str) -> Iterable[str]:
             sentence += f", {compact(notional)} {quote} of positions"
         if "densest_liquidation_share" in figures:
             sentence += (
-                f", {_percent(figures['densest_liquidation_share'])} of it in the densest 5 % of the time"
+                f", {percent(figures['densest_liquidation_share'])} of it in the densest 5 % of the time"
             )
         yield sentence + "."
     shares = [
-        f"{words} {_percent(figures[key])}"
+        f"{words} {percent(figures[key])}"
         for key, words in (
             ("liquidation_volume_share", "liquidations took"),
             ("hedge_volume_share", "dealers' hedges"),
@@ -111,11 +110,9 @@ def _what_was_forced(figures: Mapping[str, Any], quote: str) -> Iterable[str]:
 
 
 def _who_paid(figures: Mapping[str, Any], quote: str) -> Iterable[str]:
-    losses = figures.get("loss_by_class") or {}
-    ranked = sorted(((loss, str(name)) for name, loss in losses.items() if loss), reverse=True)
-    for verb, pairs in (("lost", ranked[:3]), ("gained", ranked[::-1][:2])):
-        sign = 1 if verb == "lost" else -1
-        chosen = [f"{name.replace('_', ' ')} {compact(abs(loss))}" for loss, name in pairs if sign * loss > 0]
+    ranked = ranked_losses(figures)
+    for verb, sign, pairs in (("lost", 1.0, ranked[:3]), ("gained", -1.0, ranked[::-1][:2])):
+        chosen = [f"{name} {compact(abs(loss))}" for name, loss in pairs if sign * loss > 0]
         if chosen:
             yield f"Who {verb} most, in {quote}: {', '.join(chosen)}."
     start, end = figures.get("insurance_fund_start"), figures.get("insurance_fund_end")
@@ -172,24 +169,15 @@ def _what_is_wrong(figures: Mapping[str, Any]) -> Iterable[str]:
         yield f"Warning: the ledger does not balance, it is off by {error} atoms."
 
 
-def write_report(
-    result: RunResult,
-    directory: str | Path,
-    arms: Mapping[str, pd.DataFrame] | None = None,
-    counterfactual_table: pd.DataFrame | None = None,
-) -> Path:
+def write_report(result: RunResult, directory: str | Path) -> Path:
     """Write ``charts/*.png`` and a self-contained ``report.html`` into a folder.
 
     Parameters
     ----------
     result
-        Run to report.
+        Run to report, with its counterfactual if it has one.
     directory
         Folder of the result; created if missing.
-    arms
-        Label -> series table of counterfactual runs, for the chart of the mark.
-    counterfactual_table
-        One row per subset of mechanisms: a bool column per mechanism and metrics.
 
     Returns
     -------
@@ -199,22 +187,26 @@ def write_report(
     Raises
     ------
     OutputError
-        If the folder cannot be written or an arm is not a series table.
+        If the folder cannot be written.
     """
     folder = Path(directory)
-    pictures: dict[str, bytes] = {}
+    pictures: dict[str, Picture] = {}
     for name, chart in CHARTS.items():
         buffer = io.BytesIO()
-        chart(result, arms).savefig(buffer, format="png")
-        pictures[name] = buffer.getvalue()
-    page = render_report(result, pictures, counterfactual_table)
+        figure = chart(result)
+        figure.savefig(buffer, format="png")
+        message = " ".join(figure.axes[0].get_title(loc="left").split())
+        pictures[name] = Picture(buffer.getvalue(), message, chart.caption)
+    page = render_report(result, pictures)
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
-            _write_whole(folder / "charts" / f"{name}.png", picture)
+            _write_whole(folder / "charts" / f"{name}.png", picture.png)
         _write_whole(folder / "report.html", page.encode("utf-8"))
     except OSError as error:
-        raise OutputError(f"expected to write a report into {folder}, received {error}") from error
+        raise OutputError(
+            f"expected to write a report into {folder}, received: {error.strerror or error}"
+        ) from error
     return folder / "report.html"
 
 
@@ -227,9 +219,35 @@ def _write_whole(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def render_report(
-    result: RunResult, pictures: Mapping[str, bytes], counterfactual_table: pd.DataFrame | None = None
-) -> str:
+@dataclass(frozen=True)
+class Picture:
+    """A drawn chart.
+
+    Attributes
+    ----------
+    png
+        The file.
+    message
+        Its title: the one thing it shows.
+    caption
+        What is drawn.
+    """
+
+    png: bytes
+    message: str
+    caption: str
+
+
+_SECTIONS = {
+    "mark_with_counterfactuals": "What happened",
+    "volume_by_cause": "How much was forced",
+    "depth_over_time": "How much was forced",
+    "liquidation_levels": "How much was forced",
+    "who_paid": "Who paid",
+}
+
+
+def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     """Compose the page; everything is inline, nothing is fetched.
 
     Parameters
@@ -237,9 +255,7 @@ def render_report(
     result
         Run to report.
     pictures
-        Chart name -> PNG.
-    counterfactual_table
-        One row per subset of mechanisms, or None.
+        Chart name -> picture.
 
     Returns
     -------
@@ -251,27 +267,33 @@ def render_report(
     title = str(tree.get("title") or tree.get("name") or "Cascade simulation")
     sentences = narrate(result.summary, quote) or ["No figures."]
     story = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    body = [f"<h1>{escape(title)}</h1>"]
+    sections = {"What happened": f'<ul class="story">{story}</ul>', "How much was forced": "", "Who paid": ""}
+    for name, picture in pictures.items():
+        heading = _SECTIONS.get(name, "Further charts")
+        sections[heading] = sections.get(heading, "") + _figure(picture)
+    sections["Who paid"] += _payers_table(result.summary, quote)
+    if len(result.counterfactual):
+        sections["What would have happened without"] = _counterfactual(result.counterfactual, base, quote)
+    sections["Key figures"] = _key_figures(result.summary, base, quote)
+    if result.scenario_yaml:
+        sections["Parameters"] = (
+            "<details><summary>Every setting of this run, with <code>scenario.yaml</code> word for word</summary>"
+            f"<pre>{escape(result.scenario_yaml)}</pre></details>"
+        )
+        sections["How to reproduce"] = _reproduce(result)
+    body = [f"<header><h1>{escape(title)}</h1>"]
     if tree.get("description"):
         body.append(f'<p class="lead">{escape(str(tree["description"]))}</p>')
-    body.append(f'<section><h2>What happened</h2><ul class="story">{story}</ul></section>')
-    for name, picture in pictures.items():
-        body.append(_figure(name, picture))
-    body.append(f"<section><h2>Who paid</h2>{_payers_table(result.summary, quote)}</section>")
-    if counterfactual_table is not None:
-        table = _counterfactual(counterfactual_table, base, quote)
-        body.append(f"<section><h2>The same draws without the mechanisms</h2>{table}</section>")
-    body.append(f"<section><h2>Key figures</h2>{_key_figures(result.summary, base, quote)}</section>")
-    if result.scenario_yaml:
-        body.append(
-            "<section><h2>Scenario</h2><details><summary>Every setting of this run</summary>"
-            f"<pre>{escape(result.scenario_yaml)}</pre></details></section>"
-        )
+    body.append("</header>")
+    body += [
+        f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items() if content
+    ]
     body.append(f"<footer>{escape(_identity(result.manifest))}</footer>")
     style = files("cascade_sim.plots").joinpath("report.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
@@ -293,23 +315,44 @@ def _identity(manifest: Mapping[str, Any]) -> str:
     return " \N{MIDDLE DOT} ".join(parts)
 
 
-def _figure(name: str, picture: bytes) -> str:
-    caption = escape(CHARTS[name].caption) if name in CHARTS else escape(name)
-    data = base64.b64encode(picture).decode("ascii")
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+def _reproduce(result: RunResult) -> str:
+    """The command that gives the same tables, bit for bit, and the versions it was run with."""
+    words = ["cascade-sim", "run", "scenario.yaml", "--seed", str(result.manifest.get("seed", 0))]
+    switches = [name for name in result.counterfactual.columns if result.counterfactual[name].dtype == bool]
+    if switches:
+        words.append(f"--counterfactual={','.join(switches)}")
+    versions = result.manifest.get("versions") or {}
+    used = ", ".join(f"{name} {number}" for name, number in versions.items() if number is not None)
+    return (
+        "<p>In the folder of this page; equal versions give equal tables, bit for bit.</p>"
+        f"<pre>{escape(' '.join(words))}</pre>" + (f"<p>Made with {escape(used)}.</p>" if used else "")
+    )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int]) -> str:
-    def cells(row: Sequence[str], tag: str) -> str:
+def _figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.png).decode("ascii")
+    described = escape(f"Chart: {picture.message}. {picture.caption}")
+    image = f'<img alt="{described}" src="data:image/png;base64,{data}">'
+    scroll = f'<div class="wide" tabindex="0" role="region" aria-label="chart">{image}</div>'
+    return f"<figure>{scroll}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+
+
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int], kind: str = "plain"
+) -> str:
+    def cells(row: Sequence[str], tag: str, scope: str = "") -> str:
         return "".join(
-            f'<{tag} class="n">{escape(text)}</{tag}>' if k in numbers else f"<{tag}>{escape(text)}</{tag}>"
+            f'<{tag}{scope} class="n">{escape(text)}</{tag}>'
+            if k in numbers
+            else f"<{tag}{scope}>{escape(text)}</{tag}>"
             for k, text in enumerate(row)
         )
 
     lines = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    heading = f"<thead><tr>{cells(head, 'th')}</tr></thead>"
-    return f'<div class="wide"><table>{heading}<tbody>{lines}</tbody></table></div>'
+    scope = ' scope="col"'
+    heading = f"<thead><tr>{cells(head, 'th', scope)}</tr></thead>"
+    table = f'<table class="{kind}">{heading}<tbody>{lines}</tbody></table>'
+    return f'<div class="wide" tabindex="0" role="region" aria-label="table">{table}</div>'
 
 
 def _number(value: Any) -> str:
@@ -320,15 +363,30 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def _unit(unit: str, base: str, quote: str) -> str:
+def _short(value: float) -> str:
+    return compact(value) if abs(value) >= 1e5 else _number(value)
+
+
+def unit_words(unit: str, base: str, quote: str) -> str:
+    """Unit of a documented figure with the currencies of the scenario; empty for a pure number.
+
+    Parameters
+    ----------
+    unit
+        Unit as in `columns.SUMMARY_KEYS`.
+    base, quote
+        Names of the currencies.
+
+    Returns
+    -------
+    str
+    """
     words = {"quote": quote, "base": base, "-": ""}
     return " ".join(words.get(word, word) for word in unit.split(" ")).strip()
 
 
 def _payers_table(summary: Mapping[str, Any], quote: str) -> str:
-    losses = summary.get("loss_by_class") or {}
-    ranked = sorted(losses.items(), key=lambda pair: -(pair[1] or 0.0))
-    rows = [(str(name).replace("_", " "), _number(loss)) for name, loss in ranked if loss]
+    rows = [(name, _number(round(loss))) for name, loss in ranked_losses(summary)]
     if not rows:
         measured = summary.get("loss_by_class") is not None
         return f"<p>{'Nobody lost or gained.' if measured else 'Losses were not measured.'}</p>"
@@ -346,7 +404,7 @@ def _key_figures(summary: Mapping[str, Any], base: str, quote: str) -> str:
         ]
         if rows:
             blocks.append(
-                f"<h3>{escape(group)}</h3>{_table(('figure', 'value', 'unit'), rows, frozenset({1}))}"
+                f"<h3>{escape(group)}</h3>{_table(('figure', 'value', 'unit'), rows, frozenset({1}), 'key')}"
             )
     return "".join(blocks) or "<p>No figures.</p>"
 
@@ -357,7 +415,9 @@ def _figure_rows(
     if key.name not in summary or key.name == "loss_by_class":
         return
     value = summary[key.name]
-    unit = _unit(key.unit, base, quote)
+    unit = unit_words(key.unit, base, quote)
+    if unit == "fraction" and isinstance(value, int | float):
+        value, unit = 100.0 * value, "%"
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield f"{key.label}: {str(name).replace('_', ' ')}", _number(item), unit
@@ -369,24 +429,36 @@ def _figure_rows(
         yield key.label, _number(value), unit
 
 
+_COMPARED = (
+    "max_adverse_excursion",
+    "added_move_bp",
+    "amplification",
+    "worst_depth",
+    "liquidated_accounts",
+    "liquidated_notional",
+    "liquidation_volume_share",
+    "hedge_volume_share",
+    "backstop_notional",
+    "adl_notional",
+    "bad_debt",
+    "insurance_fund_end",
+    "socialised_loss",
+    "external_capital",
+)
+
+
 def _counterfactual(table: pd.DataFrame, base: str, quote: str) -> str:
+    """A column per arm, the run itself first: few arms and many figures fit a page this way round."""
     known = {key.name: key for key in SUMMARY_KEYS}
-    switches = [str(name) for name in table.columns if table[name].dtype == bool]
-    numbers = [
-        str(name)
-        for name in table.columns
-        if name not in switches and pd.api.types.is_numeric_dtype(table[name]) and table[name].notna().any()
-    ]
-    head = [name.replace("_", " ") for name in switches]
-    for name in numbers:
-        unit = _unit(known[name].unit, base, quote) if name in known else ""
-        label = known[name].label if name in known else name.replace("_", " ")
-        head.append(f"{label}, {unit}" if unit else label)
-    rows = [
-        [
-            *("on" if record[name] else "off" for name in switches),
-            *(_number(record[name]) for name in numbers),
-        ]
-        for record in table[[*switches, *numbers]].to_dict("records")
-    ]
-    return _table(head, rows, frozenset(range(len(switches), len(head))))
+    whole = (table["arm"] == "everything on").to_numpy()
+    ordered = pd.concat([table[whole], table[~whole]])
+    rows = []
+    for name in _COMPARED:
+        if name not in table.columns or not table[name].notna().any():
+            continue
+        unit = unit_words(known[name].unit, base, quote)
+        scale, unit = (100.0, "%") if unit == "fraction" else (1.0, unit)
+        cells = [_short(scale * float(value)) for value in ordered[name]]
+        rows.append([f"{known[name].label}, {unit}" if unit else known[name].label, *cells])
+    head = ["the same draws", *(str(label) for label in ordered["arm"])]
+    return _table(head, rows, frozenset(range(1, len(head))))

@@ -6,7 +6,8 @@ import platform
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -16,18 +17,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
-from cascade_sim.columns import SCHEMA_VERSION
+from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.tables import cast_table, check_table, columns_of, empty_table, read_table, write_table
 
 __all__ = [
     "RESULT_TABLES",
     "RunResult",
+    "arm_table",
     "build_manifest",
     "cast_table",
     "check_table",
+    "check_target",
     "columns_of",
     "empty_table",
     "json_ready",
@@ -47,9 +52,11 @@ RESULT_TABLES = (
 _KIND = "cascade_sim.run"
 _MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
 _VERSIONED = ("cascade-sim", "numpy", "numba", "pandas", "pyarrow", "scipy", "mesa", "pydantic", "matplotlib")
-_KNOWN_ENTRIES = frozenset(
-    (_MANIFEST, _SUMMARY, _SCENARIO, "charts", "arms", "report.html", "counterfactual.parquet")
-).union(f"{name}.parquet" for name in RESULT_TABLES)
+_ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
+_ARM_COLUMNS = ("arm", "step", "time_seconds", "venue", "instrument", "mark")
+_KNOWN_ENTRIES = frozenset((_MANIFEST, _SUMMARY, _SCENARIO, _ARMS, _SUBSETS, "charts", "report.html")).union(
+    f"{name}.parquet" for name in RESULT_TABLES
+)
 
 
 def json_ready(value: Any) -> Any:
@@ -172,6 +179,11 @@ class RunResult:
     ----------
     series, events, trades, transfers, accounts, depth, liquidation_map, causes
         Result tables.
+    arms
+        Mark of every counterfactual run of the same draws: columns ``arm``, ``step``, ``time_seconds``,
+        ``venue``, ``instrument`` and ``mark``; empty without a counterfactual. See `arm_table`.
+    counterfactual
+        One row per subset of mechanisms, a bool column each and the scalar figures; empty without one.
     summary
         Key figures of the run.
     manifest
@@ -188,6 +200,8 @@ class RunResult:
     depth: pd.DataFrame = field(default_factory=partial(empty_table, "depth"), repr=False)
     liquidation_map: pd.DataFrame = field(default_factory=partial(empty_table, "liquidation_map"), repr=False)
     causes: pd.DataFrame = field(default_factory=partial(empty_table, "causes"), repr=False)
+    arms: pd.DataFrame = field(default_factory=lambda: arm_table({}), repr=False)
+    counterfactual: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     summary: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict, repr=False)
     scenario_yaml: str = field(default="", repr=False)
@@ -204,16 +218,25 @@ class RunResult:
         tree = yaml.safe_load(self.scenario_yaml)
         return tree if isinstance(tree, dict) else {}
 
-    def save(self, directory: str | Path) -> Path:
+    @property
+    def arm_marks(self) -> dict[str, pd.DataFrame]:
+        """Label -> mark by step of each counterfactual run, in the order of ``arms``."""
+        labels = self.arms["arm"]
+        return {str(label): self.arms[labels == label].reset_index(drop=True) for label in labels.unique()}
+
+    def save(self, directory: str | Path, add: Callable[[Path], Any] | None = None) -> Path:
         """Write the result folder, whole or not at all.
 
         Everything is written into a hidden folder beside the target, ``summary.json`` last, and moved
-        into place at the end. An earlier result in the same place is replaced, with its charts.
+        into place at the end. An earlier result in the same place is replaced, with its charts. A target that
+        cannot be moved (a mount point, the working directory) is filled from a hidden folder inside it.
 
         Parameters
         ----------
         directory
             Folder to create or replace; parents are created.
+        add
+            Called with the hidden folder to write what belongs to the result beside its tables, such as charts.
 
         Returns
         -------
@@ -230,22 +253,57 @@ class RunResult:
         for name in RESULT_TABLES:
             check_table(name, getattr(self, name))
         _refuse_foreign(target)
-        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        inside = _stays(target)
+        label = f".{target.name}.{uuid.uuid4().hex[:8]}"
+        unfinished = target / label if inside else target.with_name(label)
+        missing = [parent for parent in target.parents if not parent.exists()]
         try:
             unfinished.mkdir(parents=True)
             for name in RESULT_TABLES:
                 write_table(name, getattr(self, name), unfinished / f"{name}.parquet")
+            if len(self.arms):
+                _write_frame(self.arms, unfinished / _ARMS)
+            if len(self.counterfactual):
+                _write_frame(self.counterfactual, unfinished / _SUBSETS)
+            if add is not None:
+                add(unfinished)
             _write_text(unfinished / _SCENARIO, self.scenario_yaml)
             _write_text(unfinished / _MANIFEST, _json_text(self.manifest))
             _write_text(unfinished / _SUMMARY, _json_text(self.summary))
             _sync_folder(unfinished)
-            _move_into_place(unfinished, target)
-            _sync_folder(target.parent)
+            (_move_inside if inside else _move_into_place)(unfinished, target)
+            _sync_folder(target if inside else target.parent)
         except OSError as error:
-            raise OutputError(f"expected to write the result folder {target}, received {error}") from error
+            reason = error.strerror or str(error).splitlines()[0]
+            raise OutputError(f"expected to write the result folder {target}, received: {reason}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+            for parent in missing:
+                with suppress(OSError):  # it holds something, as it should
+                    parent.rmdir()
         return target
+
+
+def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the marks of counterfactual runs under one another.
+
+    Parameters
+    ----------
+    series
+        Label -> series table.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``arm``, ``step``, ``time_seconds`` (s), ``venue``, ``instrument``, ``mark`` (quote).
+    """
+    empty = empty_table("series")[list(_ARM_COLUMNS[1:])].assign(arm="")
+    parts = [frame[list(_ARM_COLUMNS[1:])].assign(arm=label) for label, frame in series.items()]
+    table = pd.concat(parts, ignore_index=True) if parts else empty
+    # One vocabulary per column, in the order of appearance: joined categories would fall back to plain text.
+    for name in ("arm", "venue", "instrument"):
+        table[name] = pd.Categorical(table[name].astype(str), pd.Index(table[name].unique(), dtype=str))
+    return table[list(_ARM_COLUMNS)]
 
 
 def load_result(directory: str | Path) -> RunResult:
@@ -283,7 +341,72 @@ def load_result(directory: str | Path) -> RunResult:
     except (OSError, UnicodeDecodeError) as error:
         raise DataFileError(f"expected a readable {folder / _SCENARIO}, received {error}") from error
     tables = {name: read_table(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
+    if (folder / _ARMS).exists():
+        tables["arms"] = _read_frame(folder / _ARMS, _ARM_COLUMNS)
+    if (folder / _SUBSETS).exists():
+        tables["counterfactual"] = _read_frame(folder / _SUBSETS)
     return RunResult(**tables, summary=summary, manifest=manifest, scenario_yaml=scenario_yaml)
+
+
+def check_target(directory: str | Path) -> None:
+    """Refuse a folder that could not hold a result, before any work is done for it.
+
+    Parameters
+    ----------
+    directory
+        Folder to create or replace later; nothing is left behind.
+
+    Raises
+    ------
+    OutputError
+        If it is a file, holds something other than a result, or the disk refuses a folder there.
+    """
+    target = Path(directory).resolve()
+    _refuse_foreign(target)
+    place = target if _stays(target) else target.parent
+    while not place.exists():
+        place = place.parent
+    probe = place / f".{target.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise OutputError(
+            f"expected a folder that can be written, received {target} ({error.strerror})"
+        ) from error
+
+
+def _frame_notes() -> dict[str, tuple[str, str]]:
+    """Column -> unit and description, for the tables of a counterfactual."""
+    notes = {key.name: (key.unit, key.label) for key in SUMMARY_KEYS}
+    notes |= {column.name: (column.unit, column.description) for column in TABLES["series"]}
+    return notes | {"arm": ("-", "counterfactual run of the same draws, named for what differs")}
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table whose columns depend on the mechanisms; unit and description go with each column."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    notes = _frame_notes()
+    for k, name in enumerate(table.column_names):
+        unit, description = notes.get(name, ("-", f"whether {name.replace('_', ' ')} was on"))
+        field_k = table.schema.field(k).with_metadata({"unit": unit, "description": description})
+        table = table.set_column(k, field_k, table.column(k))
+    with path.open("wb") as stream:
+        pq.write_table(table, stream, compression="zstd")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _read_frame(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    try:
+        with path.open("rb") as stream:
+            frame: pd.DataFrame = pq.read_table(stream).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise DataFileError(f"expected a readable parquet file {path}, received {reason}") from error
+    if columns and list(frame.columns) != list(columns):
+        raise DataFileError(f"expected the columns {', '.join(columns)} in {path}, received others")
+    return frame
 
 
 def _json_text(value: Any) -> str:
@@ -315,6 +438,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _stays(target: Path) -> bool:
+    """Whether a folder cannot be moved away: a mount point, or the place the caller stands in."""
+    return target.is_dir() and (target.is_mount() or target in (Path.cwd(), *Path.cwd().parents))
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -355,3 +483,17 @@ def _move_into_place(unfinished: Path, target: Path) -> None:
             shutil.rmtree(retired, ignore_errors=True)
         elif retired.exists():
             os.replace(retired, target)
+
+
+def _move_inside(unfinished: Path, target: Path) -> None:
+    """Replace what a folder holds; without its summary it counts as unfinished while that lasts."""
+    (target / _SUMMARY).unlink(missing_ok=True)
+    for entry in target.iterdir():
+        if entry.name not in _KNOWN_ENTRIES:
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    for entry in sorted(unfinished.iterdir(), key=lambda item: item.name == _SUMMARY):
+        os.replace(entry, target / entry.name)

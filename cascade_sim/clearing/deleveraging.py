@@ -14,7 +14,7 @@ from cascade_sim.registry import DELEVERAGINGS
 @DELEVERAGINGS.register("profit_leverage")
 @dataclass(frozen=True)
 class ProfitLeverage:
-    """Rank by profit times effective leverage; losers by profit over leverage (BitMEX, mechanics B4)."""
+    """Rank by profit times effective leverage; losers by profit over leverage (BitMEX)."""
 
     compiled: ClassVar[int] = lay.ADL_PROFIT_LEVERAGE
 

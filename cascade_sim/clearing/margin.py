@@ -8,4 +8,4 @@ from cascade_sim.registry import MARGINS
 @MARGINS.register("isolated_linear")
 @dataclass(frozen=True)
 class IsolatedLinear:
-    """Isolated margin on a linear contract, tiered by notional: N m_k - c_k of the tier in force (mechanics A1)."""
+    """Isolated margin on a linear contract, tiered by notional: N m_k - c_k of the tier in force."""

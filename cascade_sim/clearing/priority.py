@@ -38,7 +38,7 @@ class LargestNotionalFirst:
 @PRIORITIES.register("random")
 @dataclass(frozen=True)
 class Random:
-    """Close in an order drawn anew each step, as FTX did (mechanics B0)."""
+    """Close in an order drawn anew each step, as FTX did."""
 
     compiled: ClassVar[int] = lay.PRIORITY_RANDOM
 

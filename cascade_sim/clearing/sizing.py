@@ -61,6 +61,9 @@ class Fraction:
             raise ScenarioError(
                 expectation("clearing.sizing.cooldown_seconds", "at least 0", self.cooldown_seconds)
             )
+        for name in ("full_below_quantity", "full_below_maintenance_share"):
+            if getattr(self, name) < 0.0:
+                raise ScenarioError(expectation(f"clearing.sizing.{name}", "at least 0", getattr(self, name)))
 
     def configure(self, clearing: Any, dt: float, lot_size: float) -> None:
         """Write the rule's numbers into the kernel configuration."""

@@ -1,7 +1,7 @@
 """The same draws with mechanisms switched off: what each of them, and all of them together, added."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import factorial
 from typing import Any
@@ -10,11 +10,13 @@ import pandas as pd
 
 from cascade_sim.domain.errors import UnknownNameError
 from cascade_sim.lab.single import run, switch_arm
-from cascade_sim.result import RunResult
+from cascade_sim.result import RunResult, arm_table
 from cascade_sim.scenario import Scenario
 
 Subset = frozenset[str]
 _CONTROLS = ("impact_off", "placebo")
+_OF_THE_WHOLE = frozenset(("loss_by_class", "cascade_sizes", "interaction_bp", "attribution"))
+"""Keys of a summary that are no figure of a single arm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +26,11 @@ class Counterfactual:
     Attributes
     ----------
     result : RunResult
-        Everything on; its summary holds the counterfactual keys as well.
+        Everything on; its summary holds the counterfactual keys as well, and it keeps the table and the marks of
+        the arms, so that a saved result draws the same charts.
     table : DataFrame
-        A row per subset of mechanisms (a bool column each, True: on), its scalar summary, ``amplification`` (excursion
-        over that of the run with none of them) and ``added_move_bp`` (difference to it).
+        A row per subset of mechanisms: its name (``arm``), a bool column per mechanism (True: on), its scalar summary,
+        ``amplification`` (excursion over that of the run with none of them) and ``added_move_bp`` (difference to it).
     summary : dict
         Of ``result``.
     arms : mapping
@@ -49,9 +52,16 @@ def _check(scenario: Scenario, mechanisms: Sequence[str]) -> tuple[str, ...]:
 
 
 def _label(on: Subset, mechanisms: Sequence[str]) -> str:
-    if not on:
-        return "none"
-    return " + ".join(name.replace("_", " ") for name in mechanisms if name in on)
+    """Name an arm by what differs from the run with everything on, as briefly as that can be said."""
+    if len(on) == len(mechanisms):
+        return "everything on"
+    active = [name.replace("_", " ") for name in mechanisms if name in on]
+    missing = [name.replace("_", " ") for name in mechanisms if name not in on]
+    if len(missing) == 1:
+        return f"without {missing[0]}"
+    if not active:
+        return "without both" if len(missing) == 2 else "without any of them"
+    return f"only {active[0]}" if len(active) == 1 else f"only {' and '.join(active)}"
 
 
 def shapley(values: Mapping[Subset, float], mechanisms: Sequence[str]) -> dict[str, float]:
@@ -133,21 +143,29 @@ def counterfactual(
             probe=False,
             progress=advance,
         )
-        rows = [{"placebo": False, **row} for row in rows]
-        rows.append({"placebo": True, **_row(control, everything, chosen, results[frozenset()])})
+        row = _row(control, everything, chosen, results[frozenset()])
+        rows = [{"arm": row.pop("arm"), "placebo": False, **row} for row in rows]
+        rows.append({**row, "arm": "placebo", "placebo": True})
         arms["placebo"] = control.series
-    result = results[everything]
+    table = _table(rows)
+    result = replace(results[everything], arms=arm_table(arms), counterfactual=table)
     result.summary.update(_effects(results, chosen, rows[len(subsets) - 1]))
-    return Counterfactual(result=result, table=pd.DataFrame(rows), summary=result.summary, arms=arms)
+    return Counterfactual(result=result, table=table, summary=result.summary, arms=arms)
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table; a figure that is missing in every arm is a number all the same."""
+    table = pd.DataFrame(rows)
+    return table.astype({name: "float64" for name in table.columns if table[name].isna().all()})
 
 
 def _row(result: RunResult, on: Subset, mechanisms: Sequence[str], none: RunResult) -> dict[str, Any]:
-    scalars = {key: value for key, value in result.summary.items() if not isinstance(value, dict | list)}
+    scalars = {key: value for key, value in result.summary.items() if key not in _OF_THE_WHOLE}
     excursion, base = result.summary["max_adverse_excursion"], none.summary["max_adverse_excursion"]
     known = excursion is not None and base is not None
     scalars["amplification"] = excursion / base if known and base != 0.0 else None
     scalars["added_move_bp"] = abs(excursion) - abs(base) if known else None
-    return {**{name: name in on for name in mechanisms}, **scalars}
+    return {"arm": _label(on, mechanisms), **{name: name in on for name in mechanisms}, **scalars}
 
 
 def _effects(

@@ -65,7 +65,7 @@ class EmaMid:
 @MARK_PRICES.register("median")
 @dataclass(frozen=True)
 class Median:
-    """Median of index, index plus smoothed basis, and last trade, as derivative venues publish it (mechanics B2, B3).
+    """Median of index, index plus smoothed basis, and last trade, as derivative venues publish it.
 
     Parameters
     ----------
@@ -76,6 +76,16 @@ class Median:
     basis_time_constant_seconds: float = 30.0
 
     compiled: ClassVar[int] = lay.MARK_MEDIAN
+
+    def __post_init__(self) -> None:
+        if self.basis_time_constant_seconds < 0.0:
+            raise ScenarioError(
+                expectation(
+                    "market.mark_price.basis_time_constant_seconds",
+                    "at least 0",
+                    self.basis_time_constant_seconds,
+                )
+            )
 
     def memory(self, dt: float) -> float:
         """Weight of the newest basis per step of ``dt`` seconds."""

@@ -26,6 +26,16 @@ def _check(path: str, value: float, least: float) -> None:
         raise ScenarioError(expectation(f"dealers.hedging.{path}", f"at least {least:g}", value))
 
 
+def _check_clock(rule: "Clock | FixedBand") -> None:
+    _check("interval_seconds", rule.interval_seconds, 1e-9)
+    _check("mark_seconds", rule.mark_seconds, 0.0)
+    _check("band", rule.band, 0.0)
+    _check("price_limit", rule.price_limit, 0.0)
+    # At the whole price a sell order would be limited at nothing or below.
+    if rule.price_limit >= 1.0:
+        raise ScenarioError(expectation("dealers.hedging.price_limit", "below 1", rule.price_limit))
+
+
 @HEDGINGS.register("clock")
 @dataclass(frozen=True)
 class Clock:
@@ -51,16 +61,25 @@ class Clock:
     compiled: ClassVar[int] = lay.HEDGE_CLOCK
 
     def __post_init__(self) -> None:
-        _check("interval_seconds", self.interval_seconds, 1e-9)
-        _check("mark_seconds", self.mark_seconds, 0.0)
-        _check("band", self.band, 0.0)
-        _check("price_limit", self.price_limit, 0.0)
+        _check_clock(self)
 
 
 @HEDGINGS.register("fixed_band")
 @dataclass(frozen=True)
 class FixedBand:
-    """Hedge whenever delta leaves a fixed band, looked at every ``interval_seconds`` (parameters as for ``clock``)."""
+    """Hedge whenever delta leaves a fixed band; otherwise as ``clock``, which looks less often at a narrower band.
+
+    Parameters
+    ----------
+    band : float
+        Base units of delta below which nothing is traded.
+    interval_seconds : float
+        Time between two looks of one dealer.
+    mark_seconds : float
+        Memory of the average mid at which delta is taken.
+    price_limit : float
+        Farthest price of a hedge from the mid, share of price.
+    """
 
     band: float = 10.0
     interval_seconds: float = 1.0
@@ -70,10 +89,7 @@ class FixedBand:
     compiled: ClassVar[int] = lay.HEDGE_CLOCK
 
     def __post_init__(self) -> None:
-        _check("interval_seconds", self.interval_seconds, 1e-9)
-        _check("mark_seconds", self.mark_seconds, 0.0)
-        _check("band", self.band, 0.0)
-        _check("price_limit", self.price_limit, 0.0)
+        _check_clock(self)
 
 
 @HEDGINGS.register("none")

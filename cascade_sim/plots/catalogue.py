@@ -43,14 +43,14 @@ class Chart:
         result
             Run to draw.
         arms
-            Label -> series table of a counterfactual run.
+            Label -> series table of a counterfactual run; those the result keeps when None.
 
         Returns
         -------
         matplotlib.figure.Figure
         """
         if "arms" in inspect.signature(self.draw).parameters:
-            return self.draw(result, arms or {})
+            return self.draw(result, arms)
         return self.draw(result)
 
 

@@ -1,6 +1,8 @@
 """What several charts need from a result: names, the clock, bins of time."""
 
+import math
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from cascade_sim.domain.errors import OutputError
 from cascade_sim.result import RunResult
 
 LEAD_MINUTES = 15.0
+TAIL_MINUTES = 90.0
 _BIN_MINUTES = (1.0, 5.0, 15.0, 60.0, 240.0, 1440.0)
 _MOST_BINS = 300
 
@@ -29,11 +32,14 @@ class Clock:
         Axis label.
     has_shock
         Whether the origin is the first shock.
+    last_minute
+        Where the axis ends; infinite for the end of the run.
     """
 
     origin_seconds: float
     label: str
     has_shock: bool
+    last_minute: float = math.inf
 
     def minutes(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Minutes since the origin for every row of a table with ``time_seconds``."""
@@ -42,6 +48,9 @@ class Clock:
 
 def clock_of(result: RunResult) -> Clock:
     """Time axis of a run: minutes after the first recorded shock, or after the end of burn-in.
+
+    After a shock from which the mark recovered, the axis ends when that is well over, and its label says so:
+    hours of calm would press what happened into a corner.
 
     Parameters
     ----------
@@ -53,9 +62,17 @@ def clock_of(result: RunResult) -> Clock:
     Clock
     """
     shocks = result.events.loc[result.events["type"] == "shock", "time_seconds"]
-    if len(shocks):
-        return Clock(float(shocks.min()), "minutes after the first shock", True)
-    return Clock(0.0, "minutes after the start of the run", False)
+    if not len(shocks):
+        return Clock(0.0, "minutes after the start of the run", False)
+    origin, label = float(shocks.min()), "minutes after the first shock"
+    recovery = result.summary.get("recovery_seconds")
+    if recovery is None or result.series.empty:
+        return Clock(origin, label, True)
+    last = max(TAIL_MINUTES, 15.0 * math.ceil(recovery / 600.0))
+    end = (float(result.series["time_seconds"].max()) - origin) / 60.0
+    if end <= last:
+        return Clock(origin, label, True)
+    return Clock(origin, f"{label}; drawn: {last:.0f} of {end:.0f}", True, last)
 
 
 def currencies(result: RunResult) -> tuple[str, str]:
@@ -109,8 +126,9 @@ def market_series(frame: pd.DataFrame, market: tuple[str, str] | None = None) ->
 
 
 def visible(frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
-    """Rows from a quarter of an hour before the origin on: what led up to it, without hours of calm."""
-    return frame[clock.minutes(frame) >= -LEAD_MINUTES]
+    """Rows from a quarter of an hour before the origin to the end of the clock: without hours of calm."""
+    minutes = clock.minutes(frame)
+    return frame[(minutes >= -LEAD_MINUTES) & (minutes <= clock.last_minute)]
 
 
 def bin_width(minutes: NDArray[np.float64]) -> float:
@@ -168,6 +186,22 @@ def compact(value: float, _position: Any = None) -> str:
         if abs(value) >= size * 0.9995:
             return f"{value / size:.3g}{suffix}".replace("-", "\N{MINUS SIGN}")
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
+def percent(fraction: float) -> str:
+    """Write a fraction as a percentage: three digits below ten, none after the point above."""
+    digits = f"{100.0 * fraction:.3g}" if abs(fraction) < 0.0995 else f"{100.0 * fraction:.0f}"
+    return f"{digits} %".replace("-", "\N{MINUS SIGN}")
+
+
+def log_percent(move: float) -> str:
+    """Size of a signed move of so many log basis points, as a percentage of the price before it."""
+    return percent(abs(math.expm1(move / 1e4)))
+
+
+def headline(axes: Axes, text: str, *, width: int = 76, pad: float | None = None) -> None:
+    """Give a chart the sentence that it shows as its title, broken into lines where it is long."""
+    axes.set_title(fill(text, width), pad=pad)
 
 
 def plain_axis(axes: Axes, which: str) -> None:

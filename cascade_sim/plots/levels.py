@@ -4,17 +4,30 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cascade_sim.plots.catalogue import chart
-from cascade_sim.plots.frames import clock_of, currencies, market_series, plain_axis, say
+from cascade_sim.plots.frames import (
+    clock_of,
+    compact,
+    currencies,
+    headline,
+    market_series,
+    percent,
+    plain_axis,
+    say,
+)
 from cascade_sim.plots.palette import LONGS, SHORTS
 from cascade_sim.result import RunResult
 
+_MOVE = 0.05
+"""Size of the move that the title speaks of."""
+
 
 @chart(
-    caption="The fuel before the shock: quantity whose liquidation trigger lies in each bin of price.",
+    caption="The fuel before the shock: quantity whose liquidation trigger lies in each bin of price, by side.",
     place=40,
 )
 def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None) -> Figure:
@@ -37,9 +50,9 @@ def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None)
     figure = Figure()
     axes = figure.subplots()
     axes.set_xlabel(f"mark price at which the position is closed, {quote}")
-    axes.set_ylabel(f"forced quantity per bin, {base}")
-    when = "just before the first shock" if clock.has_shock else "at the start of the run"
-    axes.set_title(f"Liquidation levels {when}")
+    axes.set_ylabel(f"forced quantity per bin of price, {base}")
+    when = "before the first shock" if clock.has_shock else "at the start of the run"
+    headline(axes, f"Liquidation levels {when}")
     series = market_series(result.series, market)
     levels = result.liquidation_map
     if len(series):
@@ -54,7 +67,8 @@ def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None)
     step = int(before.max()) if before.size else int(steps.min())
     levels = levels[(levels["step"] == step) & (levels["quantity"] > 0.0)]
     if levels.empty:
-        say(axes, "no position can be liquidated")
+        headline(axes, "No liquidation level lies near the mark")
+        say(axes, "no trigger within the range of the map")
         return figure
     for side, label, (colour, hatch) in (
         (-1, "longs, sold by force", LONGS),
@@ -70,6 +84,9 @@ def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None)
     if len(at_step):
         mark = float(at_step.iloc[-1])
         axes.axvline(mark, color="black", linewidth=1.4, label="mark")
+        headline(axes, _message(levels, mark, base, when))
+        bin_size = float((levels["price_high"] - levels["price_low"]).median())
+        axes.set_ylabel(f"forced quantity per bin of {compact(bin_size)} {quote}, {base}")
         to_percent, to_price = _scales(mark)
         percent = axes.secondary_xaxis("top", functions=(to_percent, to_price))
         percent.set_xlabel("distance from mark, %", fontsize=9)
@@ -77,6 +94,19 @@ def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None)
     plain_axis(axes, "y")
     figure.legend(loc="outside lower center", ncols=3, handlelength=2.4, handleheight=1.2)
     return figure
+
+
+def _message(levels: pd.DataFrame, mark: float, base: str, when: str) -> str:
+    """What a move of the stated size would force, on the side where that is more."""
+    middle = (levels["price_low"] + levels["price_high"]) / 2.0
+    near = levels[(middle / mark - 1.0).abs() <= _MOVE]
+    sold = float(near.loc[near["side"] < 0, "quantity"].sum())
+    bought = float(near.loc[near["side"] > 0, "quantity"].sum())
+    if max(sold, bought) <= 0.0:
+        return f"{when[0].upper()}{when[1:]}, a move of {percent(_MOVE)} would force nobody"
+    noun, verb = ("fall", "sale") if sold >= bought else ("rise", "purchase")
+    quantity = compact(max(sold, bought))
+    return f"{when[0].upper()}{when[1:]}, a {noun} of {percent(_MOVE)} would force the {verb} of {quantity} {base}"
 
 
 def _scales(mark: float) -> tuple[Callable[[ArrayLike], ArrayLike], Callable[[ArrayLike], ArrayLike]]:

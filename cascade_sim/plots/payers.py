@@ -9,12 +9,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from cascade_sim.plots.catalogue import chart
-from cascade_sim.plots.frames import compact, currencies, say
+from cascade_sim.plots.frames import compact, currencies, headline, say
 from cascade_sim.plots.palette import GAIN, LOSS, TOTAL
 from cascade_sim.result import RunResult
 
+_CLASS_WORDS = {
+    "external": "capital from outside",
+    "insurance_fund": "insurance fund",
+    "fees": "fee account",
+    "rounding": "rounding",
+    "background": "background flow",
+    "shock": "senders of the shock",
+    "price_formation": "price formation",
+}
 
-@chart(caption="Who paid: losses and gains by class of account, and the layers behind margin.", place=50)
+
+@chart(
+    caption="Who paid: losses and gains of the futures accounts by class, and the layers behind margin; options are apart.",
+    place=50,
+)
 def who_paid(result: RunResult) -> Figure:
     """Draw the losses by class of account as a waterfall, and the layers behind the margin.
 
@@ -30,14 +43,18 @@ def who_paid(result: RunResult) -> Figure:
         Two panels of horizontal bars in quote currency.
     """
     _, quote = currencies(result)
-    losses = _losses(result.summary)
+    losses = ranked_losses(result.summary)
     layers = _layers(result.summary)
     figure = Figure(figsize=(8.0, 2.6 + 0.34 * (max(len(losses), 2) + len(layers))))
     upper, lower = figure.subplots(2, 1, height_ratios=(max(len(losses), 2) + 1, len(layers) + 0.5))
-    upper.set_title("Who paid: each bar starts where the one above ends")
+    headline(upper, _message(losses, quote), width=58)
     lower.set_title("The layers behind margin", fontsize=10)
     for axes in (upper, lower):
-        axes.set_xlabel(f"loss, {quote} (gains run to the left)" if axes is upper else f"amount, {quote}")
+        axes.set_xlabel(
+            f"loss, {quote} (each bar starts where the one above ends; gains run back)"
+            if axes is upper
+            else f"amount, {quote}"
+        )
         axes.xaxis.set_major_formatter(FuncFormatter(compact))
         axes.grid(axis="y", visible=False)
     if any(amount for _, amount in losses):
@@ -59,10 +76,36 @@ def _amount(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _losses(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
+def class_words(name: str) -> str:
+    """Name of a class of accounts as a sentence needs it."""
+    return _CLASS_WORDS.get(name, f"{name.replace('_', ' ')}s")
+
+
+def ranked_losses(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Losses by class of account in words, largest loss first, gains negative, classes without either left out.
+
+    Parameters
+    ----------
+    summary
+        Summary of a run; ``loss_by_class`` may be missing.
+
+    Returns
+    -------
+    list of (str, float)
+        Class in words and loss in quote currency. What is less than a millionth of the largest is rounding.
+    """
     classes = summary.get("loss_by_class") or {}
-    pairs = [(str(name).replace("_", " "), _amount(loss)) for name, loss in classes.items()]
-    return sorted((pair for pair in pairs if pair[1]), key=lambda pair: (-pair[1], pair[0]))
+    pairs = [(class_words(str(name)), _amount(loss)) for name, loss in classes.items()]
+    least = 1e-6 * max((abs(loss) for _, loss in pairs), default=0.0)
+    return sorted((pair for pair in pairs if abs(pair[1]) > least), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _message(losses: list[tuple[str, float]], quote: str) -> str:
+    if not losses or losses[0][1] <= 0.0:
+        return "Who paid"
+    (loser, loss), (winner, gain) = losses[0], losses[-1]
+    text = f"{loser[0].upper()}{loser[1:]} lost {compact(loss)} {quote}"
+    return f"{text}, {winner} gained {compact(-gain)}" if gain < 0.0 else text
 
 
 def _layers(summary: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -1,5 +1,6 @@
 """Traded volume by the cause of the taker."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from cascade_sim.plots.frames import (
     bin_width,
     clock_of,
     currencies,
+    headline,
     mark_origin,
     market_series,
     per_bin,
+    percent,
     plain_axis,
     say,
     sum_by_time,
@@ -24,7 +27,7 @@ from cascade_sim.plots.palette import CAUSE_STYLE, OTHER_STYLE, hatch_colour
 from cascade_sim.result import RunResult
 
 _MECHANICAL = frozenset(("liquidation", "delta_hedge", "stop_loss", "backstop", "deleveraging", "shock"))
-_MOST_FREE = 2
+_MOST_FREE = 3
 
 
 @chart(
@@ -51,7 +54,7 @@ def volume_by_cause(result: RunResult, market: tuple[str, str] | None = None) ->
     base, _ = currencies(result)
     figure = Figure()
     axes = figure.subplots()
-    axes.set_title("Volume by cause of the taker")
+    headline(axes, _message(result.summary))
     axes.set_xlabel(clock.label)
     series = visible(market_series(result.series, market), clock)
     causes = [cause.name.lower() for cause in Cause]
@@ -82,14 +85,31 @@ def volume_by_cause(result: RunResult, market: tuple[str, str] | None = None) ->
             "facecolor": colour,
             "edgecolor": hatch_colour(colour),
             "hatch": hatch,
-            "linewidth": 0.25,
+            # An outline would draw a fence through quiet times; the hatching takes its colour all the same.
+            "linewidth": 0.0,
         }
         axes.stairs(above + bought, bounds, baseline=above, fill=True, label=label, **look)
         axes.stairs(-(below + sold), bounds, baseline=-below, fill=True, **look)
         above, below = above + bought, below + sold
     axes.axhline(0.0, color="0.15", linewidth=0.8)
+    axes.set_xlim(bounds[0], bounds[-1])
+    axes.set_ylim(-1.06 * below.max(), 1.06 * above.max())
     axes.set_ylabel(f"{base} {per_bin(width)}, bought above, sold below zero")
     plain_axis(axes, "y")
     mark_origin(axes, clock)
     figure.legend(loc="outside lower center", ncols=4, handlelength=2.4, handleheight=1.2)
     return figure
+
+
+def _message(summary: Mapping[str, Any]) -> str:
+    shares = (summary.get("liquidation_volume_share"), summary.get("hedge_volume_share"))
+    if None in shares:
+        return "Volume by cause of the taker"
+    closed, hedged = (float(share) for share in shares if share is not None)
+    if closed == 0.0 and hedged == 0.0:
+        return "Nobody was forced to trade"
+    if closed == 0.0:
+        return f"Delta hedges took {percent(hedged)} of all volume, liquidations nothing"
+    if hedged == 0.0:
+        return f"Liquidations took {percent(closed)} of all volume"
+    return f"Of all volume, liquidations took {percent(closed)} and delta hedges {percent(hedged)}"

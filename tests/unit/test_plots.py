@@ -18,9 +18,10 @@ from synthetic import SHOCK_STEP, SUMMARY, synthetic_result, synthetic_series
 import cascade_sim.plots as plots
 from cascade_sim.domain.enums import Cause
 from cascade_sim.domain.errors import OutputError, UnknownNameError
-from cascade_sim.plots.frames import compact, plain, sum_by_time
+from cascade_sim.plots.frames import clock_of, compact, plain, sum_by_time
 from cascade_sim.plots.palette import CAUSE_STYLE
-from cascade_sim.result import RunResult
+from cascade_sim.plots.payers import ranked_losses
+from cascade_sim.result import RunResult, arm_table
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,9 @@ def test_the_mark_starts_at_the_shock(result: RunResult, arms: dict[str, pd.Data
     assert minutes[0] == -15.0
     np.testing.assert_array_equal(mark[minutes == 0.0], result.series.loc[step == SHOCK_STEP, "mark"])
     assert len({line.get_linestyle() for line in lines}) == 3
-    assert {"as it happened", *arms} <= set(_texts(figure))
+    assert {"everything on", *arms} <= set(_texts(figure))
+    assert len({line.get_marker() for line in lines}) == 3
+    assert top.get_title(loc="left") == "The mechanisms turned a fall of 3.5 % into one of 6.78 %"
     sold = -sum(bar.get_height() for bar in forced.patches if bar.get_height() < 0)
     shown = result.series.loc[step >= SHOCK_STEP - 900, "sell_volume_liquidation"]
     assert sold == pytest.approx(shown.sum(), rel=1e-5)
@@ -154,12 +157,96 @@ def test_charts_say_what_is_missing(quiet: RunResult) -> None:
     assert {"losses were not measured", "bad debt was not measured"} <= set(
         _texts(plots.who_paid(RunResult()))
     )
+    empty = dataclasses.replace(
+        quiet, liquidation_map=synthetic_result().liquidation_map.assign(quantity=0.0)
+    )
+    assert "no trigger within the range of the map" in _texts(plots.liquidation_levels(empty))
     columns = [name for name in quiet.series.columns if "_depth_" in name]
     bare = dataclasses.replace(quiet, series=quiet.series.assign(**dict.fromkeys(columns, np.float32(0.0))))
     assert "no resting quantity near the mid was recorded" in _texts(plots.depth_over_time(bare))
     columns = [name for name in quiet.series.columns if "_volume_" in name]
     bare = dataclasses.replace(quiet, series=quiet.series.assign(**dict.fromkeys(columns, np.float32(0.0))))
     assert "nothing was traded" in _texts(plots.volume_by_cause(bare))
+
+
+def test_a_result_draws_the_arms_it_keeps(result: RunResult, arms: dict[str, pd.DataFrame]) -> None:
+    kept = dataclasses.replace(result, arms=arm_table(arms))
+    for drawn, given in zip(
+        plots.mark_with_counterfactuals(kept).axes[0].lines,
+        plots.mark_with_counterfactuals(result, arms).axes[0].lines,
+        strict=True,
+    ):
+        assert drawn.get_label() == given.get_label()
+        np.testing.assert_array_equal(drawn.get_ydata(), given.get_ydata())
+
+
+def test_a_recovered_run_is_drawn_until_that_is_over_and_says_so(result: RunResult) -> None:
+    recovered = dataclasses.replace(result, summary=result.summary | {"recovery_seconds": 1300.0})
+    assert clock_of(recovered).label == "minutes after the first shock"  # the run ends before the clock does
+    late = result.events.assign(time_seconds=result.events["time_seconds"] - 1200.0)
+    clock = clock_of(dataclasses.replace(recovered, events=late))
+    assert (clock.last_minute, clock.label) == (90.0, "minutes after the first shock; drawn: 90 of 110")
+    axes = plots.depth_over_time(dataclasses.replace(recovered, events=late)).axes[0]
+    assert axes.get_xlim() == (-10.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("summary", "message"),
+    [
+        ({"max_adverse_excursion": 0.0}, "The mark never moved against most leverage"),
+        ({"max_adverse_excursion": 200.0}, "The mark rose by up to 2.02 %"),
+        (
+            {"max_adverse_excursion": -200.0, "added_move_bp": -100.0},
+            "The mechanisms kept a fall of 2.96 % to 1.98 %",
+        ),
+        (
+            {"max_adverse_excursion": 300.0, "added_move_bp": 5.0},
+            "The mechanisms hardly changed a rise of 3.05 %",
+        ),
+    ],
+)
+def test_the_title_says_what_the_mechanisms_did(
+    summary: dict[str, float], message: str, result: RunResult, arms: dict[str, pd.DataFrame]
+) -> None:
+    run = dataclasses.replace(result, summary=summary)
+    figure = plots.mark_with_counterfactuals(run, arms if "added_move_bp" in summary else {})
+    assert figure.axes[0].get_title(loc="left") == message
+
+
+@pytest.mark.parametrize(
+    ("name", "summary", "message"),
+    [
+        ("volume_by_cause", {}, "Of all volume, liquidations took 11 % and delta hedges 7 %"),
+        (
+            "volume_by_cause",
+            {"liquidation_volume_share": 0.0, "hedge_volume_share": 0.0},
+            "Nobody was forced",
+        ),
+        ("volume_by_cause", {"liquidation_volume_share": 0.0}, "Delta hedges took 7 % of all volume, liq"),
+        ("volume_by_cause", {"hedge_volume_share": 0.0}, "Liquidations took 11 % of all volume"),
+        ("depth_over_time", {}, "Depth within 0.1 % of the mid fell to 0.4 % of its calm level"),
+        ("depth_over_time", {"worst_depth": 0.0}, "The book within 0.1 % of the mid ran empty"),
+        ("depth_over_time", {"worst_depth": 0.8}, "never fell below 80 %"),
+        ("liquidation_levels", {}, "Before the first shock, a fall of 5 % would force the sale of"),
+        ("who_paid", {}, "Leveraged traders lost 4.21 m USD, unlevered holders gained 3.31 m"),
+        ("who_paid", {"loss_by_class": {"fees": 0.0}}, "Who paid"),
+    ],
+)
+def test_titles_state_the_message(
+    name: str, summary: dict[str, object], message: str, result: RunResult
+) -> None:
+    run = dataclasses.replace(result, summary=result.summary | summary)
+    title = plots.draw_chart(name, run).axes[0].get_title(loc="left")
+    assert message in " ".join(title.split())
+
+
+def test_rounding_is_no_loss(result: RunResult) -> None:
+    losses = {"external": 1.8e-7, "leveraged_trader": 3.7e6, "unlevered_holder": -3.7e6}
+    assert ranked_losses({"loss_by_class": losses}) == [
+        ("leveraged traders", 3.7e6),
+        ("unlevered holders", -3.7e6),
+    ]
+    assert ranked_losses({}) == []
 
 
 def test_volume_adds_up_to_what_was_traded(result: RunResult) -> None:
@@ -170,14 +257,17 @@ def test_volume_adds_up_to_what_was_traded(result: RunResult) -> None:
     names = [f"{side}_volume_{cause.name.lower()}" for side in ("buy", "sell") for cause in Cause]
     assert shown == pytest.approx(series[names].to_numpy(dtype=np.float64).sum(), rel=1e-5)
     assert "other" in {text.get_text() for text in axes.figure.legends[0].get_texts()}
+    low, high = axes.get_ylim()
+    assert all(low < -data.values.max() and data.values.max() < high for data in steps)
 
 
 def test_depth_shows_an_empty_book_at_zero(result: RunResult) -> None:
     axes = plots.depth_over_time(result).axes[0]
     assert axes.get_yscale() == "symlog"
     assert axes.get_ylim()[0] == 0.0
-    narrow = next(line for line in axes.lines if line.get_label() == "within 10 bp")
+    narrow = next(line for line in axes.lines if line.get_label() == "within 0.1 %")
     assert np.min(narrow.get_ydata()) == 0.0
+    assert len({line.get_marker() for line in axes.lines if str(line.get_label()).startswith("within")}) == 3
     assert plots.depth_over_time(result, scale="linear").axes[0].get_yscale() == "linear"
     with pytest.raises(UnknownNameError, match="log, linear"):
         plots.depth_over_time(result, scale="square")

@@ -12,36 +12,32 @@ from synthetic import SUMMARY, synthetic_result, synthetic_series
 
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.plots import CHARTS
-from cascade_sim.report import narrate, render_report, write_report
-from cascade_sim.result import RunResult, load_result
+from cascade_sim.report import Picture, narrate, render_report, write_report
+from cascade_sim.result import RunResult, arm_table, load_result
 
 
 @pytest.fixture(scope="module")
 def result() -> RunResult:
-    return synthetic_result()
-
-
-@pytest.fixture(scope="module")
-def counterfactuals() -> pd.DataFrame:
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "liquidation": [True, False],
-            "delta_hedging": [True, False],
-            "max_adverse_excursion": [-702.4, -356.6],
-            "amplification": [1.97, 1.0],
-            "added_move_bp": [345.8, float("nan")],
-            "odd<name": [1.0, 2.0],
+            "arm": ["without both", "everything on"],
+            "liquidation": [False, True],
+            "delta_hedging": [False, True],
+            "max_adverse_excursion": [-356.6, -702.4],
+            "amplification": [1.0, 1.97],
+            "added_move_bp": [float("nan"), 345.8],
+            "hedge_volume_share": [0.0, 0.07],
+            "bad_debt": [float("nan"), float("nan")],
         }
     )
+    arms = arm_table({"without both": synthetic_series(0.0365, forced=False)})
+    return dataclasses.replace(synthetic_result(), arms=arms, counterfactual=table)
 
 
 @pytest.fixture(scope="module")
-def folder(
-    result: RunResult, counterfactuals: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(result: RunResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = result.save(tmp_path_factory.mktemp("report") / "run")
-    arms = {"without both": synthetic_series(0.0365, forced=False)}
-    assert write_report(result, target, arms, counterfactuals) == target / "report.html"
+    assert write_report(result, target) == target / "report.html"
     return target
 
 
@@ -52,10 +48,13 @@ class _Balance(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.references: list[str] = []
+        self.alternatives: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "link"):
             self.open.append(tag)
+        if tag == "img":
+            self.alternatives.append(dict(attrs)["alt"] or "")
         self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
 
     def handle_endtag(self, tag: str) -> None:
@@ -67,9 +66,14 @@ def test_the_page_is_whole_and_fetches_nothing(folder: Path) -> None:
     parser = _Balance()
     parser.feed(page)
     assert parser.open == []
-    assert len(parser.references) == len(CHARTS)
-    assert all(reference.startswith("data:image/png;base64,") for reference in parser.references)
-    assert not re.search(r"https?:|//|@import|url\(|<script|<link", re.sub(r'src="[^"]*"', "", page))
+    icon, *pictures = parser.references
+    assert icon == "data:,"  # or the browser asks for one
+    assert len(pictures) == len(parser.alternatives) == len(CHARTS)
+    assert all(reference.startswith("data:image/png;base64,") for reference in pictures)
+    assert parser.alternatives[0].startswith(
+        "Chart: The mechanisms turned a fall of 3.5 % into one of 6.78 %."
+    )
+    assert not re.search(r"https?:|//|@import|url\(|<script", re.sub(r'src="[^"]*"', "", page))
 
 
 def test_the_charts_are_files_and_the_same_as_in_the_page(folder: Path) -> None:
@@ -79,7 +83,13 @@ def test_the_charts_are_files_and_the_same_as_in_the_page(folder: Path) -> None:
         picture = (folder / "charts" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert base64.b64decode(inline) == picture
-    assert load_result(folder).summary == SUMMARY
+
+
+def test_a_loaded_result_gives_the_same_charts_and_page(folder: Path, tmp_path: Path) -> None:
+    write_report(load_result(folder), tmp_path)
+    for path in (tmp_path / "report.html", *sorted((tmp_path / "charts").iterdir())):
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes()
+    assert len(list((tmp_path / "charts").iterdir())) == len(CHARTS)
 
 
 def test_the_page_tells_the_story_in_units(folder: Path, result: RunResult) -> None:
@@ -89,17 +99,39 @@ def test_the_page_tells_the_story_in_units(folder: Path, result: RunResult) -> N
         assert sentence.replace("'", "&#x27;") in page
     assert "<details>" in page
     assert "title: A fall &amp; a &lt;partial&gt; recovery" in page
-    assert '<td>leveraged trader</td><td class="n">4,210,000</td>' in page
+    assert '<td>leveraged traders</td><td class="n">4,210,000</td>' in page
     assert '<td>permanent impact, by probe</td><td class="n">0.0035</td><td>USD per ETH</td>' in page
     assert '<td>time to recover</td><td class="n">\u2013</td><td>s</td>' in page
-    numbers = "".join(f'<td class="n">{text}</td>' for text in ("\u2212356.6", "1", "\u2013", "2"))
-    assert f"<tr><td>off</td><td>off</td>{numbers}</tr>" in page
-    assert "odd&lt;name" in page
+    assert '<td>share of liquidations in volume</td><td class="n">11</td><td>%</td>' in page
+
+
+def test_the_page_says_what_would_have_happened_without(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    heads = "".join(f'<th scope="col" class="n">{text}</th>' for text in ("everything on", "without both"))
+    assert f'<th scope="col">the same draws</th>{heads}' in page
+    for label, *values in (
+        ("largest move against the majority of leverage, log bp", "\u2212702.4", "\u2212356.6"),
+        ("move added by the mechanisms, log bp", "345.8", "\u2013"),
+        ("share of delta hedges in volume, %", "7", "0"),
+    ):
+        cells = "".join(f'<td class="n">{value}</td>' for value in values)
+        assert f"<tr><td>{label}</td>{cells}</tr>" in page
+    assert "<td>bad debt, USD</td>" not in page  # no arm has it
+
+
+def test_the_page_says_how_to_reproduce_it(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    command = "cascade-sim run scenario.yaml --seed 7 --counterfactual=liquidation,delta_hedging"
+    assert f"<pre>{command}</pre>" in page
+    assert "<p>Made with cascade-sim 0.1.0.</p>" in page
     assert "seed 7" in page
 
 
-def test_equal_results_give_equal_pages(result: RunResult) -> None:
-    assert render_report(result, {"who_paid": b"x"}) == render_report(synthetic_result(), {"who_paid": b"x"})
+def test_equal_results_give_equal_pages() -> None:
+    pictures = {"who_paid": Picture(b"x", "A <title>", "A caption.")}
+    page = render_report(synthetic_result(), pictures)
+    assert page == render_report(synthetic_result(), pictures)
+    assert 'alt="Chart: A &lt;title&gt;. A caption."' in page
 
 
 def test_an_empty_result_has_a_page(tmp_path: Path) -> None:
@@ -123,8 +155,8 @@ def test_the_story() -> None:
         "At the worst moment, depth within 0.1 % of the mid was 0.4 % of its calm level.",
         "812 accounts were liquidated, 20.3 m USD of positions, 86 % of it in the densest 5 % of the time.",
         "Of all volume, liquidations took 11 % and dealers' hedges 7 %.",
-        "Who lost most, in USD: leveraged trader 4.21 m, options dealer 655 k, insurance fund 58.5 k.",
-        "Who gained most, in USD: unlevered holder 3.31 m, liquidity provider 1.12 m.",
+        "Who lost most, in USD: leveraged traders 4.21 m, options dealers 655 k, insurance fund 58.5 k.",
+        "Who gained most, in USD: unlevered holders 3.31 m, liquidity providers 1.12 m.",
         "The insurance fund fell from 300 k to 242 k USD.",
         "Bad debt came to 61.2 k USD; the backstop took over 3.34 m USD.",
         "With the same draws but without liquidations and delta hedging, the move would "
@@ -147,7 +179,7 @@ def test_a_quiet_story() -> None:
         }
     )
     assert story == [
-        "The mark moved by up to 1.21 % (120 log bp) against most leverage.",
+        "The mark rose by up to 1.21 % (120 log bp) against most leverage.",
         "At the worst moment, depth within 0.1 % of the mid was nothing at all.",
         "No account was liquidated.",
         "The insurance fund kept its 300 k quote units.",
@@ -162,6 +194,7 @@ def test_missing_figures_are_left_out_and_a_broken_ledger_is_named() -> None:
     assert narrate(dict.fromkeys(SUMMARY)) == []
     (warning,) = narrate({"conservation_error": -3})
     assert warning == "Warning: the ledger does not balance, it is off by \u22123 atoms."
+    assert narrate({"max_adverse_excursion": 0.0}) == ["The mark never moved against most leverage."]
     assert narrate({"liquidated_accounts": 1}) == ["1 account was liquidated."]
 
 

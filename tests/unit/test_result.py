@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from synthetic import synthetic_result
+from synthetic import synthetic_result, synthetic_series
 
 import cascade_sim.result
 from cascade_sim.columns import MARK_MOVE_SOURCES, SUMMARY_KEYS, TABLES
@@ -20,9 +20,11 @@ from cascade_sim.domain.errors import DataFileError, OutputError, UnknownNameErr
 from cascade_sim.result import (
     RESULT_TABLES,
     RunResult,
+    arm_table,
     build_manifest,
     cast_table,
     check_table,
+    check_target,
     columns_of,
     empty_table,
     json_ready,
@@ -80,6 +82,82 @@ def test_round_trip_is_exact(result: RunResult, tmp_path: Path) -> None:
     assert loaded.summary == result.summary
     assert loaded.manifest == result.manifest
     assert loaded.scenario_yaml == result.scenario_yaml
+
+
+def test_a_counterfactual_round_trips(result: RunResult, tmp_path: Path) -> None:
+    series = {"without both": synthetic_series(0.03), "placebo": synthetic_series()}
+    table = pd.DataFrame(
+        {"arm": ["without both", "everything on"], "liquidation": [False, True], "bad_debt": [np.nan, 1.5]}
+    )
+    run = dataclasses.replace(result, arms=arm_table(series), counterfactual=table)
+    folder = run.save(tmp_path / "run")
+    loaded = load_result(folder)
+    pd.testing.assert_frame_equal(loaded.arms, run.arms)
+    pd.testing.assert_frame_equal(loaded.counterfactual, table)
+    assert list(loaded.arm_marks) == list(series)
+    for label, frame in loaded.arm_marks.items():
+        np.testing.assert_array_equal(frame["mark"], series[label]["mark"])
+        np.testing.assert_array_equal(frame["step"], series[label]["step"])
+    fields = pq.read_schema(folder / "arms.parquet")
+    assert fields.field("mark").metadata[b"unit"] == b"quote"
+    assert fields.field("time_seconds").metadata[b"unit"] == b"s"
+    assert pq.read_schema(folder / "counterfactual.parquet").field("bad_debt").metadata[b"unit"] == b"quote"
+    result.save(folder)
+    assert load_result(folder).arm_marks == {}  # what is replaced leaves nothing behind
+    assert not (folder / "counterfactual.parquet").exists()
+
+
+@pytest.mark.parametrize("name", ["arms.parquet", "counterfactual.parquet"])
+def test_damaged_counterfactuals_are_one_line_errors(result: RunResult, tmp_path: Path, name: str) -> None:
+    folder = result.save(tmp_path / "run")
+    (folder / name).write_bytes(b"PAR1")
+    with pytest.raises(DataFileError, match=name):
+        load_result(folder)
+    (folder / name).unlink()
+    result.series[["step", "mark"]].to_parquet(folder / "arms.parquet")
+    with pytest.raises(DataFileError, match="expected the columns arm, step"):
+        load_result(folder)
+
+
+def test_what_is_added_belongs_to_the_folder_or_there_is_none(result: RunResult, tmp_path: Path) -> None:
+    folder = result.save(tmp_path / "run", lambda unfinished: (unfinished / "report.html").write_text("page"))
+    assert (folder / "report.html").read_text() == "page"
+
+    def fail(unfinished: Path) -> None:
+        (unfinished / "report.html").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left on device"):
+        result.save(tmp_path / "deep" / "er", fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_that_cannot_be_moved_is_filled(
+    result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result.save(tmp_path, lambda unfinished: (unfinished / "report.html").write_text("page"))
+    assert load_result(tmp_path).summary == result.summary
+    changed = dataclasses.replace(result, summary={"steps": 1})
+    changed.save(Path())
+    assert load_result(tmp_path).summary == {"steps": 1}
+    assert not (tmp_path / "report.html").exists()
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    with pytest.raises(OutputError):
+        changed.save(Path(), lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    assert load_result(tmp_path).summary == {"steps": 1}
+
+
+def test_a_target_is_checked_before_any_work(result: RunResult, tmp_path: Path) -> None:
+    check_target(tmp_path / "new" / "deeper")
+    check_target(result.save(tmp_path / "run"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    (tmp_path / "file").write_text("keep")
+    for name, message in (("mine", r"notes\.txt"), ("file", "the file"), ("file/deeper", "can be written")):
+        with pytest.raises(OutputError, match=message):
+            check_target(tmp_path / name)
 
 
 def test_an_empty_result_round_trips(tmp_path: Path) -> None:
