@@ -146,6 +146,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         classes[self.first_participant :] = AccountClass.PARTICIPANT
         for cohort in self.cohorts.values():
             classes[cohort.accounts] = cohort.account_class
+        self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
         opening.holders = self.cohorts[UnleveredHolders].accounts
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
         opening.deposit([self.state.world.config.fund_account], fund)
@@ -177,6 +178,9 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         config.dealers.customer_account = self.cohorts[OptionCustomers].first_account
         config.mark_rule = getattr(self.mark_rule, "compiled", lay.RULE_PYTHON)
         config.mark_memory = self.mark_rule.memory(dt) if hasattr(self.mark_rule, "memory") else 1.0
+        config.basis_memory = config.mark_memory
+        config.mark_instant = int(getattr(self.mark_rule, "instant", False))
+        config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))
         self.formation.configure(config, self.instrument)
         self.engine.configure(config, scenario, self.brackets)
         for name in world.config.switches.dtype.names:
@@ -321,7 +325,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         elif status in (lay.RETURN_PRIORITY, lay.RETURN_SIZING, lay.RETURN_ADL):
             self.engine.answer(status, self.state)
         elif status == lay.RETURN_MARK:
-            world.market.basis = self._ask_mark()
+            world.market.asked_mark = self._ask_mark()
             world.control.answered = 1
         elif status == lay.RETURN_HEDGE:
             world.control.request_quantity = self._ask_hedge(int(world.control.request_account))
@@ -345,6 +349,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             last=float(market.last) * tick,
             index=float(market.index) * tick,
             mark=float(market.mark) * tick,
+            basis=float(market.basis) * tick,
             one_sided=bool(market.one_sided),
             dt=self.scenario.run.dt,
         )
@@ -361,6 +366,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             position=int(self.state.accounts[int(dealer.account)].position) * lot,
             gamma=gamma * lot / tick,
             price=float(world.market.hedge_mid) * tick,
+            lot_size=lot,
         )
         return round(float(checked_scores(rule, [rule.trade(inputs)], 1)[0]) / lot)
 

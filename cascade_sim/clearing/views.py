@@ -108,7 +108,9 @@ def distressed_view(state: State, ids: Integers, lot_size: float, tick_size: flo
     tiers = int(config.clearing.tiers)
     lines = notional[:, None] * config.clearing.tier_rate[:tiers] - config.clearing.tier_deduction[:tiers]
     maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
-    random = uniforms_of(ids, config.seed, PURPOSE_PRIORITY, int(world.control.step), 0)
+    # Counted from the first trader, so that other agents do not change a trader's number.
+    entities = ids - int(config.traders.first_account)
+    random = uniforms_of(entities, config.seed, PURPOSE_PRIORITY, int(world.control.step), 0)
     return DistressedAccounts(
         account_id=_frozen(ids.copy()),
         position=_frozen(lots * lot_size),

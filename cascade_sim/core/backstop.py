@@ -97,7 +97,7 @@ def list_counterparties(w, accounts, scratch, side):
 
 @part
 def score_counterparties(w, accounts, scratch, scores, count):
-    """Profit times effective leverage, profit over leverage for losers (BitMEX; mechanics B4); lowest score pays first."""
+    """Profit times effective leverage, profit over leverage for losers (BitMEX); lowest score pays first."""
     for k in range(count):
         row = accounts[np.int64(scratch[1, k])]
         side = 1.0 if row.position > 0 else -1.0
@@ -213,6 +213,30 @@ def _socialise(w, accounts, watch, tape, account):
         transfer(w, accounts, tape, w.config.external_account, fund, missing, _KIND_EXTERNAL, event)
         w.totals.external += missing
     row.outcome = max(row.outcome, _TAKEN_OVER)
+
+
+@routine
+def cover_debt(w, accounts, watch, tape, account):
+    """The fund pays what a closed account owes (fees, a stop-loss filled beyond bankruptcy); what it lacks is external."""
+    row = accounts[account]
+    debt = -row.cash
+    if debt <= 0:
+        return
+    fund = w.config.fund_account
+    begin_event(w, accounts, _TAKEOVER, _FUND_STAGE, _BACKSTOP, account)
+    event = w.control.next_event
+    missing = debt - max(accounts[fund].cash, np.int64(0))
+    if missing > 0:
+        transfer(w, accounts, tape, w.config.external_account, fund, missing, _KIND_EXTERNAL, event)
+        w.totals.external += missing
+    transfer(w, accounts, tape, fund, account, debt, _KIND_TAKEOVER, event)
+    refresh_triggers(w, accounts, watch, account)
+    w.draft.payer = fund
+    w.draft.loss = float(debt)
+    w.draft.parent = row.breach_event
+    w.draft.breach = row.breach_event
+    commit_event(w, accounts, tape)
+    w.totals.bad_debt += debt
 
 
 @routine

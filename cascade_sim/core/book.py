@@ -108,12 +108,16 @@ def next_below(book, tick):
 
 @kernel
 def open_book(book, self_trade):
-    """Make a zeroed record an empty book with the given :class:`SelfTradePolicy`."""
+    """Make a zeroed record an empty book with the given :class:`SelfTradePolicy`.
+
+    ``book.anonymous`` may name an owner that stands for many traders, whose orders may meet.
+    """
     book.best_bid = 0
     book.best_ask = TICKS
     book.fresh_slot = 1
     book.fill_limit = FILL_CAPACITY
     book.self_trade = self_trade
+    book.anonymous = -1
 
 
 @part
@@ -216,7 +220,7 @@ def _take_level(book, tick, left, taker):
             break
         order = book.orders[slot]
         resting = np.int64(order.quantity_lot)
-        if book.self_trade != _ALLOW and order.owner == taker:
+        if book.self_trade != _ALLOW and order.owner == taker and taker != book.anonymous:
             if book.self_trade != _CANCEL_RESTING:
                 book.interrupt = INTERRUPT_SELF_TRADE
                 break
@@ -326,7 +330,7 @@ def fillable(book, side, limit_tick, quantity, taker):
                 break
         elif tick < limit_tick or tick <= 0:
             break
-        if book.self_trade == _ALLOW:
+        if book.self_trade == _ALLOW or taker == book.anonymous:
             found += book.levels[tick].quantity_lot
         else:
             slot = np.int64(book.levels[tick].head)

@@ -51,6 +51,7 @@ BOOK = np.dtype(
         ("fill_count", np.int64),
         ("fill_limit", np.int64),
         ("self_trade", np.int64),
+        ("anonymous", np.int64),
         ("interrupt", np.int64),
         ("messages", np.int64),
         ("status", np.int64),

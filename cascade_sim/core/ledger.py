@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import submit
-from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, TICKS
+from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
@@ -64,7 +64,7 @@ def notional(w, account):
 
 @leaf
 def maintenance(w, value):
-    """Maintenance requirement of a position of notional ``value``: the highest tier line (mechanics A1), in atoms."""
+    """Maintenance requirement of a position of notional ``value``: the highest tier line, in atoms."""
     clearing = w.config.clearing
     tiers = clearing.tiers
     return maintenance_margin(value, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
@@ -72,19 +72,27 @@ def maintenance(w, value):
 
 @kernel
 def refresh_triggers(w, accounts, watch, account):
-    """Recompute the price at which a margined account becomes distressed, after its cash or position changed."""
+    """Recompute the price at which a margined account becomes distressed, after its cash or position changed.
+
+    An account that closed and still owes is distressed at any price: the next screen finds it and has the debt paid.
+    """
     row = accounts[account]
     position = row.position
     watch[lay.WATCH_LIQUIDATE_LONG, account] = 0.0
     watch[lay.WATCH_LIQUIDATE_SHORT, account] = np.inf
-    if position == 0 or (row.traits & lay.FLAG_MARGINED) == 0:
+    bound = w.watch_bound
+    if (row.traits & lay.FLAG_MARGINED) == 0:
+        return
+    if position == 0:
+        if row.cash < 0:
+            watch[lay.WATCH_LIQUIDATE_LONG, account] = np.inf
+            bound[lay.WATCH_LIQUIDATE_LONG] = np.inf
         return
     clearing = w.config.clearing
     tiers = clearing.tiers
     scaled = float(position * w.config.atoms)
     rates = clearing.tier_rate[:tiers]
     price = max(0.0, liquidation_price(scaled, float(row.cash), rates, clearing.tier_deduction[:tiers]))
-    bound = w.watch_bound
     if position > 0:
         watch[lay.WATCH_LIQUIDATE_LONG, account] = price
         bound[lay.WATCH_LIQUIDATE_LONG] = max(bound[lay.WATCH_LIQUIDATE_LONG], price)
@@ -148,16 +156,18 @@ def settle(
     maker_cause,
     taker_order,
     maker_order,
+    on_book,
 ):
-    """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks."""
+    """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks.
+
+    Venues charge trading fees on fills in the book (``on_book`` 1), not on takeovers and deleveraging (0).
+    """
     if side > 0:
         exchange(w, accounts, watch, taker, maker, price, quantity, amount)
     else:
         exchange(w, accounts, watch, maker, taker, price, quantity, amount)
     taker_fee = np.int64(0)
     maker_fee = np.int64(0)
-    # Order number 0 marks a fill outside the book; venues charge no trading fee on those.
-    on_book = 1 if taker_order != 0 or w.config.formation == lay.FORMATION_LINEAR else 0
     if on_book != 0 and (w.config.taker_fee != 0.0 or w.config.maker_fee != 0.0):
         taker_fee = _fee(w, accounts, taker, amount, w.config.taker_fee)
         maker_fee = _fee(w, accounts, maker, amount, w.config.maker_fee)
@@ -239,7 +249,9 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
     market.linear_price = after
     market.last = price
     maker = w.config.formation_account
-    settle(w, accounts, watch, tape, side, price, quantity, amount, account, maker, cause, _BACKGROUND, 0, 0)
+    settle(
+        w, accounts, watch, tape, side, price, quantity, amount, account, maker, cause, _BACKGROUND, 0, 0, 1
+    )
     return quantity
 
 
@@ -281,7 +293,8 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
                     cause,
                     np.int64(fill.maker_cause),
                     number,
-                    fill.maker_order_id >> 21,
+                    fill.maker_order_id >> ORDER_SLOT_BITS,
+                    1,
                 )
             if book.interrupt != INTERRUPT_REPORT_FULL or book.fill_count == 0:
                 break
@@ -311,6 +324,7 @@ def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, ti
         counterparty,
         cause,
         cause,
+        0,
         0,
         0,
     )

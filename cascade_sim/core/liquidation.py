@@ -5,10 +5,18 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.backstop import absorb, unwind_fund
+from cascade_sim.core.backstop import absorb, cover_debt, unwind_fund
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
-from cascade_sim.core.ledger import equity, maintenance, notional, off_book_trade, place, transfer
+from cascade_sim.core.ledger import (
+    equity,
+    maintenance,
+    notional,
+    off_book_trade,
+    place,
+    refresh_triggers,
+    transfer,
+)
 from cascade_sim.core.mark import instant_mark
 from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.sorting import sort_by_score
@@ -29,6 +37,7 @@ STAGE_SCREEN = 0
 STAGE_RANK = 1
 STAGE_EXECUTE = 2
 STAGE_DELEVERAGE = 3
+STAGE_REFRESH = 4
 
 
 @part
@@ -48,7 +57,10 @@ def _note_breach(w, accounts, tape, account):
 
 @routine
 def screen(w, accounts, watch, scratch, tape):
-    """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number."""
+    """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number.
+
+    Accounts that closed owing something are cleared on the way.
+    """
     listed = 0
     distressed = 0
     longs = crossed(w, watch, lay.WATCH_LIQUIDATE_LONG, scratch[1])
@@ -63,6 +75,7 @@ def screen(w, accounts, watch, scratch, tape):
             account = np.int64(scratch[2, j])
             j += 1
         if accounts[account].position == 0:
+            cover_debt(w, accounts, watch, tape, account)
             continue
         distressed += 1
         _note_breach(w, accounts, tape, account)
@@ -86,7 +99,7 @@ def score_accounts(w, accounts, scratch, scores):
         elif rule == lay.PRIORITY_LARGEST_NOTIONAL:
             scores[0, k] = -notional(w, row)
         else:
-            scores[0, k] = uniform(key, account, 0)
+            scores[0, k] = uniform(key, account - w.config.traders.first_account, 0)
 
 
 @part
@@ -103,15 +116,15 @@ def size_account(w, row):
 
 @part
 def bankruptcy_tick(w, row):
-    """The tick nearest to the bankruptcy price at which closing leaves no debt."""
+    """The worst tick at which closing leaves no debt: the bankruptcy price, and the taker fee paid out of it."""
     price = -row.cash / (row.position * w.config.atoms)
     if row.position > 0:
-        return np.int64(math.ceil(price))
-    return np.int64(math.floor(price))
+        return np.int64(math.ceil(price / (1.0 - w.config.taker_fee)))
+    return np.int64(math.floor(price / (1.0 + w.config.taker_fee)))
 
 
 @part
-def _charge_fee(w, accounts, tape, account, traded, event):
+def _charge_fee(w, accounts, watch, tape, account, traded, event):
     """Liquidation fee to the fund, never more than the equity that is left."""
     row = accounts[account]
     fee = np.int64(traded * w.config.clearing.fee_rate)
@@ -120,6 +133,7 @@ def _charge_fee(w, accounts, tape, account, traded, event):
         fee = min(fee, max(row.cash, np.int64(0)))
     if fee > 0:
         transfer(w, accounts, tape, account, w.config.fund_account, fee, _FEE, event)
+        refresh_triggers(w, accounts, watch, account)
 
 
 @part
@@ -149,7 +163,7 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
     else:
         _, filled = place(w, book, accounts, watch, tape, account, side, tick, quantity, _IOC, _CAUSE, event)
     traded = abs(row.cash - before)
-    _charge_fee(w, accounts, tape, account, traded, event)
+    _charge_fee(w, accounts, watch, tape, account, traded, event)
     draft = w.draft
     draft.side = side
     draft.quantity = quantity
@@ -194,7 +208,9 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
                 quantity = size_account(w, row)
             _close_on_book(w, book, accounts, watch, tape, account, quantity)
         row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
-    if row.position != 0 and equity(w, row) <= 0.0:
+    if row.position == 0:
+        cover_debt(w, accounts, watch, tape, account)
+    elif equity(w, row) <= 0.0:
         control.stage = STAGE_DELEVERAGE
         status = absorb(w, accounts, watch, scratch, scores, tape, account)
         if status != lay.RETURN_DONE:
@@ -244,6 +260,11 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
     if control.step < 0:
         return lay.RETURN_DONE
     while w.config.switches.liquidation != 0:
+        if control.stage == STAGE_REFRESH:
+            status = instant_mark(w)
+            if status != lay.RETURN_DONE:
+                return status
+            control.stage = STAGE_SCREEN
         if control.stage == STAGE_SCREEN:
             if clearing.rounds > 0 and control.rounds_done >= clearing.rounds:
                 break
@@ -258,9 +279,8 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
         if status != lay.RETURN_DONE:
             return status
         _note_queue(w, accounts, scratch)
-        control.stage = STAGE_SCREEN
+        control.stage = STAGE_REFRESH
         control.rounds_done += 1
-        instant_mark(w)
     control.stage = STAGE_SCREEN
     control.rounds_done = 0
     control.cursor = 0

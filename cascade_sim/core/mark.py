@@ -46,8 +46,6 @@ def _candidate(w):
             return market.linear_price
         return market.last
     if rule == lay.MARK_MEDIAN:
-        if market.one_sided == 0:
-            market.basis += (market.mid - market.index - market.basis) * w.config.mark_memory
         return _median(market.index, market.index + market.basis, market.last)
     if market.one_sided != 0:
         return market.mark
@@ -76,17 +74,32 @@ def set_mark(w, mark):
         market.mark_gap[bucket] -= part
         market.mark_move[bucket] += part * scale
         explained += part
-    rest = lay.MOVE_NEWS if w.config.mark_rule == lay.MARK_MEDIAN else lay.MOVE_QUOTE_REVISION
+    rest = lay.MOVE_NEWS if w.config.mark_follows_index != 0 else lay.MOVE_QUOTE_REVISION
     market.mark_move[rest] += (change - explained) * scale
     market.mark_gap[rest] -= change - explained
     market.mark = mark
 
 
 @part
-def instant_mark(w):
-    """Refresh a mark that has no memory, between the rounds of a step."""
-    if w.config.mark_rule == lay.MARK_LAST:
+def _set_new_mark(w):
+    """Take the mark from the rule; returns RETURN_MARK when it must be asked for first, else RETURN_DONE."""
+    control = w.control
+    if w.config.mark_rule == lay.RULE_PYTHON:
+        if control.answered == 0:
+            return lay.RETURN_MARK
+        control.answered = 0
+        set_mark(w, w.market.asked_mark)
+    else:
         set_mark(w, _candidate(w))
+    return lay.RETURN_DONE
+
+
+@routine
+def instant_mark(w):
+    """Refresh a mark that has no memory, between the rounds of a step; returns as :func:`mark` does."""
+    if w.config.mark_instant == 0:
+        return lay.RETURN_DONE
+    return _set_new_mark(w)
 
 
 @kernel
@@ -94,13 +107,11 @@ def mark(w):
     """Phase 7. Returns RETURN_MARK when a rule that is not compiled must give the mark, else RETURN_DONE."""
     market = w.market
     control = w.control
-    if w.config.mark_rule == lay.RULE_PYTHON:
-        if control.answered == 0:
-            return lay.RETURN_MARK
-        control.answered = 0
-        set_mark(w, market.basis)
-    else:
-        set_mark(w, _candidate(w))
+    if control.answered == 0 and market.one_sided == 0:
+        market.basis += (market.mid - market.index - market.basis) * w.config.basis_memory
+    status = _set_new_mark(w)
+    if status != lay.RETURN_DONE:
+        return status
     market.mark_held = market.one_sided
     market.slow_mid += (market.mid - market.slow_mid) * w.config.slow_memory
     market.hedge_mid += (market.mid - market.hedge_mid) * w.config.dealers.smoothing

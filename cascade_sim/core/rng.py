@@ -37,7 +37,7 @@ _PURPOSE = 0x9E3779B97F4A7C15
 _STEP = 0xD1B54A32D192ED03
 _ENTITY = 0xABC98388FB8FAC03
 _DRAW = 0x8CB92BA72F3D8DD7
-_UNIT = 2.0**-53
+_UNIT = 2.0**-52
 
 if compilation_enabled():
     _A64, _B64 = np.uint64(_A), np.uint64(_B)
@@ -83,8 +83,8 @@ else:
 
 @leaf
 def uniform(key, entity, draw):
-    """A number in the open interval (0, 1), a multiple of 2**-53 plus 2**-54."""
-    return (np.float64(word(key, entity, draw) >> np.uint64(11)) + 0.5) * _UNIT
+    """A number in the open interval (0, 1): an odd multiple of 2**-53, exact in double precision."""
+    return (np.float64(word(key, entity, draw) >> np.uint64(12)) + 0.5) * _UNIT
 
 
 @leaf

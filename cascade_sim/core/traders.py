@@ -189,7 +189,7 @@ def stops_and_top_ups(w, book, accounts, watch, scratch, tape):
 
 @part
 def _entry_side(w, trader):
-    """Follow the recent trend with a probability that saturates (reference: scenarios, entrants)."""
+    """Follow the recent trend with a probability that saturates."""
     config = w.config.traders
     market = w.market
     past = market.mid_ring[(w.control.step - config.trend_steps) & (lay.MID_RING - 1)]

@@ -44,7 +44,7 @@ class Counterfactual:
 
 
 def _check(scenario: Scenario, mechanisms: Sequence[str]) -> tuple[str, ...]:
-    known = [name for name in type(scenario.switches).model_fields if name != "impact_off"]
+    known = list(type(scenario.switches).model_fields)
     for name in mechanisms:
         if name not in known:
             raise UnknownNameError("mechanism", name, known)
@@ -101,7 +101,8 @@ def counterfactual(
     seed : int
         Shared by all arms.
     mechanisms : sequence of str
-        Switches of the scenario; the control ``placebo`` is an arm of its own, everything on plus one lot of flow.
+        Switches of the scenario. The controls are arms of their own beside everything on: ``placebo`` adds one lot of
+        flow, ``impact_off`` closes distressed positions at mark outside the book.
     progress : callable, optional
         Called with (steps done, steps in all) over all arms.
 
@@ -115,12 +116,12 @@ def counterfactual(
         If a mechanism is no switch.
     """
     chosen = _check(scenario, mechanisms)
-    placebo = "placebo" in chosen
+    controls = [name for name in chosen if name in _CONTROLS]
     chosen = tuple(name for name in chosen if name not in _CONTROLS)
     subsets = [frozenset(part) for size in range(len(chosen) + 1) for part in combinations(chosen, size)]
     everything = frozenset(chosen)
     per_run = scenario.run.steps + scenario.run.burn_in_steps
-    runs = len(subsets) + int(placebo)
+    runs = len(subsets) + len(controls)
     finished = 0
 
     def advance(done: int, _total: int) -> None:
@@ -133,20 +134,20 @@ def counterfactual(
         full = on == everything
         results[on] = run(arm, seed, record=None if full else "series", probe=full, progress=advance)
         finished += 1
-    rows = [_row(results[on], on, chosen, results[frozenset()]) for on in subsets]
+    base = results[frozenset()]
+    off = dict.fromkeys(controls, False)
+    rows = [
+        _row(results[on], _label(on, chosen), {**{name: name in on for name in chosen}, **off}, base)
+        for on in subsets
+    ]
     arms = {_label(on, chosen): results[on].series for on in subsets if on != everything}
-    if placebo:
-        control = run(
-            scenario.with_overrides({"switches.placebo": True}),
-            seed,
-            record="series",
-            probe=False,
-            progress=advance,
-        )
-        row = _row(control, everything, chosen, results[frozenset()])
-        rows = [{"arm": row.pop("arm"), "placebo": False, **row} for row in rows]
-        rows.append({**row, "arm": "placebo", "placebo": True})
-        arms["placebo"] = control.series
+    for name in controls:
+        arm = scenario.with_overrides({f"switches.{name}": True})
+        control = run(arm, seed, record="series", probe=False, progress=advance)
+        finished += 1
+        label = name.replace("_", " ")
+        rows.append(_row(control, label, {**dict.fromkeys(chosen, True), **off, name: True}, base))
+        arms[label] = control.series
     table = _table(rows)
     result = replace(results[everything], arms=arm_table(arms), counterfactual=table)
     result.summary.update(_effects(results, chosen, rows[len(subsets) - 1]))
@@ -159,13 +160,13 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype({name: "float64" for name in table.columns if table[name].isna().all()})
 
 
-def _row(result: RunResult, on: Subset, mechanisms: Sequence[str], none: RunResult) -> dict[str, Any]:
+def _row(result: RunResult, label: str, switches: dict[str, bool], none: RunResult) -> dict[str, Any]:
     scalars = {key: value for key, value in result.summary.items() if key not in _OF_THE_WHOLE}
     excursion, base = result.summary["max_adverse_excursion"], none.summary["max_adverse_excursion"]
     known = excursion is not None and base is not None
     scalars["amplification"] = excursion / base if known and base != 0.0 else None
     scalars["added_move_bp"] = abs(excursion) - abs(base) if known else None
-    return {"arm": _label(on, mechanisms), **{name: name in on for name in mechanisms}, **scalars}
+    return {"arm": label, **switches, **scalars}
 
 
 def _effects(

@@ -139,7 +139,7 @@ def run_facts(model: CascadeModel) -> RunFacts:
     """Return what metrics need beside the tables."""
     scenario, state = model.scenario, model.state
     config = state.world.config
-    shock = int(config.shock[0].first_step) if int(config.shocks) else None
+    shock = int(config.shock[0].first_step) if scenario.shock.is_active else None
     window, end = scenario.run.event_window_seconds, None
     if window is not None:
         end = min(scenario.run.steps - 1, (shock or 0) + round(window / scenario.run.dt))

@@ -1,4 +1,8 @@
-"""Mark-price rules. A rule with a ``compiled`` code runs inside the kernels; any other is asked once per step."""
+"""Mark-price rules. A rule with a ``compiled`` code runs inside the kernels; any other is asked once per step.
+
+A rule that is ``instant`` has no memory and is asked again after every round of liquidation within a step. For one that
+``follows_index`` a move of the mark that no order explains counts as news, otherwise as a revision of quotes.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +17,15 @@ from cascade_sim.registry import MARK_PRICES
 class MarkInputs:
     """What a mark-price rule sees, all in quote currency.
 
-    ``mid`` is the last two-sided mid; ``one_sided`` says that the book has lost a side since.
+    ``mid`` is the last two-sided mid; ``one_sided`` says that the book has lost a side since. ``basis`` is the
+    exponential average of mid minus index with the weight that the rule's ``memory`` gives.
     """
 
     mid: float
     last: float
     index: float
     mark: float
+    basis: float
     one_sided: bool
     dt: float
 
@@ -76,6 +82,7 @@ class Median:
     basis_time_constant_seconds: float = 30.0
 
     compiled: ClassVar[int] = lay.MARK_MEDIAN
+    follows_index: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.basis_time_constant_seconds < 0.0:
@@ -91,6 +98,12 @@ class Median:
         """Weight of the newest basis per step of ``dt`` seconds."""
         return _memory(self.basis_time_constant_seconds, dt)
 
+    def mark(self, inputs: MarkInputs) -> float:
+        """Return the new mark in quote currency."""
+        based = inputs.index + inputs.basis
+        low, high = min(inputs.index, based), max(inputs.index, based)
+        return max(low, min(high, inputs.last))
+
 
 @MARK_PRICES.register("last")
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ class Last:
     """The last trade; under linear impact the current price. It has no memory and moves between rounds."""
 
     compiled: ClassVar[int] = lay.MARK_LAST
+    instant: ClassVar[bool] = True
 
     def memory(self, dt: float) -> float:
         """Weight of the newest price: all of it."""

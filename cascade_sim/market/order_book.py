@@ -92,14 +92,20 @@ class OrderBook:
     ----------
     self_trade : SelfTradePolicy
         What happens when an order meets a resting order of its own owner.
+    anonymous : int, optional
+        An owner that stands for many traders: its orders may meet under every policy.
     """
 
-    def __init__(self, self_trade: SelfTradePolicy = SelfTradePolicy.ALLOW) -> None:
+    def __init__(
+        self, self_trade: SelfTradePolicy = SelfTradePolicy.ALLOW, anonymous: int | None = None
+    ) -> None:
         self._books = allocate(BOOK)
         self._book = self._books[0]
         self._positions: dict[int, int] = {}
         self._reducing: dict[int, list[int]] = {}
         open_book(self._book, int(self_trade))
+        if anonymous is not None:
+            self._book.anonymous = anonymous
 
     @property
     def best_bid(self) -> int | None:

@@ -43,8 +43,9 @@ def profit(accounts: pd.DataFrame, transfers: pd.DataFrame) -> NDArray[np.float6
 
 
 def _by_class(accounts: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, float]:
+    """Sum by class, to a millionth: below that lies only what adding floats leaves behind."""
     sums = pd.Series(values).groupby(accounts["account_class"].array, observed=True).sum()
-    return {str(name): float(value) for name, value in sums.items()}
+    return {str(name): round(float(value), 6) + 0.0 for name, value in sums.items()}
 
 
 @metric("quote")

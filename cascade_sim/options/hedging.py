@@ -1,5 +1,6 @@
 """Hedging rules: when and how far an options dealer trades back to a flat delta."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,13 +13,26 @@ from cascade_sim.registry import HEDGINGS
 class HedgeInputs:
     """What a hedging rule sees of one dealer: base units and quote currency.
 
-    ``delta`` is that of the options, ``position`` the hedge held, ``gamma`` the change of delta per unit of price.
+    ``delta`` is that of the options, ``position`` the hedge held, ``gamma`` the change of delta per unit of price,
+    ``lot_size`` the smallest quantity that trades.
     """
 
     delta: float
     position: float
     gamma: float
     price: float
+    lot_size: float
+
+
+RULE_NUMBERS = ("interval_seconds", "mark_seconds", "band", "price_limit")
+"""What the kernels take from every rule: when it is asked, at which average, from which gap, how far from the mid."""
+
+
+def back_to_flat(inputs: HedgeInputs, band: float) -> float:
+    """Return the base units that make delta flat to the nearest lot, 0 within ``band`` base units of it."""
+    target = -math.floor(inputs.delta / inputs.lot_size + 0.5)
+    gap = target - round(inputs.position / inputs.lot_size)
+    return 0.0 if abs(gap) < max(1.0, band / inputs.lot_size) else gap * inputs.lot_size
 
 
 def _check(path: str, value: float, least: float) -> None:
@@ -63,6 +77,10 @@ class Clock:
     def __post_init__(self) -> None:
         _check_clock(self)
 
+    def trade(self, inputs: HedgeInputs) -> float:
+        """Return base units to trade, bought positive."""
+        return back_to_flat(inputs, self.band)
+
 
 @HEDGINGS.register("fixed_band")
 @dataclass(frozen=True)
@@ -91,6 +109,10 @@ class FixedBand:
     def __post_init__(self) -> None:
         _check_clock(self)
 
+    def trade(self, inputs: HedgeInputs) -> float:
+        """Return base units to trade, bought positive."""
+        return back_to_flat(inputs, self.band)
+
 
 @HEDGINGS.register("none")
 @dataclass(frozen=True)
@@ -103,3 +125,7 @@ class NoHedging:
     price_limit: ClassVar[float] = 0.003
 
     compiled: ClassVar[int] = lay.HEDGE_NONE
+
+    def trade(self, inputs: HedgeInputs) -> float:
+        """Return nothing to trade."""
+        return 0.0

@@ -3,17 +3,14 @@
 import math
 import pickle
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
 from conformance.cases import SEEDS, model_with, rules, specifications
 from test_model import raw_tables
 
-from cascade_sim.agents.options_dealer import OptionsDealers
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.errors import ScenarioError
-from cascade_sim.model import CascadeModel
 from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.registry import HEDGINGS
 
@@ -25,8 +22,8 @@ NUMBERS = ("interval_seconds", "mark_seconds", "band", "price_limit")
 EXACT = {"market.lot_size": 0.03125, "market.tick_size": 0.125}
 
 
-def test_every_rule_is_compiled_or_has_a_python_form() -> None:
-    assert set(TRADING) | set(rules(HEDGINGS, compiled=True)) == set(NAMES)
+def test_every_rule_has_a_python_form() -> None:
+    assert list(TRADING) == list(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,27 +46,13 @@ def test_a_limit_at_or_beyond_the_whole_price_is_refused(name: str, limit: float
         HEDGINGS.create({"name": name, "price_limit": limit})
 
 
-@dataclass(frozen=True)
-class PythonBand:
-    """The clock written in Python: back to a flat delta once the gap in lots reaches the band."""
-
-    lot_size: float = 0.01
-    band: float = 1.0
-
-    def trade(self, inputs: HedgeInputs) -> float:
-        """Return base units to trade."""
-        target = -math.floor(inputs.delta / self.lot_size + 0.5)
-        gap = target - round(inputs.position / self.lot_size)
-        return 0.0 if abs(gap) < max(1.0, self.band / self.lot_size) else gap * self.lot_size
-
-
-@pytest.mark.parametrize("name", [*TRADING, "conformance.test_hedgings:PythonBand"])
+@pytest.mark.parametrize("name", TRADING)
 def test_trades_are_finite_repeatable_and_leave_the_inputs_alone(name: str) -> None:
     generator = np.random.default_rng(8)
     for specification in specifications(HEDGINGS, name):
         rule, again = HEDGINGS.create(specification), HEDGINGS.create(specification)
         for delta, position, gamma in generator.normal(0.0, 50.0, (50, 3)).tolist():
-            inputs = HedgeInputs(delta, position, gamma, 2_200.0)
+            inputs = HedgeInputs(delta, position, gamma, 2_200.0, 0.01)
             before = vars(inputs).copy()
             value = rule.trade(inputs)
             assert math.isfinite(value)
@@ -77,24 +60,41 @@ def test_trades_are_finite_repeatable_and_leave_the_inputs_alone(name: str) -> N
             assert vars(inputs) == before
 
 
-def with_python_hedging(model: CascadeModel, band: float) -> CascadeModel:
-    dealers: Any = model.cohorts[OptionsDealers]
-    dealers.rule = PythonBand(model.instrument.lot_size, band)
-    model.state.world.config.dealers.rule = lay.RULE_PYTHON
-    return model
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if HEDGINGS.get(name).compiled == lay.HEDGE_CLOCK])
+@pytest.mark.parametrize("name", rules(HEDGINGS, "trade", compiled=True))
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_rule_in_python_hedges_as_the_compiled_one(name: str, seed: int) -> None:
-    for band in (0.5, 3.0):
-        specification = {"name": name, "interval_seconds": 3.0, "band": band}
+def test_both_forms_make_the_same_run(name: str, seed: int) -> None:
+    for specification in specifications(HEDGINGS, name):
         compiled, python = (model_with("dealers.hedging", specification, seed, **EXACT) for _ in range(2))
-        with_python_hedging(python, band)
+        python.state.world.config.dealers.rule = lay.RULE_PYTHON
         compiled.run()
         python.run()
         assert raw_tables(compiled) == raw_tables(python)
-        assert int(compiled.state.world.dealers["hedges"].sum()) > 5
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if HEDGINGS.get(name).compiled == lay.HEDGE_CLOCK])
+@pytest.mark.parametrize("band", [0.5, 3.0])
+def test_a_short_clock_hedges_in_both_forms(name: str, band: float) -> None:
+    specification = {"name": name, "interval_seconds": 3.0, "band": band}
+    compiled, python = (model_with("dealers.hedging", specification, **EXACT) for _ in range(2))
+    python.state.world.config.dealers.rule = lay.RULE_PYTHON
+    compiled.run()
+    python.run()
+    assert raw_tables(compiled) == raw_tables(python)
+    assert int(compiled.state.world.dealers["hedges"].sum()) > 5
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A rule that forgot the numbers that kernels need."""
+
+    def trade(self, inputs: HedgeInputs) -> float:
+        """Return nothing to trade."""
+        return 0.0
+
+
+def test_a_rule_without_its_numbers_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="expected a rule with the attributes interval_seconds"):
+        model_with("dealers.hedging", "conformance.test_hedgings:Bare")
 
 
 def test_without_hedging_nobody_hedges() -> None:

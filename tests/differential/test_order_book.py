@@ -61,7 +61,7 @@ def compare(book: cs.OrderBook, twin: ReferenceBook) -> None:
 def test_book_equals_its_twin(
     policy: cs.SelfTradePolicy, operations: list[tuple[int, int, int, int, str, int]]
 ) -> None:
-    book, twin = cs.OrderBook(policy), ReferenceBook(int(policy))
+    book, twin = cs.OrderBook(policy, anonymous=2), ReferenceBook(int(policy), anonymous=2)
     ids: list[tuple[int, int]] = []
     for side, tick, quantity, owner, name, pick in operations:
         if name == "cancel":

@@ -22,8 +22,9 @@ class Order:
 class ReferenceBook:
     """The rules, written down as plainly as possible."""
 
-    def __init__(self, policy: int = ALLOW) -> None:
+    def __init__(self, policy: int = ALLOW, anonymous: int = -1) -> None:
         self.policy = policy
+        self.anonymous = anonymous
         self.resting: list[Order] = []
         self.positions: dict[int, int] = {}
         self.arrivals = 0
@@ -51,7 +52,7 @@ class ReferenceBook:
         for order in self.queue(-side):
             if side * (tick - order.tick) < 0:
                 break
-            if self.policy != ALLOW and order.owner == owner:
+            if self.policy != ALLOW and order.owner == owner != self.anonymous:
                 if self.policy == CANCEL_INCOMING:
                     break
                 continue
@@ -108,7 +109,7 @@ class ReferenceBook:
         fills = []
         while quantity > 0 and self.crosses(side, tick):
             order = self.queue(-side)[0]
-            if self.policy != ALLOW and order.owner == owner:
+            if self.policy != ALLOW and order.owner == owner != self.anonymous:
                 if self.policy == CANCEL_INCOMING:
                     return 0, fills, quantity + dropped
                 self.resting.remove(order)

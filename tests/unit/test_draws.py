@@ -165,9 +165,6 @@ def test_only_what_was_added_draws_more(logs: dict[str, DrawLog]) -> None:
         assert grown[name] <= book_dependent
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the random priority is addressed by account id, which other agents shift"
-)
 @pytest.mark.parametrize(
     "changes", [{"liquidity.count": 5}, {"dealers.count": 0}, {"holders.count": 21}], ids=str
 )

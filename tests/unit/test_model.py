@@ -10,6 +10,7 @@ import pytest
 import cascade_sim as cs
 from cascade_sim.agents.background_flow import BackgroundFlow
 from cascade_sim.clearing.views import Counterparties, DistressedAccounts
+from cascade_sim.core import layout as lay
 from cascade_sim.core.rng import PURPOSE_LIMIT, uniforms_of
 from cascade_sim.lab.single import collect, measure_conservation
 
@@ -68,6 +69,44 @@ def test_drivers_are_bit_identical() -> None:
     assert (
         fused.state.accounts.tobytes() == stepped.state.accounts.tobytes() == chunked.state.accounts.tobytes()
     )
+
+
+@pytest.mark.parametrize("formation", ["order_book", "linear_impact"])
+def test_nobody_ends_a_step_closed_and_in_debt(formation: str) -> None:
+    # Fees and stop-losses that fill beyond the bankruptcy price both leave debts behind.
+    settings = {
+        "market.price_formation.name": formation,
+        "market.taker_fee_rate": 0.004,
+        "traders.stop_loss.share": 0.9,
+        "clearing.insurance_fund": 0.0,
+        "shock.news": -0.25,
+        "shock.duration_seconds": 2.0,
+    }
+    model = cs.CascadeModel(small(**settings), rng=3)
+    while not model.finished:
+        model.step()
+        margined = (model.state.accounts["traits"] & lay.FLAG_MARGINED) != 0
+        closed = model.state.accounts[margined & (model.state.accounts["position"] == 0)]
+        assert int(closed["cash"].min(initial=0)) >= 0
+    result = collect(model)
+    assert measure_conservation(model, result) == 0
+    debts = result.events.query("type == 'takeover' and quantity == 0")
+    assert len(debts) > 0
+    assert (debts["loss"] > 0.0).all()
+    assert model.state.world.totals.bad_debt >= round(debts["loss"].sum() * 1e8)
+
+
+def test_fills_outside_the_book_pay_no_trading_fee() -> None:
+    settings = {"market.price_formation.name": "linear_impact", "market.taker_fee_rate": 0.001}
+    model = cs.CascadeModel(small(**settings, **{"clearing.insurance_fund": 0.0, "shock.news": -0.1}), rng=3)
+    model.run()
+    model.recorder.drain(model.state.tape)
+    trades = model.recorder.raw("trades")
+    outside = np.isin(trades["taker_cause"], [int(cs.Cause.DELEVERAGING), int(cs.Cause.BACKSTOP)])
+    outside &= trades["on_book"] == 0
+    assert outside.sum() > 0
+    assert (trades["taker_fee"][outside] == 0).all()
+    assert (trades["taker_fee"][trades["on_book"] != 0] > 0).all()
 
 
 def test_everything_is_conserved_and_the_run_did_something() -> None:

@@ -369,8 +369,9 @@ def test_liquidation_and_bankruptcy_prices(side: int, liquidation: float, bankru
 @pytest.mark.parametrize("backstop", [True, False])
 @pytest.mark.parametrize("adl", [True, False])
 @pytest.mark.parametrize("fund", [0.0, 1e5])
+@pytest.mark.parametrize("fee", [0.0, 0.0004])
 def test_every_cascade_conserves_cash_and_leaves_nobody_in_debt(
-    backstop: bool, adl: bool, fund: float
+    backstop: bool, adl: bool, fund: float, fee: float
 ) -> None:
     crash = {
         "run__steps": 50,
@@ -378,6 +379,7 @@ def test_every_cascade_conserves_cash_and_leaves_nobody_in_debt(
         "shock__news": -0.05,
         "clearing__insurance_fund": fund,
         "clearing__liquidation_fee_rate": 0.002,
+        "market__taker_fee_rate": fee,
         "switches__backstop": backstop,
         "switches__adl": adl,
     }
