@@ -301,6 +301,36 @@ def show_command(
             typer.echo(f"{path}: {other.get(path)} -> {mine.get(path)}")
 
 
+@app.command("bench")
+def bench_command(
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Take only these measurements.")
+    ] = None,
+    yardstick: Annotated[
+        Path | None, typer.Option(metavar="FILE.cpp", help="C++ book to compare with; needs a compiler.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Measure how fast this installation is, as ratios where there is something to compare with."""
+    from rich.console import Console
+
+    from cascade_sim.bench import MEASUREMENTS, Request, bench
+
+    chosen = _names(only) if only is not None else list(MEASUREMENTS)
+    request = Request(yardstick=yardstick)
+    bench(request, chosen, check_only=True)
+    figures: dict[str, float | None] = {}
+    console = Console(stderr=True)
+    for name in chosen:
+        with console.status(f"{name}: {(MEASUREMENTS[name].__doc__ or name).splitlines()[0]}"):
+            figures.update(bench(request, [name]))
+    if json_output:
+        typer.echo(json.dumps(figures, allow_nan=False))
+        return
+    for name, value in figures.items():
+        typer.echo(f"{name:<36}{'not measured' if value is None else f'{value:,.4g}':>16}")
+
+
 def _with_default_mechanisms(words: list[str]) -> list[str]:
     """Give a bare ``--counterfactual`` its default value; the option's value may be left out."""
     known: tuple[str, ...] = ("liquidation", "delta_hedging", "liquidity_withdrawal", "adl", "backstop")

@@ -24,7 +24,7 @@ def test_an_unknown_measurement_names_the_known_ones() -> None:
 
 def test_a_missing_yardstick_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"expected a C\+\+ source file"):
-        order_book(Request(yardstick=tmp_path / "none.cpp"))
+        bench(Request(yardstick=tmp_path / "none.cpp"), ["order_book"])
 
 
 @pytest.mark.slow
