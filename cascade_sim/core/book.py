@@ -14,6 +14,7 @@ from cascade_sim.core.book_layout import (
     INTERRUPT_SELF_TRADE,
     ORDER_CAPACITY,
     ORDER_SLOT_BITS,
+    PRICE_BITS,
     STATUS_ORDERS_FULL,
     STATUS_PRICE_OUTSIDE,
     TICKS,
@@ -21,6 +22,7 @@ from cascade_sim.core.book_layout import (
 from cascade_sim.core.compile import kernel, leading_zeros, leaf, part, routine, trailing_zeros
 from cascade_sim.domain.enums import OrderType, SelfTradePolicy
 
+_PRICE_MASK = TICKS - 1
 _SLOT_MASK = ORDER_CAPACITY - 1
 _SERIAL_MASK = 0x7FFFFFFF
 _ONE = np.uint64(1)
@@ -133,7 +135,7 @@ def _release(book, slot):
 def _unlink(book, slot):
     """Take an order out of its queue and keep best prices true; the slot stays allocated."""
     order = book.orders[slot]
-    tick = np.int64(order.price_tick)
+    tick = np.int64(order.key) & _PRICE_MASK
     level = book.levels[tick]
     level.quantity_lot -= order.quantity_lot
     following = np.int64(order.next)
@@ -189,12 +191,12 @@ def reduce(book, order_id, quantity):
     if quantity >= order.quantity_lot:
         return cancel(book, order_id)
     order.quantity_lot -= quantity
-    book.levels[order.price_tick].quantity_lot -= quantity
+    book.levels[np.int64(order.key) & _PRICE_MASK].quantity_lot -= quantity
     return quantity
 
 
 @part
-def _report(book, tick, quantity, slot, taker, done):
+def _report(book, tick, quantity, slot, taker):
     """Append one fill to the book's report."""
     order = book.orders[slot]
     fill = book.fills[book.fill_count]
@@ -203,8 +205,7 @@ def _report(book, tick, quantity, slot, taker, done):
     fill.maker = order.owner
     fill.taker = taker
     fill.maker_order_id = (np.int64(order.serial) << ORDER_SLOT_BITS) | slot
-    fill.maker_cause = book.cold[slot].cause
-    fill.maker_done = done
+    fill.maker_cause = np.int64(order.key) >> PRICE_BITS
     book.fill_count += 1
 
 
@@ -226,11 +227,11 @@ def _take_level(book, tick, left, taker):
                 break
             gone += resting
         elif resting <= left:
-            _report(book, tick, resting, slot, taker, 1)
+            _report(book, tick, resting, slot, taker)
             left -= resting
             gone += resting
         else:
-            _report(book, tick, left, slot, taker, 0)
+            _report(book, tick, left, slot, taker)
             order.quantity_lot = resting - left
             gone += left
             left = np.int64(0)
@@ -293,16 +294,13 @@ def rest(book, side, tick, quantity, owner, cause, parent):
     level = book.levels[tick]
     last = np.int64(level.tail)
     order = book.orders[slot]
-    order.price_tick = tick
+    order.key = tick | (cause << PRICE_BITS)
     order.quantity_lot = quantity
     order.next = 0
     order.previous = last
     order.owner = owner
     order.serial = serial
-    cold = book.cold[slot]
-    cold.parent = parent
-    cold.cause = cause
-    cold.side = side
+    book.parents[slot] = parent
     if last != 0:
         book.orders[last].next = slot
     else:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-TICKS = 1 << 18
+PRICE_BITS = 18
+TICKS = 1 << PRICE_BITS
 """Prices are 1 .. TICKS - 1; 0 means "no bid", TICKS "no ask"."""
 ORDER_SLOT_BITS = 21
 ORDER_CAPACITY = 1 << ORDER_SLOT_BITS
@@ -11,20 +12,19 @@ FILL_CAPACITY = 4096
 
 ORDER = np.dtype(
     [
-        ("price_tick", np.int32),
+        ("key", np.uint32),
         ("quantity_lot", np.int32),
-        ("next", np.int32),
-        ("previous", np.int32),
+        ("next", np.uint32),
+        ("previous", np.uint32),
         ("owner", np.int32),
-        ("serial", np.int32),
+        ("serial", np.uint32),
     ]
 )
-"""What matching touches: 24 bytes. A free slot has quantity 0 and links the free list through ``next``."""
+"""What matching touches: 24 bytes. ``key`` is the price in ticks plus the cause times :data:`TICKS`. A free slot has
+quantity 0 and links the free list through ``next``. The event that provoked an order is kept apart, in ``parents``: only
+records need it."""
 
-ORDER_COLD = np.dtype([("parent", np.int64), ("cause", np.int8), ("side", np.int8), ("pad", np.int8, (6,))])
-"""What only records need: 16 bytes in a parallel array."""
-
-LEVEL = np.dtype([("head", np.int32), ("tail", np.int32), ("quantity_lot", np.int64)])
+LEVEL = np.dtype([("head", np.uint32), ("tail", np.uint32), ("quantity_lot", np.int64)])
 
 FILL = np.dtype(
     [
@@ -34,8 +34,7 @@ FILL = np.dtype(
         ("taker", np.int32),
         ("maker_order_id", np.int64),
         ("maker_cause", np.int8),
-        ("maker_done", np.int8),
-        ("pad", np.int8, (6,)),
+        ("pad", np.int8, (7,)),
     ]
 )
 
@@ -47,7 +46,6 @@ BOOK = np.dtype(
         ("fresh_slot", np.int64),
         ("live_orders", np.int64),
         ("serial", np.int64),
-        ("last_tick", np.int64),
         ("fill_count", np.int64),
         ("fill_limit", np.int64),
         ("self_trade", np.int64),
@@ -61,7 +59,7 @@ BOOK = np.dtype(
         ("fills", FILL, (FILL_CAPACITY,)),
         ("levels", LEVEL, (TICKS + 1,)),
         ("orders", ORDER, (ORDER_CAPACITY,)),
-        ("cold", ORDER_COLD, (ORDER_CAPACITY,)),
+        ("parents", np.int64, (ORDER_CAPACITY,)),
     ],
     align=True,
 )

@@ -246,17 +246,18 @@ class OrderBook:
     def order(self, order_id: int) -> RestingOrder | None:
         """Return a resting order, None when the id does not rest any more."""
         slot = order_id & ((1 << ORDER_SLOT_BITS) - 1)
-        row, cold = self._book.orders[slot], self._book.cold[slot]
+        row = self._book.orders[slot]
         if order_id <= 0 or int(row.quantity_lot) == 0 or int(row.serial) != order_id >> ORDER_SLOT_BITS:
             return None
+        tick = int(row.key) % TICKS
         return RestingOrder(
             order_id=order_id,
-            side=Side(int(cold.side)),
-            price_tick=int(row.price_tick),
+            side=Side.BUY if tick <= int(self._book.best_bid) else Side.SELL,
+            price_tick=tick,
             quantity=int(row.quantity_lot),
             owner=int(row.owner),
-            cause=Cause(int(cold.cause)),
-            parent=int(cold.parent),
+            cause=Cause(int(row.key) // TICKS),
+            parent=int(self._book.parents[slot]),
         )
 
     def queue(self, price_tick: int) -> list[RestingOrder]:
