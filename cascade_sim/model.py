@@ -186,7 +186,16 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         for name in world.config.switches.dtype.names:
             config.switches[name] = int(getattr(scenario.switches, name))
         market = world.market
-        for name in ("fundamental", "previous_fundamental", "mid", "mark", "index", "last", "linear_price"):
+        for name in (
+            "fundamental",
+            "previous_fundamental",
+            "quoted_fundamental",
+            "mid",
+            "mark",
+            "index",
+            "last",
+            "linear_price",
+        ):
             market[name] = self.initial_tick
         for name in ("slow_mid", "hedge_mid", "provider_mid", "own_mid"):
             market[name] = self.initial_tick

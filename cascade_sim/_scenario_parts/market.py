@@ -182,6 +182,9 @@ class Liquidity(Section):
     volatility_smoothing_seconds: float = measure(
         20.0, "Time constant of the smoothed mid that volatility is read from", "s", gt=0
     )
+    requote_seconds: float = measure(
+        1.0, "Time between two rounds of quotes; a step where a step is longer", "s", gt=0
+    )
     volatility_return_seconds: float = measure(10.0, "Interval of its returns", "s", gt=0)
     volatility_half_life_seconds: float = measure(90.0, "Half-life of the mean of squared returns", "s", gt=0)
     withdrawal_threshold: float = measure(

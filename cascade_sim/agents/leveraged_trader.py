@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.clearing.brackets import BracketTable
 from cascade_sim.core import layout as lay
-from cascade_sim.core.ledger import refresh_triggers
+from cascade_sim.core.ledger import refresh_all_triggers
 from cascade_sim.core.margin import liquidation_prices
 from cascade_sim.core.rng import PURPOSE_ENTRANT, PURPOSE_TRADER, fill_normal, fill_uniform
 from cascade_sim.domain.enums import AccountClass
@@ -71,8 +71,7 @@ class LeveragedTraders(Cohort):
         opening.open_positions(self.accounts, lots, entry)
         rows = opening.state.accounts
         rows["traits"][self.accounts] = lay.FLAG_MARGINED | lay.FLAG_ACTIVE
-        for account in self.accounts:
-            refresh_triggers(opening.state.world, rows, opening.state.watch, account)
+        refresh_all_triggers(opening.state.world, rows, opening.state.watch)
         self._open_stops(opening, lots, entry)
         self._open_top_ups(opening, lots, collateral)
 

@@ -1,5 +1,7 @@
 """Liquidity providers: ladders around a private centre."""
 
+import math
+
 import numpy as np
 
 from cascade_sim.agents.base import Cohort, Opening
@@ -40,10 +42,11 @@ class LiquidityProviders(Cohort):
         config.reference_volatility = liquidity.reference_volatility
         config.smoothing = opening.memory(liquidity.volatility_smoothing_seconds)
         config.return_steps = max(1, opening.steps(liquidity.volatility_return_seconds))
+        config.requote_steps = max(1, opening.steps(liquidity.requote_seconds))
         config.half_life = 1.0 - 0.5 ** (dt / liquidity.volatility_half_life_seconds)
         config.threshold_exponent = liquidity.withdrawal_exponent
         config.minimum_share = liquidity.minimum_size_share
-        config.recovery = opening.memory(liquidity.return_seconds)
+        config.recovery = 1.0 - math.exp(-dt * config.requote_steps / liquidity.return_seconds)
         config.spread_exponent = liquidity.spread_volatility_exponent
         config.noise = liquidity.belief_noise
         config.noise_seconds = liquidity.belief_noise_seconds

@@ -38,7 +38,8 @@ _CANCEL_RESTING = np.int64(SelfTradePolicy.CANCEL_RESTING)
 
 
 @part
-def _set_bit(book, tick):
+def set_bit(book, tick):
+    """Mark a tick as occupied in a record with the three bitset levels."""
     low = tick >> 6
     mid = tick >> 12
     book.bits_low[low] |= _ONE << np.uint64(tick & 63)
@@ -47,7 +48,8 @@ def _set_bit(book, tick):
 
 
 @part
-def _clear_bit(book, tick):
+def clear_bit(book, tick):
+    """Mark a tick as empty."""
     low = tick >> 6
     mid = tick >> 12
     word = book.bits_low[low] & ~(_ONE << np.uint64(tick & 63))
@@ -149,7 +151,7 @@ def _unlink(book, slot):
     else:
         level.tail = before
     if level.head == 0:
-        _clear_bit(book, tick)
+        clear_bit(book, tick)
         if tick == book.best_bid:
             book.best_bid = next_below(book, tick)
         elif tick == book.best_ask:
@@ -245,7 +247,7 @@ def _take_level(book, tick, left, taker):
         book.orders[slot].previous = 0
     else:
         level.tail = 0
-        _clear_bit(book, tick)
+        clear_bit(book, tick)
     return left
 
 
@@ -305,7 +307,7 @@ def rest(book, side, tick, quantity, owner, cause, parent):
         book.orders[last].next = slot
     else:
         level.head = slot
-        _set_bit(book, tick)
+        set_bit(book, tick)
         if side > 0:
             if tick > book.best_bid:
                 book.best_bid = tick

@@ -6,6 +6,7 @@ times steps; user units appear only in the recorder. Positions are signed, quant
 
 import numpy as np
 
+from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
 
 
@@ -71,6 +72,7 @@ PROVIDER_CONFIG = _record(
     reference_volatility=_F,
     smoothing=_F,
     return_steps=_I,
+    requote_steps=_I,
     half_life=_F,
     threshold_exponent=_F,
     minimum_share=_F,
@@ -197,6 +199,7 @@ CONTROL = _record(
 MARKET = _record(
     fundamental=_F,
     previous_fundamental=_F,
+    quoted_fundamental=_F,
     mid=_F,
     mark=_F,
     index=_F,
@@ -328,6 +331,14 @@ EVENT = _record(
     waited=_F,
 )
 
+TRIGGERS = _record(
+    bits_top=(np.uint64, (1,)),
+    bits_mid=(np.uint64, (TICKS >> 12,)),
+    bits_low=(np.uint64, (TICKS >> 6,)),
+    head=(np.int32, (TICKS,)),
+)
+"""Accounts with a liquidation trigger on one side, by tick (see ``core/triggers.py``)."""
+
 WORLD = _record(
     config=CONFIG,
     control=CONTROL,
@@ -341,6 +352,7 @@ WORLD = _record(
     dealers=(DEALER, (DEALER_CAPACITY,)),
     options=(OPTION, (OPTION_CAPACITY,)),
     wheel=WHEEL,
+    triggers=(TRIGGERS, (2,)),
 )
 
 ACCOUNT = np.dtype(

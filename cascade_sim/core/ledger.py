@@ -9,6 +9,7 @@ from cascade_sim.core.book import submit
 from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
+from cascade_sim.core.triggers import set_triggers
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
 _FEE = np.int64(TransferKind.FEE)
@@ -70,7 +71,7 @@ def maintenance(w, value):
     return maintenance_margin(value, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
 
 
-@kernel
+@routine
 def refresh_triggers(w, accounts, watch, account):
     """Recompute the price at which a margined account becomes distressed, after its cash or position changed.
 
@@ -78,27 +79,28 @@ def refresh_triggers(w, accounts, watch, account):
     """
     row = accounts[account]
     position = row.position
-    watch[lay.WATCH_LIQUIDATE_LONG, account] = 0.0
-    watch[lay.WATCH_LIQUIDATE_SHORT, account] = np.inf
-    bound = w.watch_bound
-    if (row.traits & lay.FLAG_MARGINED) == 0:
-        return
-    if position == 0:
-        if row.cash < 0:
-            watch[lay.WATCH_LIQUIDATE_LONG, account] = np.inf
-            bound[lay.WATCH_LIQUIDATE_LONG] = np.inf
-        return
-    clearing = w.config.clearing
-    tiers = clearing.tiers
-    scaled = float(position * w.config.atoms)
-    rates = clearing.tier_rate[:tiers]
-    price = max(0.0, liquidation_price(scaled, float(row.cash), rates, clearing.tier_deduction[:tiers]))
-    if position > 0:
-        watch[lay.WATCH_LIQUIDATE_LONG, account] = price
-        bound[lay.WATCH_LIQUIDATE_LONG] = max(bound[lay.WATCH_LIQUIDATE_LONG], price)
-    else:
-        watch[lay.WATCH_LIQUIDATE_SHORT, account] = price
-        bound[lay.WATCH_LIQUIDATE_SHORT] = min(bound[lay.WATCH_LIQUIDATE_SHORT], price)
+    low, high = 0.0, np.inf
+    if (row.traits & lay.FLAG_MARGINED) != 0:
+        if position != 0:
+            clearing = w.config.clearing
+            tiers = clearing.tiers
+            scaled = float(position * w.config.atoms)
+            rates = clearing.tier_rate[:tiers]
+            price = liquidation_price(scaled, float(row.cash), rates, clearing.tier_deduction[:tiers])
+            if position > 0:
+                low = max(0.0, price)
+            else:
+                high = max(0.0, price)
+        elif row.cash < 0:
+            low = np.inf
+    set_triggers(w, accounts, watch, account, low, high)
+
+
+@kernel
+def refresh_all_triggers(w, accounts, watch):
+    """Recompute the triggers of every account, after positions were opened."""
+    for account in range(len(accounts)):
+        refresh_triggers(w, accounts, watch, account)
 
 
 @part

@@ -20,7 +20,7 @@ from cascade_sim.core.ledger import (
 from cascade_sim.core.mark import instant_mark
 from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.sorting import sort_by_score
-from cascade_sim.core.traders import crossed
+from cascade_sim.core.triggers import triggered
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
 
 _IOC = np.int64(OrderType.IOC)
@@ -56,24 +56,16 @@ def _note_breach(w, accounts, tape, account):
 
 
 @routine
-def screen(w, accounts, watch, scratch, tape):
+def screen(w, accounts, watch, scratch, scores, tape):
     """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number.
 
     Accounts that closed owing something are cleared on the way.
     """
     listed = 0
     distressed = 0
-    longs = crossed(w, watch, lay.WATCH_LIQUIDATE_LONG, scratch[1])
-    shorts = crossed(w, watch, lay.WATCH_LIQUIDATE_SHORT, scratch[2])
-    i = 0
-    j = 0
-    while i < longs or j < shorts:
-        if j >= shorts or (i < longs and scratch[1, i] < scratch[2, j]):
-            account = np.int64(scratch[1, i])
-            i += 1
-        else:
-            account = np.int64(scratch[2, j])
-            j += 1
+    found = triggered(w, accounts, watch, scratch[1], scores[1])
+    for k in range(found):
+        account = np.int64(scratch[1, k])
         if accounts[account].position == 0:
             cover_debt(w, accounts, watch, tape, account)
             continue
@@ -271,7 +263,7 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
             if control.handled >= clearing.accounts_per_step:
                 break
             control.cursor = 0
-            control.listed = screen(w, accounts, watch, scratch, tape)
+            control.listed = screen(w, accounts, watch, scratch, scores, tape)
             if control.listed == 0:
                 break
             control.stage = STAGE_RANK

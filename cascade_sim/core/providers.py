@@ -133,11 +133,13 @@ def measure_volatility(w):
 
 @routine
 def quote(w, book, accounts, tape):
-    """Phase 2: every provider cancels its quotes and, unless paused, posts a new ladder."""
+    """Phase 2: when the clock is due, every provider cancels its quotes and, unless paused, posts a new ladder."""
     config = w.config.providers
     if config.count == 0 or w.config.formation == lay.FORMATION_LINEAR:
         return
     stress = measure_volatility(w)
+    if w.control.step % config.requote_steps != 0:
+        return
     acting_order(w.config.seed, w.control.step, config.count, w.acting)
     if w.config.switches.liquidity_withdrawal != 0:
         for k in range(config.count):
@@ -153,7 +155,8 @@ def quote(w, book, accounts, tape):
         if w.providers[index].paused == 0:
             _requote(w, book, accounts, index, stress, noise_key)
     touch(w, book, lay.MOVE_QUOTE_REVISION)
-    news = config.fundamental_weight * (w.market.fundamental - w.market.previous_fundamental)
+    news = config.fundamental_weight * (w.market.fundamental - w.market.quoted_fundamental)
+    w.market.quoted_fundamental = w.market.fundamental
     if w.market.mid != before:
         w.market.mid_move[lay.MOVE_QUOTE_REVISION] -= news
         w.market.mid_move[lay.MOVE_NEWS] += news

@@ -1,0 +1,111 @@
+"""Index of liquidation triggers by price: a step costs the accounts that trigger, not those that exist.
+
+Longs and shorts have a list of accounts per tick, linked through the account records, and a bitset of occupied ticks.
+Trigger prices lie between ticks, so a list holds those within one tick and the walk compares each of them exactly.
+Links are account ids plus one; zero ends a list.
+"""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.book import clear_bit, next_above, next_below, set_bit
+from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.compile import leaf, routine
+from cascade_sim.core.sorting import sort_by_score
+
+_LAST = TICKS - 1
+
+
+@leaf
+def _tick_of(row, price):
+    """The list that a trigger price belongs to: the tick at or before it on the way from distress; 0 for none."""
+    if row == lay.WATCH_LIQUIDATE_LONG:
+        if price <= 0.0:
+            return 0
+        return np.int64(max(1.0, math.floor(min(price, float(_LAST)))))
+    if price == np.inf:
+        return 0
+    return np.int64(max(1.0, math.ceil(min(price, float(_LAST)))))
+
+
+@leaf
+def _unlink(lists, accounts, account, tick):
+    row = accounts[account]
+    following, before = np.int64(row.next), np.int64(row.previous)
+    if before != 0:
+        accounts[before - 1].next = following
+    else:
+        lists.head[tick] = following
+        if following == 0:
+            clear_bit(lists, tick)
+    if following != 0:
+        accounts[following - 1].previous = before
+
+
+@leaf
+def _link(lists, accounts, account, tick):
+    row = accounts[account]
+    following = np.int64(lists.head[tick])
+    row.next = following
+    row.previous = 0
+    if following != 0:
+        accounts[following - 1].previous = account + 1
+    else:
+        set_bit(lists, tick)
+    lists.head[tick] = account + 1
+
+
+@routine
+def set_triggers(w, accounts, watch, account, low, high):
+    """Give an account its liquidation triggers as a long, ``low`` (0: none), and as a short, ``high`` (infinity: none).
+
+    At most one of them: an account is in one list at a time, so it leaves the old one before it joins the new one.
+    """
+    old_low = _tick_of(lay.WATCH_LIQUIDATE_LONG, watch[lay.WATCH_LIQUIDATE_LONG, account])
+    old_high = _tick_of(lay.WATCH_LIQUIDATE_SHORT, watch[lay.WATCH_LIQUIDATE_SHORT, account])
+    new_low = _tick_of(lay.WATCH_LIQUIDATE_LONG, low)
+    new_high = _tick_of(lay.WATCH_LIQUIDATE_SHORT, high)
+    watch[lay.WATCH_LIQUIDATE_LONG, account] = low
+    watch[lay.WATCH_LIQUIDATE_SHORT, account] = high
+    longs, shorts = w.triggers[lay.WATCH_LIQUIDATE_LONG], w.triggers[lay.WATCH_LIQUIDATE_SHORT]
+    if old_low != new_low and old_low != 0:
+        _unlink(longs, accounts, account, old_low)
+    if old_high != new_high and old_high != 0:
+        _unlink(shorts, accounts, account, old_high)
+    if old_low != new_low and new_low != 0:
+        _link(longs, accounts, account, new_low)
+    if old_high != new_high and new_high != 0:
+        _link(shorts, accounts, account, new_high)
+
+
+@routine
+def triggered(w, accounts, watch, out, scores):
+    """List in ``out``, ascending, the accounts whose liquidation trigger the mark has reached; returns their number."""
+    mark = w.market.mark
+    count = 0
+    lists = w.triggers[lay.WATCH_LIQUIDATE_LONG]
+    tick = _LAST if lists.head[_LAST] != 0 else next_below(lists, _LAST)
+    while tick > 0 and tick >= math.floor(mark):
+        link = np.int64(lists.head[tick])
+        while link != 0:
+            if mark <= watch[lay.WATCH_LIQUIDATE_LONG, link - 1]:
+                out[count] = link - 1
+                count += 1
+            link = np.int64(accounts[link - 1].next)
+        tick = next_below(lists, tick)
+    lists = w.triggers[lay.WATCH_LIQUIDATE_SHORT]
+    tick = next_above(lists, 0)
+    while tick < TICKS and tick <= math.ceil(mark):
+        link = np.int64(lists.head[tick])
+        while link != 0:
+            if mark >= watch[lay.WATCH_LIQUIDATE_SHORT, link - 1]:
+                out[count] = link - 1
+                count += 1
+            link = np.int64(accounts[link - 1].next)
+        tick = next_above(lists, tick)
+    for k in range(count):
+        scores[k] = out[k]
+    sort_by_score(out, scores, count)
+    return count

@@ -1,0 +1,77 @@
+"""The index of liquidation triggers against a flat scan over all accounts."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from test_model import small
+
+import cascade_sim as cs
+from cascade_sim.core import layout as lay
+from cascade_sim.core.compile import kernel
+from cascade_sim.core.state import State, allocate_state
+from cascade_sim.core.triggers import set_triggers, triggered
+
+ACCOUNTS = 12
+PRICE = st.one_of(st.floats(0.2, 9.0), st.integers(1, 9).map(float), st.just(3e5))
+TRIGGER = st.one_of(
+    st.tuples(PRICE, st.just(np.inf)),
+    st.tuples(st.just(0.0), PRICE),
+    st.sampled_from([(0.0, np.inf), (np.inf, np.inf)]),
+)
+
+
+@kernel
+def move(w, accounts, watch, account, low, high):  # type: ignore[no-untyped-def]
+    """Set the triggers of one account."""
+    set_triggers(w, accounts, watch, account, low, high)
+
+
+@kernel
+def listed(w, accounts, watch, out, scores):  # type: ignore[no-untyped-def]
+    """List who has triggered."""
+    return triggered(w, accounts, watch, out, scores)
+
+
+def by_index(state: State) -> list[int]:
+    out = np.zeros(len(state.accounts), np.int64)
+    return out[: listed(state.world, state.accounts, state.watch, out, np.zeros(len(out)))].tolist()
+
+
+def by_scan(state: State) -> list[int]:
+    mark = float(state.world.market.mark)
+    watch: NDArray[np.float64] = state.watch
+    hit = (mark <= watch[lay.WATCH_LIQUIDATE_LONG]) | (mark >= watch[lay.WATCH_LIQUIDATE_SHORT])
+    return np.flatnonzero(hit).tolist()
+
+
+@pytest.mark.kernel
+@given(
+    moves=st.lists(st.tuples(st.integers(0, ACCOUNTS - 1), TRIGGER, st.floats(0.5, 10.0)), max_size=60),
+)
+@settings(deadline=None, max_examples=60)
+def test_index_and_scan_agree_after_every_move(
+    moves: list[tuple[int, tuple[float, float], float]],
+) -> None:
+    state = allocate_state(ACCOUNTS, 0, 0)
+    for account, (low, high), mark in moves:
+        move(state.world, state.accounts, state.watch, account, low, high)
+        state.world.market.mark = mark
+        assert by_index(state) == by_scan(state)
+
+
+@pytest.mark.parametrize("side", ["sell", "buy"])
+def test_index_and_scan_agree_in_every_step_of_a_cascade(side: str) -> None:
+    news = -0.06 if side == "sell" else 0.06
+    long_share = 0.9 if side == "sell" else 0.1
+    changes = {"shock.side": side, "shock.news": news, "traders.long_share": long_share}
+    model = cs.CascadeModel(small(**changes, **{"market.taker_fee_rate": 0.001}), rng=4)
+    most = 0
+    while not model.finished:
+        model.step()
+        found = by_index(model.state)
+        assert found == by_scan(model.state)
+        most = max(most, len(found))
+    assert most > 10
+    assert int(model.state.world.totals.liquidated_accounts) >= 30
