@@ -1,6 +1,6 @@
 """What a run leaves behind: the tape of the kernels, copied in chunks and turned into result tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -140,16 +140,19 @@ class Recorder:
         tiers = (accounts.tier_rate, accounts.tier_deduction)
         flows = measure_flows(trades, transfers, accounts, instrument.atoms_per_tick_lot) if full else None
         opening = accounts.opening_transfers if full else np.empty(0, lay.TRANSFER)
-        columns = {
-            "series": series_columns(self.raw("series"), events, instrument, dt),
-            "events": event_columns(events, classes, rules, tiers, instrument, dt),
-            "trades": trade_columns(trades, classes, instrument, dt),
-            "transfers": transfer_columns(opening, trades, transfers, accounts.fee_account, instrument),
-            "accounts": account_columns(accounts, flows, instrument),
-            "depth": depth_columns(self.raw("depth"), instrument),
-            "liquidation_map": map_columns(self.raw("liquidation_map"), instrument),
+        builders: dict[str, Callable[[], Mapping[str, Any]]] = {
+            "series": lambda: series_columns(self.raw("series"), events, instrument, dt),
+            "events": lambda: event_columns(events, classes, rules, tiers, instrument, dt),
+            "trades": lambda: trade_columns(trades, classes, instrument, dt),
+            "transfers": lambda: transfer_columns(
+                opening, trades, transfers, accounts.fee_account, instrument
+            ),
+            "accounts": lambda: account_columns(accounts, flows, instrument),
+            "depth": lambda: depth_columns(self.raw("depth"), instrument),
+            "liquidation_map": lambda: map_columns(self.raw("liquidation_map"), instrument),
         }
-        result = {name: cast_table(name, data) for name, data in columns.items()}
+        # One after the other: plain and cast columns of all tables at once would double the memory of a run.
+        result = {name: cast_table(name, build()) for name, build in builders.items()}
         result["series"].attrs["impact_estimator"] = impact_estimator(linear_impact)
         return result | {"causes": empty_table("causes")}
 

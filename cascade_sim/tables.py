@@ -301,10 +301,13 @@ def write_table(name: str, frame: pd.DataFrame, path: str | Path) -> None:
     }
     schema = pa.schema([field for field, _ in pairs], metadata=metadata)
     table = pa.Table.from_arrays([array for _, array in pairs], schema=schema)
+    # Dictionaries of measured numbers would hold each of them once more and save nothing.
+    names = [field.name for field, _ in pairs if pa.types.is_dictionary(field.type)]
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         with partial.open("wb") as stream:
-            pq.write_table(table, stream, compression="zstd")
+            pq.write_table(table, stream, compression="zstd", use_dictionary=names)
+            pa.default_memory_pool().release_unused()
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, target)

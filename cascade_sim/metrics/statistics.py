@@ -4,7 +4,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from cascade_sim.domain.errors import CascadeError, expectation
 
@@ -50,6 +49,8 @@ def median_interval(
     data = _finite("values", values)
     if not 0.0 < confidence < 1.0:
         raise CascadeError(expectation("confidence", "a number between 0 and 1", confidence))
+    from scipy import stats  # half a second that a single run does not need
+
     bounds = stats.bootstrap(
         (data,),
         np.median,
