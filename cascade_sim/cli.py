@@ -88,7 +88,7 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     if cache_is_cold():
-        console.print("compiling the kernels; this happens once and may take a minute or two")
+        console.print("compiling the kernels; this happens once and takes about half a minute")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,9 +8,10 @@ import subprocess
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -215,8 +216,7 @@ class RunResult:
     @property
     def scenario_tree(self) -> dict[str, Any]:
         """The resolved scenario as nested dictionaries; empty if there is none."""
-        tree = yaml.safe_load(self.scenario_yaml)
-        return tree if isinstance(tree, dict) else {}
+        return deepcopy(_parsed(self.scenario_yaml))
 
     @property
     def arm_marks(self) -> dict[str, pd.DataFrame]:
@@ -381,6 +381,13 @@ def _frame_notes() -> dict[str, tuple[str, str]]:
     notes = {key.name: (key.unit, key.label) for key in SUMMARY_KEYS}
     notes |= {column.name: (column.unit, column.description) for column in TABLES["series"]}
     return notes | {"arm": ("-", "counterfactual run of the same draws, named for what differs")}
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> dict[str, Any]:
+    """Read a resolved scenario; a report asks for it many times."""
+    tree = yaml.safe_load(text)
+    return tree if isinstance(tree, dict) else {}
 
 
 def _write_frame(frame: pd.DataFrame, path: Path) -> None:
