@@ -58,6 +58,7 @@ def _take_position(w, accounts, watch, tape, account, event):
         transfer(w, accounts, tape, account, fund, row.cash, _KIND_TAKEOVER, event)
     elif row.cash < 0:
         transfer(w, accounts, tape, fund, account, -row.cash, _KIND_TAKEOVER, event)
+    refresh_triggers(w, accounts, watch, account)
 
 
 @part

@@ -26,8 +26,12 @@ WHEEL_SLOTS = 1 << 12
 WHEEL_POOL = 1 << 18
 TRADE_CAPACITY = 1 << 16
 EVENT_CAPACITY = 1 << 15
-TRANSFER_CAPACITY = 1 << 15
+TRANSFER_CAPACITY = 1 << 21
 SERIES_CAPACITY = 1 << 12
+TRADES_KEPT = 1 << 15
+EVENTS_KEPT = 1 << 14
+TRANSFERS_KEPT = 1 << 14
+"""Rows on the tape at which the driver copies it away; the room beyond is for what one account or phase may add."""
 DEPTH_BINS = 64
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
 NO_ACCOUNT = np.int64(-1)

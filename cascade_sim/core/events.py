@@ -3,8 +3,15 @@
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import routine
+from cascade_sim.core.compile import leaf, routine
 from cascade_sim.core.ledger import equity, maintenance, notional
+
+
+@leaf
+def is_filling(tape):
+    """Whether the driver should copy the tape away before anything more is done."""
+    rows = tape.trades_count >= lay.TRADES_KEPT or tape.events_count >= lay.EVENTS_KEPT
+    return rows or tape.transfers_count >= lay.TRANSFERS_KEPT or tape.series_count >= lay.SERIES_CAPACITY
 
 
 @routine

@@ -7,7 +7,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.backstop import absorb, cover_debt, unwind_fund
 from cascade_sim.core.compile import part, routine
-from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.events import begin_event, commit_event, is_filling
 from cascade_sim.core.ledger import (
     equity,
     maintenance,
@@ -226,6 +226,8 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
         control.cursor = 0
         control.stage = STAGE_EXECUTE
     while control.cursor < control.listed and control.handled < clearing.accounts_per_step:
+        if is_filling(tape):
+            return lay.RETURN_DRAIN
         status = _process(w, book, accounts, watch, scratch, scores, tape)
         if status != lay.RETURN_DONE:
             return status

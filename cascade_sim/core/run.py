@@ -6,6 +6,7 @@ Step, phase, stage and cursor live in the state, so a run that stops resumes exa
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
+from cascade_sim.core.events import is_filling
 from cascade_sim.core.flow import background_flow
 from cascade_sim.core.hedging import hedge
 from cascade_sim.core.liquidation import liquidate
@@ -37,10 +38,7 @@ def _run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     phase = control.phase
     status = lay.RETURN_DONE
     if phase == lay.PHASE_NEWS:
-        half_events = 2 * tape.events_count > lay.EVENT_CAPACITY
-        half_trades = 2 * tape.trades_count > lay.TRADE_CAPACITY
-        half_transfers = 2 * tape.transfers_count > lay.TRANSFER_CAPACITY
-        if half_events or half_trades or half_transfers or tape.series_count >= lay.SERIES_CAPACITY:
+        if is_filling(tape):
             return lay.RETURN_DRAIN
         news(w)
     elif phase == lay.PHASE_QUOTES:
