@@ -96,17 +96,6 @@ def test_nobody_ends_a_step_closed_and_in_debt(formation: str) -> None:
     assert model.state.world.totals.bad_debt >= round(debts["loss"].sum() * 1e8)
 
 
-def test_socialising_over_everybody_overflows_nothing() -> None:
-    # Without backstop and deleveraging every bankruptcy is shared by all winners: many transfers in one step.
-    switches = {"switches.adl": False, "switches.backstop": False}
-    scenario = cs.load_scenario("gamma_shock").with_overrides({**switches, "run.steps": 4_200})
-    model = cs.CascadeModel(scenario, rng=1)
-    model.run()
-    assert int(model.state.world.totals.socialised) > 0
-    assert measure_conservation(model, collect(model)) == 0
-    assert len(model.recorder.raw("transfers")) > 50_000
-
-
 def test_fills_outside_the_book_pay_no_trading_fee() -> None:
     settings = {"market.price_formation.name": "linear_impact", "market.taker_fee_rate": 0.001}
     model = cs.CascadeModel(small(**settings, **{"clearing.insurance_fund": 0.0, "shock.news": -0.1}), rng=3)
