@@ -128,7 +128,7 @@ def _charge_fee(w, accounts, watch, tape, account, traded, event):
         refresh_triggers(w, accounts, watch, account)
 
 
-@part
+@routine
 def _close_on_book(w, book, accounts, watch, tape, account, quantity):
     """Send the close-out as immediate or cancel at the bankruptcy price."""
     row = accounts[account]
