@@ -150,12 +150,16 @@ def analysis(_request: Request) -> Figures:
 
 
 _LAUNCH = """
-import resource, sys
+import pathlib, resource, sys
 from cascade_sim.cli import main
 try:
     main(["run", "--out", sys.argv[1], "--json"])
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    # On Linux the usage of a process includes what its parent used before it started.
+    status = pathlib.Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    peak = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    print(*peak or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss], file=sys.stderr)
 """
 
 

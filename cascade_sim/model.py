@@ -26,6 +26,7 @@ from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
 from cascade_sim.clearing.engine import LiquidationEngine, checked_scores
 from cascade_sim.core import layout as lay
+from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.run import run
@@ -38,7 +39,7 @@ from cascade_sim.domain.units import volatility_per_sqrt_second
 from cascade_sim.market.mark_price import MarkInputs
 from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.recorder import Recorder
-from cascade_sim.registry import MARK_PRICES, PRICE_FORMATIONS
+from cascade_sim.registry import HEDGINGS, MARK_PRICES, PRICE_FORMATIONS
 from cascade_sim.scenario import Scenario
 
 ALL_PHASES = 2**62
@@ -72,7 +73,43 @@ _CAPACITIES = {
     lay.CAPACITY_TRANSFERS: "transfers recorded in one step",
     lay.CAPACITY_WHEEL: "orders waiting for their expiry",
     lay.CAPACITY_PRICE: "price ticks",
+    lay.CAPACITY_SIZE: "lots in one order",
 }
+
+
+def check_inputs(scenario: Scenario) -> None:
+    """Build every rule and read every input file that a scenario names.
+
+    Parameters
+    ----------
+    scenario : Scenario
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        As :class:`CascadeModel` would.
+    """
+    market = scenario.market
+    instrument = Instrument(
+        market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
+    )
+    LiquidationEngine.from_scenario(scenario, instrument)
+    MARK_PRICES.create(market.mark_price)
+    PRICE_FORMATIONS.create(market.price_formation)
+    HEDGINGS.create(scenario.dealers.hedging)
+    instrument.price_to_tick(load_options(scenario)[1])
+    _load_brackets(scenario)
+
+
+def _load_brackets(scenario: Scenario) -> BracketTable | None:
+    brackets = scenario.traders.brackets
+    if brackets.path is None:
+        return None
+    if brackets.symbol is None:
+        raise ScenarioError(
+            expectation("traders.brackets.symbol", "the name of a contract in the file", None)
+        )
+    return load_brackets(brackets.path, brackets.symbol)
 
 
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
@@ -104,23 +141,13 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
         self.options, price, self.chain = load_options(scenario)
         self.initial_tick = self.instrument.price_to_tick(price)
-        self.brackets = self._load_brackets()
+        self.brackets = _load_brackets(scenario)
         self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
         self.start_accounts: NDArray[Any] | None = None
         self.start_mark = float(self.initial_tick)
         self.dealer_value_start: float | None = None
         self.participants: list[Participant] = []
         self._build()
-
-    def _load_brackets(self) -> BracketTable | None:
-        brackets = self.scenario.traders.brackets
-        if brackets.path is None:
-            return None
-        if brackets.symbol is None:
-            raise ScenarioError(
-                expectation("traders.brackets.symbol", "the name of a contract in the file", None)
-            )
-        return load_brackets(brackets.path, brackets.symbol)
 
     def _build(self) -> None:
         """Number the accounts, allocate the state, and let every cohort open its own."""
@@ -163,6 +190,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         config.seed = np.random.SeedSequence(self.seed & 0xFFFFFFFFFFFFFFFF).generate_state(1, np.uint64)[0]
         config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
         config.atoms = self.instrument.atoms_per_tick_lot
+        config.largest_order = min(2**31 - 1, 2**62 // (TICKS * self.instrument.atoms_per_tick_lot))
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]

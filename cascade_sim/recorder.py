@@ -141,7 +141,7 @@ class Recorder:
         flows = measure_flows(trades, transfers, accounts, instrument.atoms_per_tick_lot) if full else None
         opening = accounts.opening_transfers if full else np.empty(0, lay.TRANSFER)
         builders: dict[str, Callable[[], Mapping[str, Any]]] = {
-            "series": lambda: series_columns(self.raw("series"), events, instrument, dt),
+            "series": lambda: series_columns(self.raw("series"), instrument, dt),
             "events": lambda: event_columns(events, classes, rules, tiers, instrument, dt),
             "trades": lambda: trade_columns(trades, classes, instrument, dt),
             "transfers": lambda: transfer_columns(

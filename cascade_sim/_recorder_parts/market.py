@@ -8,13 +8,11 @@ from numpy.typing import NDArray
 
 from cascade_sim.columns import DEPTH_BANDS_BP, MARK_MOVE_SOURCES
 from cascade_sim.core import layout as lay
-from cascade_sim.domain.enums import Cause, EventType
+from cascade_sim.domain.enums import Cause
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
 
 Columns = dict[str, Any]
-CLOSE_OUTS = (EventType.LIQUIDATION, EventType.TAKEOVER, EventType.ADL, EventType.SOCIALISE)
-"""Events that close a distressed position, in whole or in part; every lot is in exactly one of them."""
 
 
 def constant(name: str, count: int) -> "pd.Categorical[Any]":
@@ -40,25 +38,15 @@ def price(instrument: Instrument, ticks: NDArray[Any]) -> NDArray[np.float64]:
     return prices
 
 
-def handled_per_step(steps: NDArray[Any], events: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the distinct accounts that the liquidation engine acted on in each of ``steps`` (ascending)."""
-    chosen = events[np.isin(events["type"], CLOSE_OUTS)]
-    pairs = np.unique((chosen["step"].astype(np.int64) << 32) + chosen["account"])
-    acted = pairs >> 32
-    left = np.searchsorted(acted, steps, side="left")
-    return np.asarray(np.searchsorted(acted, steps, side="right") - left, dtype=np.int64)
-
-
-def series_columns(raw: NDArray[Any], events: NDArray[Any], instrument: Instrument, dt: float) -> Columns:
+def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Columns:
     """Build the series table from rows of :data:`layout.SERIES`.
 
     Notes
     -----
     ``gamma_exposure`` is lots per tick x (1 % of the price) x price, at the mid or, where the book is
-    one-sided, the mark. ``queue_accounts`` counts the distressed accounts that nothing was done about in
-    the step, because of the throughput limit or their cooldown; with several rounds per step it is a lower
-    bound. ``branching_local`` is ``impact_local`` times the larger of the two forced quantities within 1 %,
-    per basis point.
+    one-sided, the mark. ``queue_accounts`` are those that the throughput limit of the step left waiting; accounts
+    in their cooldown are distressed but wait for nothing. ``branching_local`` is ``impact_local`` times the larger
+    of the two forced quantities within 1 %, per basis point.
     """
     count = len(raw)
     quantity = instrument.lots_to_quantities
@@ -84,7 +72,7 @@ def series_columns(raw: NDArray[Any], events: NDArray[Any], instrument: Instrume
     data["open_interest"] = quantity(raw["open_interest"])
     data["funding_rate"] = np.zeros(count)
     data["distressed_accounts"] = raw["distressed"]
-    data["queue_accounts"] = np.maximum(raw["distressed"] - handled_per_step(raw["step"], events), 0)
+    data["queue_accounts"] = raw["queue_accounts"]
     for name, source in _CASH_COLUMNS.items():
         data[name] = cash(raw[source])
     # The insurance fund is the only backstop, and has columns of its own.

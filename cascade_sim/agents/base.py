@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, TransferKind
+from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.units import ATOMS_PER_UNIT
 from cascade_sim.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -92,6 +94,10 @@ class Opening:
     def deposit(self, accounts: ArrayLike, amounts: ArrayLike) -> None:
         """Bring collateral (atoms) in from outside."""
         ids = np.atleast_1d(np.asarray(accounts, np.int64))
+        gross = float(np.broadcast_to(np.abs(np.asarray(amounts, np.float64)), ids.shape).sum())
+        if gross > lay.LARGEST_CASH:
+            expected = f"at most {lay.LARGEST_CASH / ATOMS_PER_UNIT:.3g} of the quote currency in a class"
+            raise ScenarioError(expectation("capital", expected, gross / ATOMS_PER_UNIT))
         values = np.broadcast_to(np.asarray(amounts, np.int64), ids.shape)
         external = np.full(len(ids), int(self.state.world.config.external_account))
         self._book(external, ids, values, TransferKind.COLLATERAL)

@@ -13,6 +13,7 @@ from cascade_sim.core.margin import liquidation_prices
 from cascade_sim.core.rng import PURPOSE_ENTRANT, PURPOSE_TRADER, fill_normal, fill_uniform
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.domain.units import ATOMS_PER_UNIT
 from cascade_sim.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -79,7 +80,16 @@ class LeveragedTraders(Cohort):
         """Signed lots whose sums per side are exactly the scenario's."""
         traders = opening.scenario.traders
         total = round(opening.lots(traders.open_interest))
-        weights = np.exp(traders.size_dispersion * self.draw(opening, 1, normal=True))
+        worth = float(total) * opening.initial_tick * opening.instrument.atoms_per_tick_lot
+        if worth > lay.LARGEST_CASH:
+            most = lay.LARGEST_CASH / ATOMS_PER_UNIT
+            expected = f"a notional of at most {most:.3g} in quote currency"
+            raise ScenarioError(expectation("traders.open_interest", expected, traders.open_interest))
+        with np.errstate(over="ignore"):
+            weights = np.exp(traders.size_dispersion * self.draw(opening, 1, normal=True))
+        if not (np.isfinite(weights).all() and weights.min() > 0.0):
+            expected = "a dispersion that leaves every size finite"
+            raise ScenarioError(expectation("traders.size_dispersion", expected, traders.size_dispersion))
         longs = self.draw(opening, 0) < traders.long_share
         wanted = round(total * traders.long_share)
         if wanted > 0 and not longs.any():

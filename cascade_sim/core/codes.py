@@ -36,6 +36,8 @@ DEPTH_BINS = 64
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
 NO_ACCOUNT = np.int64(-1)
 NO_EVENT = np.int64(-1)
+LARGEST_CASH = 2.0**60
+"""Atoms; balances and notionals that a run starts with stay below it, so that sums of 64-bit integers cannot wrap."""
 NEVER = -(1 << 40)
 """A step before every burn-in."""
 
@@ -67,6 +69,7 @@ CAPACITY_EVENTS = 3
 CAPACITY_TRANSFERS = 4
 CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
+CAPACITY_SIZE = 7
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""

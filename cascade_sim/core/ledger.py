@@ -265,6 +265,9 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     order_id = np.int64(0)
     if quantity <= 0:
         return order_id, filled
+    if quantity > w.config.largest_order:
+        w.control.capacity = lay.CAPACITY_SIZE
+        return order_id, filled
     if w.config.formation == lay.FORMATION_LINEAR:
         filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
     else:

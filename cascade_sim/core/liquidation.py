@@ -239,6 +239,7 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
 @part
 def _note_queue(w, accounts, scratch):
     """Record who is left waiting because of the throughput limit."""
+    w.now.queue_accounts = max(0, w.control.listed - w.control.cursor)
     w.now.queue_notional = 0.0
     w.now.throughput_binding = 0
     for k in range(w.control.cursor, w.control.listed):

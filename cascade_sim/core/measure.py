@@ -99,6 +99,7 @@ def _write_row(w, book, accounts, tape):
         row.mark_move[bucket] = market.mark_move[bucket]
     row.open_interest = w.totals.open_interest
     row.distressed = w.now.distressed
+    row.queue_accounts = w.now.queue_accounts
     row.queue_notional = w.now.queue_notional
     row.liquidated_book = w.now.liquidated_book
     row.liquidated_fund = w.now.liquidated_fund
@@ -154,6 +155,7 @@ def record(w, book, accounts, watch, tape):
     for bucket in range(lay.MOVES):
         w.market.mark_move[bucket] = 0.0
     w.now.distressed = 0
+    w.now.queue_accounts = 0
     w.now.queue_notional = 0.0
     w.now.throughput_binding = 0
     w.now.liquidated_book = 0.0

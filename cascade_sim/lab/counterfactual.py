@@ -10,7 +10,7 @@ import pandas as pd
 
 from cascade_sim.domain.errors import UnknownNameError
 from cascade_sim.lab.single import run, switch_arm
-from cascade_sim.result import RunResult, arm_table
+from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
 from cascade_sim.scenario import Scenario
 
 Subset = frozenset[str]
@@ -34,7 +34,7 @@ class Counterfactual:
     summary : dict
         Of ``result``.
     arms : mapping
-        Label -> series table of every other arm.
+        Label -> time and mark of every other arm, a row per step.
     """
 
     result: RunResult
@@ -128,29 +128,33 @@ def counterfactual(
         if progress is not None:
             progress(finished * per_run + done, runs * per_run)
 
-    results: dict[Subset, RunResult] = {}
+    summaries: dict[Subset, dict[str, Any]] = {}
+    arms: dict[str, pd.DataFrame] = {}
     for on in subsets:
         arm = switch_arm(scenario, everything - on)
         full = on == everything
-        results[on] = run(arm, seed, record=None if full else "series", probe=full, progress=advance)
+        result = run(arm, seed, record=None if full else "series", probe=full, progress=advance)
         finished += 1
-    base = results[frozenset()]
+        summaries[on] = result.summary
+        if not full:  # of an arm only what is compared: whole results of many arms would fill the memory
+            arms[_label(on, chosen)] = result.series[list(ARM_COLUMNS)].copy()
+    base = summaries[frozenset()]
     off = dict.fromkeys(controls, False)
     rows = [
-        _row(results[on], _label(on, chosen), {**{name: name in on for name in chosen}, **off}, base)
+        _row(summaries[on], _label(on, chosen), {**{name: name in on for name in chosen}, **off}, base)
         for on in subsets
     ]
-    arms = {_label(on, chosen): results[on].series for on in subsets if on != everything}
     for name in controls:
         arm = scenario.with_overrides({f"switches.{name}": True})
         control = run(arm, seed, record="series", probe=False, progress=advance)
         finished += 1
         label = name.replace("_", " ")
-        rows.append(_row(control, label, {**dict.fromkeys(chosen, True), **off, name: True}, base))
-        arms[label] = control.series
+        rows.append(_row(control.summary, label, {**dict.fromkeys(chosen, True), **off, name: True}, base))
+        arms[label] = control.series[list(ARM_COLUMNS)].copy()
     table = _table(rows)
-    result = replace(results[everything], arms=arm_table(arms), counterfactual=table)
-    result.summary.update(_effects(results, chosen, rows[len(subsets) - 1]))
+    # The run with everything on comes last among the subsets.
+    result = replace(result, arms=arm_table(arms), counterfactual=table)
+    result.summary.update(_effects(summaries, chosen, rows[len(subsets) - 1]))
     return Counterfactual(result=result, table=table, summary=result.summary, arms=arms)
 
 
@@ -160,9 +164,11 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype({name: "float64" for name in table.columns if table[name].isna().all()})
 
 
-def _row(result: RunResult, label: str, switches: dict[str, bool], none: RunResult) -> dict[str, Any]:
-    scalars = {key: value for key, value in result.summary.items() if key not in _OF_THE_WHOLE}
-    excursion, base = result.summary["max_adverse_excursion"], none.summary["max_adverse_excursion"]
+def _row(
+    summary: Mapping[str, Any], label: str, switches: Mapping[str, bool], none: Mapping[str, Any]
+) -> dict[str, Any]:
+    scalars = {key: value for key, value in summary.items() if key not in _OF_THE_WHOLE}
+    excursion, base = summary["max_adverse_excursion"], none["max_adverse_excursion"]
     known = excursion is not None and base is not None
     scalars["amplification"] = excursion / base if known and base != 0.0 else None
     scalars["added_move_bp"] = abs(excursion) - abs(base) if known else None
@@ -170,10 +176,10 @@ def _row(result: RunResult, label: str, switches: dict[str, bool], none: RunResu
 
 
 def _effects(
-    results: Mapping[Subset, RunResult], mechanisms: Sequence[str], row: dict[str, Any]
+    summaries: Mapping[Subset, Mapping[str, Any]], mechanisms: Sequence[str], row: Mapping[str, Any]
 ) -> dict[str, Any]:
     effects = {key: row[key] for key in ("amplification", "added_move_bp")}
-    measured = {on: result.summary["max_adverse_excursion"] for on, result in results.items()}
+    measured = {on: summary["max_adverse_excursion"] for on, summary in summaries.items()}
     if any(value is None for value in measured.values()):
         return effects
     values = {on: abs(float(value)) for on, value in measured.items()}

@@ -12,9 +12,10 @@ import numpy as np
 from cascade_sim.clearing.ledger import conservation_error
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
+from cascade_sim.domain.errors import RunFailed, expectation
 from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.metrics import RunFacts, summarise
-from cascade_sim.model import CascadeModel
+from cascade_sim.model import CascadeModel, check_inputs
 from cascade_sim.recorder import AccountRecords, run_totals
 from cascade_sim.result import RunResult, build_manifest
 from cascade_sim.scenario import Scenario
@@ -63,10 +64,11 @@ def run(
     model = CascadeModel(scenario, rng=seed)
     model.run(progress=progress)
     result = collect(model)
+    error = measure_conservation(model, result)
+    if error != 0:
+        raise RunFailed(expectation("conservation_error", "0 atoms", error))
     extras = dict(probe_numbers(model, seed)) if probe else {}
-    summary = summarise(
-        result, run_facts(model), extras | {"conservation_error": measure_conservation(model, result)}
-    )
+    summary = summarise(result, run_facts(model), extras | {"conservation_error": error})
     manifest = build_manifest(
         scenario_hash=scenario.scenario_hash,
         seed=seed,
@@ -76,6 +78,21 @@ def run(
         wall_seconds=time.perf_counter() - clock,
     )
     return replace(result, summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
+
+
+def check(scenario: Scenario) -> None:
+    """Build every rule and read every input file that a scenario names, and run nothing.
+
+    Parameters
+    ----------
+    scenario : Scenario
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        If one of them is wrong.
+    """
+    check_inputs(scenario)
 
 
 def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:

@@ -96,6 +96,17 @@ def test_nobody_ends_a_step_closed_and_in_debt(formation: str) -> None:
     assert model.state.world.totals.bad_debt >= round(debts["loss"].sum() * 1e8)
 
 
+def test_the_queue_is_what_the_throughput_limit_left_waiting() -> None:
+    model = cs.CascadeModel(small(**{"clearing.accounts_per_step": 1}), rng=3)
+    model.run()
+    series = collect(model).series
+    waiting = series["queue_accounts"] > 0
+    assert waiting.sum() > 5
+    assert (waiting == (series["queue_notional"] > 0.0)).all()
+    assert (waiting == series["throughput_binding"]).all()
+    assert (series["queue_accounts"] < series["distressed_accounts"]).loc[waiting].all()
+
+
 def test_fills_outside_the_book_pay_no_trading_fee() -> None:
     settings = {"market.price_formation.name": "linear_impact", "market.taker_fee_rate": 0.001}
     model = cs.CascadeModel(small(**settings, **{"clearing.insurance_fund": 0.0, "shock.news": -0.1}), rng=3)

@@ -146,11 +146,6 @@ def test_missing_prices_are_nan(built: Any) -> None:
     assert series.loc[1, "gamma_exposure"] == series.loc[2, "gamma_exposure"]
 
 
-def test_queue_counts_distressed_accounts_that_were_left_alone(built: Any) -> None:
-    series = built[0]["series"].set_index("step")
-    assert series.loc[4:7, "queue_accounts"].tolist() == [0, 2, 1, 0]
-
-
 def test_events_are_in_user_units(built: Any) -> None:
     events = built[0]["events"]
     assert events["type"].tolist() == ["breach", "liquidation", "liquidation", "adl", "takeover", "hedge"]
