@@ -54,7 +54,9 @@ _KIND = "cascade_sim.run"
 _MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
 _VERSIONED = ("cascade-sim", "numpy", "numba", "pandas", "pyarrow", "scipy", "mesa", "pydantic", "matplotlib")
 _ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
-_ARM_COLUMNS = ("arm", "step", "time_seconds", "venue", "instrument", "mark")
+ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
+"""What a result keeps of the series of a counterfactual arm."""
+_ARM_TABLE = ("arm", *ARM_COLUMNS)
 _KNOWN_ENTRIES = frozenset((_MANIFEST, _SUMMARY, _SCENARIO, _ARMS, _SUBSETS, "charts", "report.html")).union(
     f"{name}.parquet" for name in RESULT_TABLES
 )
@@ -297,13 +299,13 @@ def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``arm``, ``step``, ``time_seconds`` (s), ``venue``, ``instrument``, ``mark`` (quote).
     """
-    empty = empty_table("series")[list(_ARM_COLUMNS[1:])].assign(arm="")
-    parts = [frame[list(_ARM_COLUMNS[1:])].assign(arm=label) for label, frame in series.items()]
+    empty = empty_table("series")[list(ARM_COLUMNS)].assign(arm="")
+    parts = [frame[list(ARM_COLUMNS)].assign(arm=label) for label, frame in series.items()]
     table = pd.concat(parts, ignore_index=True) if parts else empty
     # One vocabulary per column, in the order of appearance: joined categories would fall back to plain text.
     for name in ("arm", "venue", "instrument"):
         table[name] = pd.Categorical(table[name].astype(str), pd.Index(table[name].unique(), dtype=str))
-    return table[list(_ARM_COLUMNS)]
+    return table[list(_ARM_TABLE)]
 
 
 def load_result(directory: str | Path) -> RunResult:
@@ -342,7 +344,7 @@ def load_result(directory: str | Path) -> RunResult:
         raise DataFileError(f"expected a readable {folder / _SCENARIO}, received {error}") from error
     tables = {name: read_table(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
     if (folder / _ARMS).exists():
-        tables["arms"] = _read_frame(folder / _ARMS, _ARM_COLUMNS)
+        tables["arms"] = _read_frame(folder / _ARMS, _ARM_TABLE)
     if (folder / _SUBSETS).exists():
         tables["counterfactual"] = _read_frame(folder / _SUBSETS)
     return RunResult(**tables, summary=summary, manifest=manifest, scenario_yaml=scenario_yaml)
