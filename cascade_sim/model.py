@@ -23,15 +23,17 @@ from cascade_sim.agents.leveraged_trader import LeveragedTraders, TrendFollowers
 from cascade_sim.agents.liquidity_provider import LiquidityProviders
 from cascade_sim.agents.options_dealer import OptionsDealers, load_options
 from cascade_sim.agents.participant import ParticipantMarket
+from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
-from cascade_sim.clearing.engine import LiquidationEngine, checked_scores
+from cascade_sim.clearing.engine import LiquidationEngine
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
-from cascade_sim.core.run import run
+from cascade_sim.core.run import run, run_rate_driven
 from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
 from cascade_sim.core.state import State, allocate_state
+from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -181,6 +183,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             cohort.open(opening)
         self.cohorts[UnleveredHolders].fund(opening)
         self._opening = opening
+        fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
+        self._drive = run if fixed else run_rate_driven
         self._finish_opening()
 
     def _configure(self) -> None:
@@ -299,7 +303,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         if control.phase != phase:
             raise RunFailed(expectation("phase", str(phase), int(control.phase)))
         while True:
-            status = run(*self.state, control.step + 1, 1)
+            status = self._drive(*self.state, control.step + 1, 1)
             if status == lay.RETURN_DONE:
                 return
             self._answer(status)
@@ -318,7 +322,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         end = run_config.steps if until is None else min(until, run_config.steps)
         total = run_config.steps + run_config.burn_in_steps
         while self.step_number < end:
-            status = run(*self.state, self._next_stop(end), ALL_PHASES)
+            status = self._drive(*self.state, self._next_stop(end), ALL_PHASES)
             if status != lay.RETURN_DONE:
                 self._answer(status)
             elif self.state.world.control.phase == 0:
@@ -370,7 +374,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         elif status == lay.RETURN_AGENTS:
             market = ParticipantMarket(self.state, self.instrument)
             for participant in self.participants:
-                participant.decide(market.of(participant.account))
+                with told_as(f"participant {import_name(type(participant))}.decide()", market.step):
+                    participant.decide(market.of(participant.account))
             market.send_orders()
             world.control.answered = 1
         else:
@@ -390,7 +395,12 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             one_sided=bool(market.one_sided),
             dt=self.scenario.run.dt,
         )
-        return float(checked_scores(self.mark_rule, [self.mark_rule.mark(inputs)], 1)[0]) / tick
+        place = rule_place(MARK_PRICES, self.mark_rule, "mark")
+        with told_as(place, self.step_number):
+            answer = self.mark_rule.mark(inputs)
+        price = finite_number(place, self.step_number, answer, "price")
+        require(place, self.step_number, price > 0.0, "a price above 0", price)
+        return price / tick
 
     def _ask_hedge(self, number: int) -> int:
         world, lot, tick = self.state.world, self.instrument.lot_size, self.instrument.tick_size
@@ -405,7 +415,14 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             price=float(world.market.hedge_mid) * tick,
             lot_size=lot,
         )
-        return round(float(checked_scores(rule, [rule.trade(inputs)], 1)[0]) / lot)
+        place = rule_place(HEDGINGS, rule, "trade")
+        with told_as(place, self.step_number):
+            answer = rule.trade(inputs)
+        quantity = finite_number(place, self.step_number, answer, "quantity")
+        largest = int(world.config.largest_order)
+        expected = f"at most {largest * lot:g} base units either way"
+        require(place, self.step_number, abs(quantity) <= largest * lot, expected, quantity)
+        return round(quantity / lot)
 
     def dealer_option_value(self) -> float | None:
         """Value of all dealers' options at the mark in quote currency, by Black (1976); None without options."""

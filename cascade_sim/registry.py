@@ -9,18 +9,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from importlib import import_module
-from math import isfinite
-from types import NoneType, UnionType
-from typing import Any, Generic, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from math import inf
+from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
+from cascade_sim.domain.components import Offer, error_text, import_name
 from cascade_sim.domain.errors import CascadeError, ScenarioError, UnknownNameError, expectation, value_text
+from cascade_sim.domain.parameters import REFUSED, converted, type_text
 
 T = TypeVar("T")
 C = TypeVar("C")
 
 _SNAKE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _MODULE_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z")
-_REFUSED = object()
 
 
 class ComponentSpecification(Protocol):
@@ -96,11 +96,14 @@ class Registry(Generic[T]):
     modules : tuple of str
         Modules that register the built-in components. They are imported at the first look-up and not before,
         because they live on higher floors.
+    offer : Offer, optional
+        What its components must have; checked when one is created.
     """
 
-    def __init__(self, kind: str, modules: tuple[str, ...] = ()) -> None:
+    def __init__(self, kind: str, modules: tuple[str, ...] = (), offer: Offer | None = None) -> None:
         self.kind = kind
         self.modules = modules
+        self.offer = offer
         self._components: dict[str, type[Any]] = {}
         self._loaded = False
 
@@ -129,8 +132,8 @@ class Registry(Generic[T]):
             self._require_frozen_dataclass(component)
             taken = self._components.get(name)
             # The same class defined again (a notebook cell run twice, a reload) takes its own place.
-            if taken is not None and _import_name(taken) != _import_name(component):
-                raise CascadeError(f"{self.kind}: name {name!r} is taken by {_import_name(taken)}")
+            if taken is not None and import_name(taken) != import_name(component):
+                raise CascadeError(f"{self.kind}: name {name!r} is taken by {import_name(taken)}")
             self._components[name] = component
             return component
 
@@ -186,11 +189,17 @@ class Registry(Generic[T]):
         UnknownNameError
             If the name is not registered.
         ScenarioError
-            If a parameter is unknown, missing, of the wrong type, not finite, or refused by the component.
+            If the component does not offer what its kind must, or if a parameter is unknown, missing, of the wrong
+            type, not finite, or refused by the component.
         """
         name, parameters = self._split(specification)
         component: type[T] = self.get(name)
-        return self._build(component, self._checked(component, name, parameters))
+        if self.offer is not None:
+            self.offer.check_class(self.kind, component, self.modules)
+        made = self._build(component, self._checked(component, name, parameters))
+        if self.offer is not None:
+            self.offer.check_instance(self.kind, made)
+        return made
 
     def complete(self, specification: str | Mapping[str, Any] | ComponentSpecification) -> dict[str, Any]:
         """Return ``{"name": ..., **parameters}`` with every default written out, ready for JSON or YAML.
@@ -235,11 +244,11 @@ class Registry(Generic[T]):
             If the name is not registered.
         """
         component = self.get(name)
-        hints = get_type_hints(component)
+        hints = self._hints(component)
         described = tuple(
             ParameterDescription(
                 name=parameter.name,
-                type=_type_text(hints[parameter.name]),
+                type=type_text(hints[parameter.name]),
                 required=_is_required(parameter),
                 default=_default(parameter),
             )
@@ -263,7 +272,7 @@ class Registry(Generic[T]):
         for name, registered in self._components.items():
             if registered is cls:
                 return name
-        return _import_name(cls)
+        return import_name(cls)
 
     def _load(self) -> None:
         if self._loaded:
@@ -284,12 +293,12 @@ class Registry(Generic[T]):
         module_name, class_name = match.groups()
         try:
             module = import_module(module_name)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise ScenarioError(
-                f"{expectation(self.kind, 'an importable package.module:Class', name)} ({reason})"
-            ) from error
-        component = getattr(module, class_name, None)
+            component = getattr(module, class_name, None)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            line = expectation(self.kind, "an importable package.module:Class", name)
+            raise ScenarioError(f"{line} ({error_text(error)})") from error
         if not isinstance(component, type):
             classes = sorted(key for key, value in vars(module).items() if isinstance(value, type))
             raise ScenarioError(
@@ -302,8 +311,15 @@ class Registry(Generic[T]):
         settings = vars(component).get("__dataclass_params__")
         if settings is None or not settings.frozen:
             raise ScenarioError(
-                f"{self.kind}: expected a frozen dataclass, received class {_import_name(component)}"
+                f"{self.kind}: expected a frozen dataclass, received class {import_name(component)}"
             )
+
+    def _hints(self, component: type[Any]) -> dict[str, Any]:
+        try:
+            return get_type_hints(component)
+        except Exception as error:
+            line = f"{self.kind}: expected types that can be read at {import_name(component)}"
+            raise ScenarioError(f"{line}, received {error_text(error)}") from error
 
     def _split(
         self, specification: str | Mapping[str, Any] | ComponentSpecification
@@ -321,32 +337,30 @@ class Registry(Generic[T]):
 
     def _checked(self, component: type[Any], name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         declared = {parameter.name: parameter for parameter in _parameters(component)}
-        hints = get_type_hints(component)
+        hints = self._hints(component)
         checked: dict[str, Any] = {}
         for key, value in parameters.items():
             if key not in declared:
                 raise ScenarioError(expectation(self.kind, f"a parameter of {name}", key, declared))
-            converted = _converted(hints[key], value)
-            if converted is _REFUSED:
-                raise ScenarioError(expectation(f"{self.kind}.{key}", _type_text(hints[key]), value))
-            checked[key] = converted
+            accepted = converted(hints[key], value)
+            if accepted is REFUSED:
+                raise ScenarioError(expectation(f"{self.kind}.{key}", type_text(hints[key]), value))
+            checked[key] = accepted
         for key, parameter in declared.items():
             if key not in checked and _is_required(parameter):
-                raise ScenarioError(f"{self.kind}.{key}: expected {_type_text(hints[key])}, received nothing")
+                raise ScenarioError(f"{self.kind}.{key}: expected {type_text(hints[key])}, received nothing")
         return checked
 
     def _build(self, component: type[T], parameters: dict[str, Any]) -> T:
         try:
             return component(**parameters)
-        except CascadeError:
+        except (CascadeError, KeyboardInterrupt):
             raise
-        except (ValueError, TypeError) as error:
+        except BaseException as error:
             given = ", ".join(f"{key}={value_text(value)}" for key, value in parameters.items())
-            raise ScenarioError(f"{self.kind}: {error} (received {given or 'no parameters'})") from error
-
-
-def _import_name(component: type[Any]) -> str:
-    return f"{component.__module__}:{component.__qualname__}"
+            # A refused value is told in the component's own words; anything else needs its type.
+            reason = error if type(error) in (ValueError, TypeError) else error_text(error)
+            raise ScenarioError(f"{self.kind}: {reason} (received {given or 'no parameters'})") from error
 
 
 def _parameters(component: type[Any]) -> tuple[Field[Any], ...]:
@@ -369,113 +383,78 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _converted(annotation: Any, value: Any) -> Any:
-    """Return the value as the annotation wants it, or ``_REFUSED``."""
-    origin = get_origin(annotation)
-    if annotation is Any:
-        return value
-    if annotation is None or annotation is NoneType:
-        return None if value is None else _REFUSED
-    if origin is Literal:
-        matching = [
-            option for option in get_args(annotation) if option == value and type(option) is type(value)
-        ]
-        return matching[0] if matching else _REFUSED
-    if origin in (Union, UnionType):
-        return next(
-            (
-                result
-                for option in get_args(annotation)
-                if (result := _converted(option, value)) is not _REFUSED
-            ),
-            _REFUSED,
-        )
-    if annotation in (bool, str):
-        return value if type(value) is annotation else _REFUSED
-    if annotation in (int, float):
-        return _converted_number(annotation, value)
-    if (origin or annotation) in (tuple, list):
-        return _converted_sequence(origin or annotation, get_args(annotation), value)
-    return value if isinstance(annotation, type) and isinstance(value, annotation) else _REFUSED
-
-
-def _converted_number(annotation: type[Any], value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return _REFUSED
-    try:
-        if not isfinite(value):
-            return _REFUSED
-    except OverflowError:
-        return _REFUSED
-    if annotation is float:
-        return float(value)
-    return int(value) if value == int(value) else _REFUSED
-
-
-def _converted_sequence(container: type[Any], arguments: tuple[Any, ...], value: Any) -> Any:
-    if not isinstance(value, (list, tuple)):
-        return _REFUSED
-    if not arguments:
-        wanted: tuple[Any, ...] = (Any,) * len(value)
-    elif container is list or (len(arguments) == 2 and arguments[1] is Ellipsis):
-        wanted = (arguments[0],) * len(value)
-    else:
-        wanted = arguments
-    if len(wanted) != len(value):
-        return _REFUSED
-    items = [_converted(annotation, item) for annotation, item in zip(wanted, value, strict=True)]
-    return _REFUSED if any(item is _REFUSED for item in items) else container(items)
-
-
-def _type_text(annotation: Any) -> str:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    words = {
-        float: "a finite number",
-        int: "a whole number",
-        bool: "true or false",
-        str: "text",
-        NoneType: "null",
-        None: "null",
-        Any: "any value",
-    }
-    if origin is None and annotation in words:
-        return words[annotation]
-    if origin is Literal:
-        return "one of " + ", ".join(value_text(option) for option in arguments)
-    if origin in (Union, UnionType):
-        return " or ".join(_type_text(option) for option in arguments)
-    if (origin or annotation) in (tuple, list):
-        if not arguments:
-            return "a list"
-        if origin is list or arguments[-1] is Ellipsis:
-            return f"a list, each {_type_text(arguments[0])}"
-        return f"a list of {len(arguments)}: " + ", ".join(_type_text(option) for option in arguments)
-    return getattr(annotation, "__name__", str(annotation))
-
-
-PRIORITIES: Registry[Any] = Registry("clearing.priority", modules=("cascade_sim.clearing.priority",))
+PRIORITIES: Registry[Any] = Registry(
+    "clearing.priority",
+    modules=("cascade_sim.clearing.priority",),
+    offer=Offer("a priority rule", {"score": ("accounts",)}),
+)
 """Which distressed account is closed first."""
 
-SIZINGS: Registry[Any] = Registry("clearing.sizing", modules=("cascade_sim.clearing.sizing",))
+SIZINGS: Registry[Any] = Registry(
+    "clearing.sizing",
+    modules=("cascade_sim.clearing.sizing",),
+    offer=Offer(
+        "a sizing rule",
+        {"lots": ("accounts",)},
+        optional_methods={"configure": ("clearing", "dt", "lot_size")},
+    ),
+)
 """How much of a distressed position is closed at once."""
 
-EXECUTIONS: Registry[Any] = Registry("clearing.execution", modules=("cascade_sim.clearing.execution",))
+EXECUTIONS: Registry[Any] = Registry(
+    "clearing.execution",
+    modules=("cascade_sim.clearing.execution",),
+    offer=Offer("an execution"),
+)
 """How a close-out is sent to the book."""
 
-DELEVERAGINGS: Registry[Any] = Registry("clearing.adl", modules=("cascade_sim.clearing.deleveraging",))
+DELEVERAGINGS: Registry[Any] = Registry(
+    "clearing.adl",
+    modules=("cascade_sim.clearing.deleveraging",),
+    offer=Offer("a deleveraging rule", {"score": ("accounts",)}),
+)
 """Whose winning position is closed when the insurance fund cannot take more."""
 
-MARGINS: Registry[Any] = Registry("clearing.margin", modules=("cascade_sim.clearing.margin",))
+MARGINS: Registry[Any] = Registry(
+    "clearing.margin", modules=("cascade_sim.clearing.margin",), offer=Offer("a margin model")
+)
 """How much equity a position needs."""
 
-HEDGINGS: Registry[Any] = Registry("dealers.hedging", modules=("cascade_sim.options.hedging",))
+HEDGINGS: Registry[Any] = Registry(
+    "dealers.hedging",
+    modules=("cascade_sim.options.hedging",),
+    offer=Offer(
+        "a hedging rule",
+        {"trade": ("inputs",)},
+        # What the kernels take from every rule: when it is asked, at which average, from which gap, how far from the
+        # mid. At the whole price a sell order would be limited at nothing or below.
+        numbers={
+            "interval_seconds": (1e-9, inf),
+            "mark_seconds": (0.0, inf),
+            "band": (0.0, inf),
+            "price_limit": (0.0, 1.0),
+        },
+    ),
+)
 """When and how far an options dealer trades back to a flat delta."""
 
-MARK_PRICES: Registry[Any] = Registry("market.mark_price", modules=("cascade_sim.market.mark_price",))
+MARK_PRICES: Registry[Any] = Registry(
+    "market.mark_price",
+    modules=("cascade_sim.market.mark_price",),
+    offer=Offer(
+        "a mark-price rule",
+        {"mark": ("inputs",)},
+        optional_methods={"memory": ("dt",)},
+        flags=("instant", "follows_index"),
+        weights=("memory",),
+    ),
+)
 """The price that margin is measured at."""
 
 PRICE_FORMATIONS: Registry[Any] = Registry(
-    "market.price_formation", modules=("cascade_sim.market.price_formation",)
+    "market.price_formation",
+    modules=("cascade_sim.market.price_formation",),
+    offer=Offer("a price formation"),
 )
 """How orders become prices."""
 

@@ -14,7 +14,6 @@ from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.units import SECONDS_PER_YEAR
 from cascade_sim.options.chain import Chain, load_chain
 from cascade_sim.options.contracts import OptionGrid
-from cascade_sim.options.hedging import RULE_NUMBERS
 from cascade_sim.options.inventory import synthetic_inventory
 from cascade_sim.registry import HEDGINGS
 from cascade_sim.scenario import Scenario
@@ -87,10 +86,6 @@ class OptionsDealers(Cohort):
     def open(self, opening: Opening) -> None:
         """Split the inventory over the dealers, post premiums, and open each with its delta hedged."""
         self.rule: Any = HEDGINGS.create(opening.scenario.dealers.hedging)
-        missing = [name for name in RULE_NUMBERS if not hasattr(self.rule, name)]
-        if missing:
-            expected = f"a rule with the attributes {', '.join(RULE_NUMBERS)}"
-            raise ScenarioError(expectation("dealers.hedging", expected, f"one without {', '.join(missing)}"))
         world, scenario = opening.state.world, opening.scenario
         config = world.config.dealers
         config.first_account = self.first_account

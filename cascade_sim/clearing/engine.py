@@ -6,26 +6,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_sim.clearing.asking import finite_numbers, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable
-from cascade_sim.clearing.views import counterparties_view, distressed_view
+from cascade_sim.clearing.views import DistressedAccounts, counterparties_view, distressed_view
 from cascade_sim.core import layout as lay
 from cascade_sim.core.state import State
-from cascade_sim.domain.errors import RunFailed, ScenarioError, expectation
+from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
-from cascade_sim.registry import DELEVERAGINGS, EXECUTIONS, MARGINS, PRIORITIES, SIZINGS
+from cascade_sim.registry import DELEVERAGINGS, EXECUTIONS, MARGINS, PRIORITIES, SIZINGS, Registry
 from cascade_sim.scenario import Scenario
 
 
-def checked_scores(rule: object, values: Any, count: int) -> NDArray[np.float64]:
-    """Return a rule's answer as float64 (count,), or raise RunFailed naming the rule and what it returned."""
-    scores = np.asarray(values)
-    if scores.shape != (count,) or scores.dtype.kind not in "fiu" or not np.isfinite(scores).all():
-        raise RunFailed(
-            expectation(
-                type(rule).__name__, f"{count} finite numbers", f"{scores.dtype} of shape {scores.shape}"
-            )
-        )
-    return scores.astype(np.float64)
+def _scores(registry: Registry[Any], rule: Any, view: Any, step: int) -> NDArray[np.float64]:
+    place = rule_place(registry, rule, "score")
+    with told_as(place, step):
+        answer = rule.score(view)
+    return finite_numbers(place, step, answer, len(view), "score")
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,8 @@ class LiquidationEngine:
         target.sizing = getattr(self.sizing, "compiled", lay.RULE_PYTHON)
         target.adl = getattr(self.adl, "compiled", lay.RULE_PYTHON)
         if hasattr(self.sizing, "configure"):
-            self.sizing.configure(target, dt, self.instrument.lot_size)
+            with told_as(rule_place(SIZINGS, self.sizing, "configure")):
+                self.sizing.configure(target, dt, self.instrument.lot_size)
         target.accounts_per_step = clearing.accounts_per_step
         target.rounds = clearing.rounds_per_step
         target.fee_rate = clearing.liquidation_fee_rate
@@ -78,19 +75,36 @@ class LiquidationEngine:
         target.unwind_limit = clearing.unwind_price_limit
 
     def answer(self, status: int, state: State) -> None:
-        """Answer a request of the liquidation kernels: scores or a size, written where they look for them."""
+        """Answer a request of the liquidation kernels: scores or a size, written where they look for them.
+
+        Raises
+        ------
+        RunFailed
+            If the rule raises anything, or answers with something else than it must.
+        """
         control = state.world.control
+        step = int(control.step)
         units = (self.instrument.lot_size, self.instrument.tick_size)
         if status == lay.RETURN_PRIORITY:
             count = int(control.listed)
             view = distressed_view(state, state.scratch[0, :count], *units)
-            state.scores[0, :count] = checked_scores(self.priority, self.priority.score(view), count)
+            state.scores[0, :count] = _scores(PRIORITIES, self.priority, view, step)
         elif status == lay.RETURN_SIZING:
             view = distressed_view(state, np.array([control.request_account], np.int64), *units)
-            lots = checked_scores(self.sizing, self.sizing.lots(view), 1)[0]
+            lots = self._lots(view, step)
             control.request_quantity = int(min(max(lots, 1.0), abs(int(view.position_lot[0]))))
         else:
             count = int(control.request_quantity)
             others = counterparties_view(state, state.scratch[1, :count], *units)
-            state.scores[1, :count] = checked_scores(self.adl, self.adl.score(others), count)
+            state.scores[1, :count] = _scores(DELEVERAGINGS, self.adl, others, step)
         control.answered = 1
+
+    def _lots(self, view: DistressedAccounts, step: int) -> float:
+        place = rule_place(SIZINGS, self.sizing, "lots")
+        with told_as(place, step):
+            answer = self.sizing.lots(view)
+        lots = float(finite_numbers(place, step, answer, 1, "number of lots")[0])
+        require(
+            place, step, lots > 0.0, "more than 0 lots to close (positions are signed, lots are not)", lots
+        )
+        return lots

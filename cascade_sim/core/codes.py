@@ -61,6 +61,7 @@ RETURN_MARK = 5
 RETURN_HEDGE = 6
 RETURN_AGENTS = 7
 RETURN_CAPACITY = 8
+RETURN_FLOW = 9
 """Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
 
 CAPACITY_ORDERS = 1

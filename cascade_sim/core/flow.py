@@ -291,21 +291,34 @@ def _queues(w, book, accounts, watch, tape):
         k += 1
 
 
-@kernel
-def background_flow(w, book, accounts, watch, tape):
-    """Phase 3: expiries, limit orders, patient orders, market orders of this step."""
-    if w.config.formation == lay.FORMATION_BOOK:
-        expire(w, book)
-    kind = w.config.flow.kind
-    if kind == lay.FLOW_FIXED:
-        if w.config.formation == lay.FORMATION_BOOK:
-            _limit_orders(w, book, accounts, watch, tape)
-            _patient_orders(w, book, accounts, watch, tape)
-        _market_orders(w, book, accounts, watch, tape)
-    elif kind == lay.FLOW_SANTA_FE:
+@routine
+def rate_driven_flow(w, book, accounts, watch, tape):
+    """One step of a flow whose rates follow the book (Santa Fe, or Cont-Stoikov-Talreja queues), after the expiries."""
+    if w.config.flow.kind == lay.FLOW_SANTA_FE:
         _santa_fe(w, book, accounts, watch, tape)
     else:
         _queues(w, book, accounts, watch, tape)
+
+
+@routine
+def background_flow(w, book, accounts, watch, tape):
+    """Phase 3: expiries, limit orders, patient orders, market orders of this step.
+
+    Returns RETURN_FLOW when the driver must call :func:`rate_driven_flow`, else RETURN_DONE.
+    """
+    control = w.control
+    if w.config.formation == lay.FORMATION_BOOK and control.answered == 0:
+        expire(w, book)
+    if w.config.flow.kind != lay.FLOW_FIXED:
+        if control.answered == 0:
+            return lay.RETURN_FLOW
+        control.answered = 0
+        return lay.RETURN_DONE
+    if w.config.formation == lay.FORMATION_BOOK:
+        _limit_orders(w, book, accounts, watch, tape)
+        _patient_orders(w, book, accounts, watch, tape)
+    _market_orders(w, book, accounts, watch, tape)
+    return lay.RETURN_DONE
 
 
 @kernel

@@ -7,7 +7,7 @@ Step, phase, stage and cursor live in the state, so a run that stops resumes exa
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
 from cascade_sim.core.events import is_filling
-from cascade_sim.core.flow import background_flow
+from cascade_sim.core.flow import background_flow, rate_driven_flow
 from cascade_sim.core.hedging import hedge
 from cascade_sim.core.liquidation import liquidate
 from cascade_sim.core.mark import mark, news
@@ -44,7 +44,7 @@ def _run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     elif phase == lay.PHASE_QUOTES:
         quote(w, book, accounts, tape)
     elif phase == lay.PHASE_FLOW:
-        background_flow(w, book, accounts, watch, tape)
+        status = background_flow(w, book, accounts, watch, tape)
     elif phase == lay.PHASE_SHOCK:
         scheduled_shocks(w, book, accounts, watch, tape)
     elif phase == lay.PHASE_TRADE:
@@ -80,6 +80,25 @@ def run(w, book, accounts, traders, watch, scratch, scores, tape, until, phases)
     control = w.control
     while control.step < until and phases > 0:
         status = _run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        if status != lay.RETURN_DONE:
+            return status
+        phases -= 1
+    return lay.RETURN_DONE
+
+
+@kernel
+def run_rate_driven(w, book, accounts, traders, watch, scratch, scores, tape, until, phases):
+    """As :func:`run`, for flows whose rates follow the book.
+
+    They serve validation; in :func:`run` itself every other run would have to compile them.
+    """
+    control = w.control
+    while control.step < until and phases > 0:
+        status = _run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        if status == lay.RETURN_FLOW:
+            rate_driven_flow(w, book, accounts, watch, tape)
+            control.answered = 1
+            continue
         if status != lay.RETURN_DONE:
             return status
         phases -= 1

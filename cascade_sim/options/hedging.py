@@ -24,10 +24,6 @@ class HedgeInputs:
     lot_size: float
 
 
-RULE_NUMBERS = ("interval_seconds", "mark_seconds", "band", "price_limit")
-"""What the kernels take from every rule: when it is asked, at which average, from which gap, how far from the mid."""
-
-
 def back_to_flat(inputs: HedgeInputs, band: float) -> float:
     """Return the base units that make delta flat to the nearest lot, 0 within ``band`` base units of it."""
     target = -math.floor(inputs.delta / inputs.lot_size + 0.5)

@@ -115,12 +115,28 @@ class Answers:
     lots = score
 
 
-@pytest.mark.parametrize("answer", [np.nan, np.inf, 1j, "a", np.zeros((2, 3)), np.zeros(10_000)], ids=repr)
+@pytest.mark.parametrize(
+    ("answer", "received"),
+    [
+        (np.nan, "NaN at position 0"),
+        (np.inf, "infinity at position 0"),
+        (1j, "values of type complex128"),
+        ("a", "values of type <U1"),
+        (np.zeros((2, 3)), r"an array of shape \(2, 3\)"),
+        (np.zeros(10_000), "10000"),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("field", ["priority", "sizing"])
-def test_an_answer_that_is_not_one_finite_number_per_account_ends_the_run(field: str, answer: Any) -> None:
+def test_an_answer_that_is_not_one_finite_number_per_account_ends_the_run(
+    field: str, answer: Any, received: str
+) -> None:
     model = model_with("clearing.priority", BOTH[0])
     with_python_rules(model, **{field: Answers(answer)})
-    with pytest.raises(RunFailed, match=r"Answers: expected [0-9]+ finite numbers, received"):
+    with pytest.raises(
+        RunFailed,
+        match=rf"Answers\.(score|lots)\(\), step [0-9]+: expected [0-9]+ finite .*, received {received}$",
+    ):
         model.run()
 
 

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 import cascade_sim as cs
 from cascade_sim.core.compile import kernel
-from cascade_sim.core.flow import background_flow
+from cascade_sim.core.flow import rate_driven_flow
 from cascade_sim.core.ledger import place
 from cascade_sim.domain.enums import Cause, OrderType
 
@@ -80,7 +80,7 @@ def _moves_up(w, book, accounts, watch, tape, bid, ask, paths):  # type: ignore[
         _queue_up(w, book, accounts, watch, tape, bid, ask)
         start = w.market.mid
         while w.market.mid == start:
-            background_flow(w, book, accounts, watch, tape)
+            rate_driven_flow(w, book, accounts, watch, tape)
             w.control.step += 1
         if w.market.mid > start:
             ups += 1
