@@ -209,7 +209,10 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         config.dealers.gamma_every = 1
         config.dealers.customer_account = self.cohorts[OptionCustomers].first_account
         config.mark_rule = getattr(self.mark_rule, "compiled", lay.RULE_PYTHON)
-        config.mark_memory = self.mark_rule.memory(dt) if hasattr(self.mark_rule, "memory") else 1.0
+        config.mark_memory = 1.0
+        if hasattr(self.mark_rule, "memory"):
+            with told_as(rule_place(MARK_PRICES, self.mark_rule, "memory")):
+                config.mark_memory = self.mark_rule.memory(dt)
         config.basis_memory = config.mark_memory
         config.mark_instant = int(getattr(self.mark_rule, "instant", False))
         config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))

@@ -59,7 +59,7 @@ class ParticipantMarket:
                 expectation("quantity", f"at least one lot of {self._instrument.lot_size}", quantity)
             )
         tick = 0 if price is None else self._instrument.price_to_tick(price)
-        kind = OrderType.MARKET if price is None else order_type
+        kind = OrderType.MARKET if price is None else OrderType(order_type)
         self._orders.append(_Order(self._account, Side(side), lots, tick, kind))
 
     def send_orders(self) -> None:
