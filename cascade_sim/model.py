@@ -184,7 +184,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         self.cohorts[UnleveredHolders].fund(opening)
         self._opening = opening
         fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
-        self._drive = run if fixed else run_rate_driven
+        self._drive: Callable[..., int] = run if fixed else run_rate_driven
         self._finish_opening()
 
     def _configure(self) -> None:
