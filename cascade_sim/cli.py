@@ -1,17 +1,23 @@
 """The command line. Heavy imports wait until a command needs them."""
 
 import json
+import os
 import signal
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.domain.errors import CascadeError, OutputError, UnknownNameError
+from cascade_sim.domain.errors import CascadeError, OutputError, ScenarioError, UnknownNameError, expectation
 
 app = typer.Typer(
     name="cascade-sim",
@@ -30,6 +36,32 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override one field; may be repeated.")
 ]
+
+
+class _ClosedOutputError(CascadeError):
+    """Standard output takes nothing more: a full disk, a closed pipe."""
+
+    exit_code = 1
+
+
+def _say(text: str, *, nl: bool = True) -> None:
+    """Print to standard output; what cannot be printed is an error like any other."""
+    try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        typer.echo(text, nl=nl)
+    except (OSError, ValueError) as error:
+        _drop_output()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _ClosedOutputError(f"standard output: expected to write to it, received: {reason}") from error
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere, or Python would fail on it once more when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _load(name: str, overrides: list[str] | None) -> Any:
@@ -78,24 +110,39 @@ def _stop_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _announce_compilation() -> None:
+    from cascade_sim.core.compile import cache_directory
+
+    text = "compiling the kernels; this happens once and takes about half a minute"
+    # The folder of a user whose own cannot be written lives as long as the process.
+    if cache_directory().parent == Path(tempfile.gettempdir()):
+        text = (
+            "compiling the kernels, about half a minute; every run will, because no folder can be written that "
+            "would keep them (NUMBA_CACHE_DIR names another)"
+        )
+    typer.echo(text, err=True)
+
+
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left on standard error while a run advances."""
+    """Show a bar with the time left on standard error, if that is a terminal, while a run advances."""
+    if not _is_terminal():
+        yield lambda _done, _total: _stop_if_interrupted()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cascade_sim.core.compile import cache_is_cold
-
-    console = Console(stderr=True)
-    if cache_is_cold():
-        console.print("compiling the kernels; this happens once and takes about half a minute")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
 
         def advance(done: int, total: int) -> None:
@@ -105,25 +152,26 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
-def _print_summary(summary: dict[str, Any], base: str, quote: str, folder: Path) -> None:
+def _print_result(result: Any, base: str, quote: str, folder: Path) -> None:
     from cascade_sim.columns import SUMMARY_KEYS
     from cascade_sim.plots.payers import ranked_losses
-    from cascade_sim.report import narrate, unit_words
+    from cascade_sim.report import chain_words, narrate, unit_words
 
-    for sentence in narrate(summary, quote):
-        typer.echo(sentence)
-    typer.echo("")
+    summary = result.summary
+    for sentence in (*narrate(summary, quote), *chain_words(result.manifest.get("option_chain"))):
+        _say(sentence)
+    _say("")
     for key in SUMMARY_KEYS:
         value = summary.get(key.name)
         if isinstance(value, int | float):
             text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.6g}"
-            typer.echo(f"  {key.label:<56}{text:>16}  {unit_words(key.unit, base, quote)}".rstrip())
+            _say(f"  {key.label:<56}{text:>16}  {unit_words(key.unit, base, quote)}".rstrip())
     losses = ranked_losses(summary)
     if losses:
-        typer.echo(f"\nwho paid (+) and who gained (-), {quote}")
+        _say(f"\nwho paid (+) and who gained (-), {quote}")
         for name, value in losses:
-            typer.echo(f"  {name:<56}{value:>16,.0f}")
-    typer.echo(f"\nresult in {folder}")
+            _say(f"  {name:<56}{value:>16,.0f}")
+    _say(f"\nresult in {folder}")
 
 
 @app.command("run")
@@ -149,23 +197,34 @@ def run_command(
 ) -> None:
     """Run one scenario and write its result folder."""
     resolved = _load(scenario, overrides)
+    mechanisms = None if counterfactual is None else _mechanisms(counterfactual, resolved)
     folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}"
-    mechanisms = None if counterfactual is None else _names(counterfactual)
     if resume and _is_same(folder, resolved.scenario_hash, seed, mechanisms):
         from cascade_sim.result import load_result
 
-        summary = load_result(folder).summary
+        result = load_result(folder)
     else:
         _check_out(folder)
-        summary = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
+        result = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
     if json_output:
-        typer.echo(json.dumps(summary, allow_nan=False))
+        _say(json.dumps(result.summary, allow_nan=False))
     else:
-        _print_summary(summary, resolved.market.base, resolved.market.quote, folder)
+        _print_result(result, resolved.market.base, resolved.market.quote, folder)
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _mechanisms(text: str, scenario: Any) -> list[str]:
+    known = list(type(scenario.switches).model_fields)
+    names = _names(text)
+    if not names:
+        raise ScenarioError(expectation("--counterfactual", "at least one switch", text, known))
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("--counterfactual", name, known)
+    return names
 
 
 def _is_same(folder: Path, scenario_hash: str, seed: int, mechanisms: list[str] | None) -> bool:
@@ -182,7 +241,16 @@ def _is_same(folder: Path, scenario_hash: str, seed: int, mechanisms: list[str] 
 
 def _run_and_save(
     scenario: Any, seed: int, folder: Path, mechanisms: list[str] | None, *, charts: bool
-) -> dict[str, Any]:
+) -> Any:
+    from cascade_sim.core.compile import cache_is_cold
+    from cascade_sim.lab.single import check
+
+    # What the check itself compiles would warm the cache.
+    cold = cache_is_cold()
+    check(scenario)
+    if cold:
+        _announce_compilation()
+    started = time.perf_counter()
     add: Callable[[Path], Any] | None = None
     if charts:
         from cascade_sim.report import write_report
@@ -201,9 +269,16 @@ def _run_and_save(
         with _progress(scenario.name) as progress:
             result = run_arms(scenario, seed, mechanisms, progress=progress).result
     _stop_if_interrupted()
+    manifest = {**result.manifest, "wall_seconds": time.perf_counter() - started}
+    manifest["ended_at"] = datetime.now(UTC).isoformat()
+    if scenario.options.chain.path is not None:
+        from cascade_sim.options.chain import load_chain
+
+        chain = load_chain(scenario.options.chain.path, scenario.options.chain.minimum_open_interest)
+        manifest["option_chain"] = chain.use(scenario.run.duration_seconds)
+    result = replace(result, manifest=manifest)
     result.save(folder, add)
-    summary: dict[str, Any] = result.summary
-    return summary
+    return result
 
 
 @app.command("report")
@@ -212,7 +287,7 @@ def report_command(directory: Annotated[Path, typer.Argument(help="Result folder
     from cascade_sim.report import write_report
     from cascade_sim.result import load_result
 
-    typer.echo(str(write_report(load_result(directory), directory)))
+    _say(str(write_report(load_result(directory), directory)))
 
 
 @app.command("scenarios")
@@ -221,10 +296,30 @@ def scenarios_command(name: Annotated[str | None, typer.Argument()] = None) -> N
     from cascade_sim.scenario import load_scenario, scenario_names
 
     if name is not None:
-        typer.echo(load_scenario(name).to_yaml(), nl=False)
+        scenario = load_scenario(name)
+        _say(scenario.to_commented_yaml(_parameter_notes(scenario)), nl=False)
         return
     for known in scenario_names():
-        typer.echo(f"{known:<16}{load_scenario(known).title}")
+        _say(f"{known:<16}{load_scenario(known).title}")
+
+
+def _parameter_notes(scenario: Any) -> dict[str, str]:
+    """Return what the documentation of its rules says about each of their parameters, by dotted path."""
+    from cascade_sim.registry import REGISTRIES
+
+    notes = {}
+    for path, component in scenario.components().items():
+        if path not in REGISTRIES:
+            continue
+        lines = REGISTRIES[path].describe(component.name).documentation.splitlines()
+        for name in component.parameters:
+            start = next((k for k, line in enumerate(lines) if line.startswith(f"{name} : ")), len(lines))
+            meaning = " ".join(
+                line.strip() for line in takewhile(lambda text: text.startswith(" "), lines[start + 1 :])
+            )
+            unit = "s; " if name.endswith("_seconds") else ""
+            notes[f"{path}.{name}"] = f"{unit}{meaning}".removesuffix(".")
+    return notes
 
 
 @app.command("rules")
@@ -235,7 +330,7 @@ def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
     if name is None:
         for kind, registry in REGISTRIES.items():
             for known in registry.names():
-                typer.echo(f"{kind:<26}{known:<28}{registry.describe(known).summary}")
+                _say(f"{kind:<26}{known:<28}{registry.describe(known).summary}")
         return
     found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
     if not found:
@@ -244,10 +339,10 @@ def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
         )
     for kind, registry in found:
         description = registry.describe(name)
-        typer.echo(f"{kind}: {name}\n\n{description.documentation}\n")
+        _say(f"{kind}: {name}\n\n{description.documentation}\n")
         for parameter in description.parameters:
             default = "required" if parameter.required else parameter.default
-            typer.echo(f"  {parameter.name}: {parameter.type}, default {default}")
+            _say(f"  {parameter.name}: {parameter.type}, default {default}")
 
 
 @app.command("switches")
@@ -260,7 +355,7 @@ def switches_command(name: Annotated[str | None, typer.Argument()] = None) -> No
         raise UnknownNameError("switch", name, list(fields))
     for known, described in fields.items():
         if name in (None, known):
-            typer.echo(f"{known:<24}{described.description}")
+            _say(f"{known:<24}{described.description}")
 
 
 @app.command("metrics")
@@ -271,10 +366,10 @@ def metrics_command(name: Annotated[str | None, typer.Argument()] = None) -> Non
     if name is not None:
         if name not in METRICS:
             raise UnknownNameError("metric", name, list(METRICS))
-        typer.echo(f"{name} ({METRICS[name].unit})\n\n{METRICS[name].documentation}")
+        _say(f"{name} ({METRICS[name].unit})\n\n{METRICS[name].documentation}")
         return
     for known, metric in METRICS.items():
-        typer.echo(f"{known:<28}{metric.unit:<22}{metric.documentation.splitlines()[0]}")
+        _say(f"{known:<28}{metric.unit:<22}{metric.documentation.splitlines()[0]}")
 
 
 @app.command("show")
@@ -288,17 +383,17 @@ def show_command(
     if schema:
         from cascade_sim.scenario import scenario_schema
 
-        typer.echo(json.dumps(scenario_schema(), indent=2))
+        _say(json.dumps(scenario_schema(), indent=2))
         return
     resolved = _load(scenario, overrides)
     if diff is None:
-        typer.echo(resolved.to_yaml(), nl=False)
+        _say(resolved.to_yaml(), nl=False)
         return
     other = _load(diff, None).leaves()
     mine = resolved.leaves()
     for path in sorted(mine.keys() | other.keys()):
         if mine.get(path) != other.get(path):
-            typer.echo(f"{path}: {other.get(path)} -> {mine.get(path)}")
+            _say(f"{path}: {other.get(path)} -> {mine.get(path)}")
 
 
 @app.command("bench")
@@ -322,13 +417,30 @@ def bench_command(
     figures: dict[str, float | None] = {}
     console = Console(stderr=True)
     for name in chosen:
-        with console.status(f"{name}: {(MEASUREMENTS[name].__doc__ or name).splitlines()[0]}"):
+        title = f"{name}: {(MEASUREMENTS[name].__doc__ or name).splitlines()[0]}"
+        with console.status(title) if _is_terminal() else nullcontext():
             figures.update(bench(request, [name]))
     if json_output:
-        typer.echo(json.dumps(figures, allow_nan=False))
+        _say(json.dumps(figures, allow_nan=False))
         return
     for name, value in figures.items():
-        typer.echo(f"{name:<36}{'not measured' if value is None else f'{value:,.4g}':>16}")
+        _say(f"{name:<36}{'not measured' if value is None else f'{value:,.4g}':>16}")
+
+
+def _may_be_a_scenario(word: str) -> bool:
+    """Whether a word after a bare option is rather the scenario: a name of the library, or a path."""
+    if word.endswith((".yaml", ".yml")) or "/" in word or "\\" in word or Path(word).is_file():
+        return True
+    from cascade_sim.scenario import scenario_names
+
+    return word in scenario_names()
+
+
+def _check_command(words: list[str]) -> None:
+    """Refuse an unknown command by naming the known ones."""
+    known = [str(command.name) for command in app.registered_commands]
+    if words and not words[0].startswith("-") and words[0] not in known:
+        raise UnknownNameError("command", words[0], known)
 
 
 def _with_default_mechanisms(words: list[str]) -> list[str]:
@@ -340,7 +452,7 @@ def _with_default_mechanisms(words: list[str]) -> list[str]:
         result.append(word)
         if word == "--counterfactual":
             following = words[index + 1] if index + 1 < len(words) else "-"
-            if following.startswith("-") or ("," not in following and following not in known):
+            if following.startswith("-") or (following not in known and _may_be_a_scenario(following)):
                 result[-1] = f"{word}={DEFAULT_MECHANISMS}"
     return result
 
@@ -354,6 +466,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.path.insert(0, str(Path.cwd()))
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        _check_command(words)
         with _interrupts_remembered():
             status = app(args=_with_default_mechanisms(words), standalone_mode=False)
     except KeyboardInterrupt:
@@ -362,6 +475,10 @@ def main(arguments: list[str] | None = None) -> None:
     except CascadeError as error:
         typer.echo(f"cascade-sim: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        _drop_output()
+        typer.echo(f"cascade-sim: expected no failure of the system, received: {error}", err=True)
+        raise SystemExit(1) from None
     except Exception as error:
         # Usage errors and Ctrl-C come as classes of typer's own command parser, which it does not export.
         if type(error).__name__ in ("Abort",):

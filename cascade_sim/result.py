@@ -18,13 +18,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
+from cascade_sim._scenario_parts.tree import tree_hash
+from cascade_sim._scenario_parts.yaml_text import parse_yaml
 from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
-from cascade_sim.domain.errors import DataFileError, OutputError
-from cascade_sim.tables import cast_table, check_table, columns_of, empty_table, read_table, write_table
+from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
+from cascade_sim.tables import (
+    cast_table,
+    check_table,
+    columns_of,
+    empty_table,
+    read_frame,
+    read_json,
+    read_table,
+    reason_of,
+    write_frame,
+    write_table,
+)
 
 __all__ = [
     "RESULT_TABLES",
@@ -40,19 +50,11 @@ __all__ = [
     "load_result",
 ]
 
-RESULT_TABLES = (
-    "series",
-    "events",
-    "trades",
-    "transfers",
-    "accounts",
-    "depth",
-    "liquidation_map",
-    "causes",
-)
+RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
 _KIND = "cascade_sim.run"
 _MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
 _VERSIONED = ("cascade-sim", "numpy", "numba", "pandas", "pyarrow", "scipy", "mesa", "pydantic", "matplotlib")
+_LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
 _ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 """What a result keeps of the series of a counterfactual arm."""
@@ -264,9 +266,9 @@ class RunResult:
             for name in RESULT_TABLES:
                 write_table(name, getattr(self, name), unfinished / f"{name}.parquet")
             if len(self.arms):
-                _write_frame(self.arms, unfinished / _ARMS)
+                write_frame(self.arms, unfinished / _ARMS)
             if len(self.counterfactual):
-                _write_frame(self.counterfactual, unfinished / _SUBSETS)
+                write_frame(self.counterfactual, unfinished / _SUBSETS)
             if add is not None:
                 add(unfinished)
             _write_text(unfinished / _SCENARIO, self.scenario_yaml)
@@ -330,23 +332,21 @@ def load_result(directory: str | Path) -> RunResult:
         raise DataFileError(f"expected a result folder, received {folder}, which is not a folder")
     if not (folder / _SUMMARY).is_file():
         raise DataFileError(f"expected a finished result folder, received {folder} without {_SUMMARY}")
-    manifest = _read_json(folder / _MANIFEST)
+    manifest = read_json(folder / _MANIFEST)
     received = (manifest.get("kind"), manifest.get("schema_version"))
     if received != (_KIND, SCHEMA_VERSION):
         raise DataFileError(
             f"expected {_KIND} of schema version {SCHEMA_VERSION} in {folder}, "
             f"received {received[0]} of version {received[1]}"
         )
-    summary = _read_json(folder / _SUMMARY)
-    try:
-        scenario_yaml = (folder / _SCENARIO).read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFileError(f"expected a readable {folder / _SCENARIO}, received {error}") from error
+    summary = read_json(folder / _SUMMARY)
+    scenario_yaml = _read_scenario(folder / _SCENARIO)
+    _check_run(folder, manifest, summary, scenario_yaml)
     tables = {name: read_table(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
     if (folder / _ARMS).exists():
-        tables["arms"] = _read_frame(folder / _ARMS, _ARM_TABLE)
+        tables["arms"] = read_frame(folder / _ARMS, _ARM_TABLE)
     if (folder / _SUBSETS).exists():
-        tables["counterfactual"] = _read_frame(folder / _SUBSETS)
+        tables["counterfactual"] = read_frame(folder / _SUBSETS)
     return RunResult(**tables, summary=summary, manifest=manifest, scenario_yaml=scenario_yaml)
 
 
@@ -363,73 +363,64 @@ def check_target(directory: str | Path) -> None:
     OutputError
         If it is a file, holds something other than a result, or the disk refuses a folder there.
     """
-    target = Path(directory).resolve()
-    _refuse_foreign(target)
-    place = target if _stays(target) else target.parent
-    while not place.exists():
-        place = place.parent
-    probe = place / f".{target.name}.{uuid.uuid4().hex[:8]}"
-    try:
+    try:  # before Python 3.13 a loop of links is a RuntimeError
+        target = Path(directory).resolve()
+        _refuse_foreign(target)
+        place = target if _stays(target) else target.parent
+        while not place.exists():
+            place = place.parent
+        probe = place / f".{target.name}.{uuid.uuid4().hex[:8]}"
         probe.mkdir()
         probe.rmdir()
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(
-            f"expected a folder that can be written, received {target} ({error.strerror})"
+            f"expected a folder that can be written, received {directory} ({reason})"
         ) from error
-
-
-def _frame_notes() -> dict[str, tuple[str, str]]:
-    """Column -> unit and description, for the tables of a counterfactual."""
-    notes = {key.name: (key.unit, key.label) for key in SUMMARY_KEYS}
-    notes |= {column.name: (column.unit, column.description) for column in TABLES["series"]}
-    return notes | {"arm": ("-", "counterfactual run of the same draws, named for what differs")}
 
 
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> dict[str, Any]:
     """Read a resolved scenario; a report asks for it many times."""
-    tree = yaml.safe_load(text)
+    tree = parse_yaml(text, "scenario")
     return tree if isinstance(tree, dict) else {}
 
 
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table whose columns depend on the mechanisms; unit and description go with each column."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    notes = _frame_notes()
-    for k, name in enumerate(table.column_names):
-        unit, description = notes.get(name, ("-", f"whether {name.replace('_', ' ')} was on"))
-        field_k = table.schema.field(k).with_metadata({"unit": unit, "description": description})
-        table = table.set_column(k, field_k, table.column(k))
-    with path.open("wb") as stream:
-        pq.write_table(table, stream, compression="zstd")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _read_frame(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+def _read_scenario(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            frame: pd.DataFrame = pq.read_table(stream).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DataFileError(f"expected a readable parquet file {path}, received {reason}") from error
-    if columns and list(frame.columns) != list(columns):
-        raise DataFileError(f"expected the columns {', '.join(columns)} in {path}, received others")
-    return frame
+        text = path.read_bytes().decode("utf-8")
+        _parsed(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFileError(f"expected a readable {path}, received {reason_of(error)}") from error
+    except ScenarioError as error:
+        raise DataFileError(f"{path}: {error}") from error
+    return text
+
+
+def _check_run(folder: Path, manifest: dict[str, Any], summary: dict[str, Any], scenario_yaml: str) -> None:
+    """Refuse a folder whose files do not belong to one run or hold text where figures belong."""
+    received = manifest.get("scenario_hash")
+    for name in ("versions", "option_chain"):
+        if not isinstance(manifest.get(name), dict | None):
+            raise DataFileError(expectation(f"{folder / _MANIFEST}: {name}", "a mapping", manifest[name]))
+    hashed = isinstance(received, str) and len(received) == 64  # made by hand, it may be a name
+    if hashed and tree_hash(_parsed(scenario_yaml)) != received:
+        raise DataFileError(
+            f"expected the scenario that {folder / _MANIFEST} names in {_SCENARIO}, received another"
+        )
+    if hashed and not summary:
+        raise DataFileError(f"expected figures in {folder / _SUMMARY}, received none")
+    for name in {key.name for key in SUMMARY_KEYS} & summary.keys():
+        value = summary[name]
+        several = isinstance(value, _LISTED.get(name, ()))
+        items = (value.values() if isinstance(value, dict) else value) if several else [value]
+        for item in items:
+            if not isinstance(item, int | float | None):
+                raise DataFileError(expectation(f"{folder / _SUMMARY}: {name}", "a number or null", item))
 
 
 def _json_text(value: Any) -> str:
     return json.dumps(json_ready(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataFileError(f"expected a readable {path}, received {error}") from error
-    if not isinstance(value, dict):
-        raise DataFileError(f"expected a JSON object in {path}, received {type(value).__name__}")
-    return value
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -469,7 +460,7 @@ def _refuse_foreign(target: Path) -> None:
             f"expected a result folder or a new one, received {target}, which holds {foreign[0]}"
         )
     try:
-        kind = _read_json(target / _MANIFEST).get("kind")
+        kind = read_json(target / _MANIFEST).get("kind")
     except DataFileError:
         kind = None
     if kind != _KIND:

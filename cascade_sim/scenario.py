@@ -1,9 +1,7 @@
 """Scenarios: the only home of defaults, read from YAML, frozen, checked before anything runs."""
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import sha256
 from importlib import resources
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,6 +12,7 @@ from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_va
 from cascade_sim._scenario_parts.accounts import Clearing, Dealers, Holders, Options, Shock, Switches, Traders
 from cascade_sim._scenario_parts.base import Component, Section, choice
 from cascade_sim._scenario_parts.checks import check_consistency
+from cascade_sim._scenario_parts.commented import commented_yaml
 from cascade_sim._scenario_parts.market import (
     Arbitrage,
     Background,
@@ -25,7 +24,7 @@ from cascade_sim._scenario_parts.market import (
     ValueTraders,
 )
 from cascade_sim._scenario_parts.messages import error_line
-from cascade_sim._scenario_parts.tree import canonical, leaves, merged, nested, plain_tree
+from cascade_sim._scenario_parts.tree import leaves, merged, nested, plain_tree, tree_hash
 from cascade_sim._scenario_parts.yaml_text import parse_yaml, write_yaml
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 
@@ -146,11 +145,25 @@ class Scenario(Section):
         """Return the resolved tree as YAML; loading it gives an equal scenario."""
         return write_yaml(self.tree())
 
+    def to_commented_yaml(self, notes: Mapping[str, str] | None = None) -> str:
+        """Return the resolved tree as YAML with the unit and the meaning of every field behind it.
+
+        Parameters
+        ----------
+        notes : mapping, optional
+            Meaning of parameters of components by dotted path; their own classes know them.
+
+        Returns
+        -------
+        str
+            Loading it gives an equal scenario.
+        """
+        return commented_yaml(self, notes or {})
+
     @property
     def scenario_hash(self) -> str:
         """SHA-256 (hexadecimal) of the resolved tree, independent of key order and of 30 against 30.0."""
-        text = json.dumps(canonical(self.tree()), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return sha256(text.encode()).hexdigest()
+        return tree_hash(self.tree())
 
 
 def load_scenario(name_or_path: str | PathLike[str]) -> Scenario:

@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cascade_sim.columns import SCHEMA_VERSION, TABLE_DESCRIPTIONS, TABLES, Column
+from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES, Column
 from cascade_sim.domain.errors import DataFileError, OutputError, UnknownNameError
 
 _NULLABLE = ("Int64", "Int32")
@@ -342,9 +342,13 @@ def read_table(name: str, path: str | Path) -> pd.DataFrame:
         with source.open("rb") as stream:
             table = pq.read_table(stream)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DataFileError(f"expected a readable parquet file {source}, received {reason}") from error
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        raise DataFileError(
+            f"expected a readable parquet file {source}, received {reason_of(error)}"
+        ) from error
+    metadata = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (table.schema.metadata or {}).items()
+    }
     version = metadata.get("schema_version")
     if metadata.get("table") != name or version != str(SCHEMA_VERSION):
         raise DataFileError(
@@ -353,8 +357,13 @@ def read_table(name: str, path: str | Path) -> pd.DataFrame:
         )
     if table.column_names != [column.name for column in columns]:
         raise DataFileError(f"expected the documented columns of {name} in {source}, received others")
-    frame = pd.DataFrame({column.name: _pandas_column(table, column) for column in columns})
-    frame.attrs = json.loads(metadata["attributes"])
+    try:
+        frame = pd.DataFrame({column.name: _pandas_column(table, column) for column in columns})
+        frame.attrs = json.loads(metadata["attributes"])
+    except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise DataFileError(
+            f"expected table {name} with the metadata it was written with in {source}, received others"
+        ) from error
     try:
         check_table(name, frame)
     except OutputError as error:
@@ -372,3 +381,111 @@ def _pandas_column(table: pa.Table, column: Column) -> Any:
         missing = values.is_null().to_numpy().astype(bool)
         return pd.arrays.IntegerArray(values.fill_null(0).to_numpy().copy(), missing.copy())
     return values.to_numpy()
+
+
+def _frame_notes() -> dict[str, tuple[str, str]]:
+    """Column -> unit and description, for the tables of a counterfactual."""
+    notes = {key.name: (key.unit, key.label) for key in SUMMARY_KEYS}
+    notes |= {column.name: (column.unit, column.description) for column in TABLES["series"]}
+    return notes | {"arm": ("-", "counterfactual run of the same draws, named for what differs")}
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table whose columns depend on the mechanisms; unit and description go with each column.
+
+    Parameters
+    ----------
+    frame
+        Marks of arms, or a row per subset of mechanisms.
+    path
+        Parquet file to write.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    notes = _frame_notes()
+    for k, name in enumerate(table.column_names):
+        unit, description = notes.get(name, ("-", f"whether {name.replace('_', ' ')} was on"))
+        field_k = table.schema.field(k).with_metadata({"unit": unit, "description": description})
+        table = table.set_column(k, field_k, table.column(k))
+    with path.open("wb") as stream:
+        pq.write_table(table, stream, compression="zstd")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_frame(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_frame` wrote.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    columns
+        The columns it must have, in this order; if empty, ``arm`` and any others that hold numbers.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    DataFileError
+        If the file is unreadable or has other columns.
+    """
+    try:
+        with path.open("rb") as stream:
+            frame: pd.DataFrame = pq.read_table(stream).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise DataFileError(
+            f"expected a readable parquet file {path}, received {reason_of(error)}"
+        ) from error
+    if columns and list(frame.columns) != list(columns):
+        raise DataFileError(f"expected the columns {', '.join(columns)} in {path}, received others")
+    figures = frame.drop(columns=[*columns, "arm"], errors="ignore")
+    if "arm" not in frame.columns or not all(map(pd.api.types.is_numeric_dtype, figures.dtypes)):
+        raise DataFileError(f"expected a column arm, switches and numbers in {path}, received other columns")
+    return frame
+
+
+def reason_of(error: Exception) -> str:
+    """Return what went wrong on one line, without the file's name, which a message names already.
+
+    Parameters
+    ----------
+    error
+        What was caught.
+
+    Returns
+    -------
+    str
+    """
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be read, is not JSON (NaN and infinities are not), or holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataFileError(f"expected a readable {path}, received {reason_of(error)}") from error
+    if not isinstance(value, dict):
+        raise DataFileError(f"expected a JSON object in {path}, received {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word}, which is not JSON")

@@ -19,9 +19,9 @@ class Brackets(Section):
     """Real leverage brackets, from which traders' inverse leverage is drawn instead of uniformly."""
 
     path: str | None = choice(
-        None, "CSV file of leverage brackets, relative to the working directory; null for none"
+        None, "CSV file of leverage brackets, relative to the working directory; null for none", min_length=1
     )
-    symbol: str | None = choice(None, "Contract to read from the file")
+    symbol: str | None = choice(None, "Contract to read from the file", min_length=1)
     minimum_inverse_leverage: float = measure(
         0.02, "Least inverse leverage that is drawn", "collateral over notional", gt=0
     )
@@ -80,7 +80,7 @@ class Traders(Section):
     entry_spread: float = measure(
         0.004, "Standard deviation of entry prices around the initial price", "share of price", ge=0, lt=0.5
     )
-    size_dispersion: float = measure(1.2, "Sigma of the lognormal position size", "1", ge=0)
+    size_dispersion: float = measure(1.2, "Sigma of the lognormal position size", "1", ge=0, le=10)
     nearest_trigger_share: float = measure(
         0.6,
         "Least distance of a liquidation price from the initial price; nearer ones are margined anew",
@@ -125,9 +125,11 @@ class Chain(Section):
     """A real option chain in place of the synthetic strikes."""
 
     path: str | None = choice(
-        None, "CSV file of an option chain, relative to the working directory; null for none"
+        None,
+        "Option chain, CSV or JSON, relative to the working directory; null for the strikes above",
+        min_length=1,
     )
-    dealer_share: float = measure(0.05, "Dealers' part of the open interest", "share", ge=0)
+    dealer_share: float = measure(0.05, "Dealers' part of the open interest", "share", gt=0, le=1)
     sign: Literal["customers_long", "customers_short", "calls_sold_puts_bought"] = choice(
         "customers_long",
         "What customers did: bought every option (dealers are short gamma), sold every option, or sold calls "
@@ -139,11 +141,11 @@ class Chain(Section):
 class Options(Section):
     """Options that dealers hold: a grid of strikes and expiries scaled to ``dealers.gamma_per_percent``."""
 
-    strikes: Count = measure(50, "Strikes", "strikes", ge=1)
+    strikes: Count = measure(50, "Strikes", "strikes", ge=2, le=1024)
     strike_low: float = measure(0.7, "Lowest strike", "share of the initial price", gt=0)
     strike_high: float = measure(1.3, "Highest strike", "share of the initial price", gt=0)
     strike_center: float = measure(
-        -0.03, "Centre of the normal weight of log strikes", "log of strike over price"
+        -0.03, "Centre of the normal weight of log strikes", "log of strike over price", gt=-1
     )
     strike_width: float = measure(0.06, "Standard deviation of that weight", "log of strike over price", gt=0)
     expiry_days: PositiveNumbers = measure((1.5, 8.0, 30.0), "Times to expiry", "days", min_length=1)

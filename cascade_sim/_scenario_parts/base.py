@@ -19,9 +19,31 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+LARGEST_NUMBER = 1e12
+"""Bound of every number whose unit has none of its own: beyond any market, and far from where arithmetic fails."""
+_LARGEST_OF_UNIT = {
+    "1": 1e6,
+    "accounts": 1e7,
+    "accounts per step": 1e7,
+    "days": 1e5,
+    "log of strike over price": 10.0,
+    "orders": 1e7,
+    "orders per second": 1e5,
+    "per second": 1e7,
+    "per square root of a second": 1e3,
+    "per square root of a year": 1e3,
+    "rounds per step": 1e3,
+    "s": 1e9,
+    "share of price": 1e3,
+    "share of the initial price": 1e3,
+    "share per second": 1e3,
+    "steps": 1e9,
+    "ticks": 1e7,
+}
+
 Count = Annotated[int, BeforeValidator(_whole)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e5)]
+NonNegative = Annotated[float, Field(ge=0, le=1e7)]
 # Strict mode would refuse the lists that YAML holds; the numbers inside stay strict.
 PositivePair = Annotated[tuple[Positive, Positive], Field(strict=False)]
 PositiveNumbers = Annotated[tuple[Positive, ...], Field(strict=False)]
@@ -40,12 +62,20 @@ def measure(default: Any, meaning: str, unit: str, **bounds: Any) -> Any:
     unit : str
         Unit, ``"1"`` for a pure number.
     **bounds
-        ``ge``, ``gt``, ``le``, ``lt``, ``min_length`` and the like.
+        ``ge``, ``gt``, ``le``, ``lt``, ``min_length`` and the like. A number without an upper bound takes that of
+        its unit, and one without a lower bound its negative: a slip of the keyboard must not overflow a run.
 
     Returns
     -------
     pydantic field
     """
+    # Lists bound each of their numbers by type.
+    if isinstance(default, (int, float)) or default is None:
+        largest = _LARGEST_OF_UNIT.get(unit, LARGEST_NUMBER)
+        if not {"le", "lt"} & bounds.keys():
+            bounds["le"] = largest
+        if not {"ge", "gt"} & bounds.keys():
+            bounds["ge"] = -largest
     return Field(
         default=default, description=f"{meaning} ({unit})", json_schema_extra={"unit": unit}, **bounds
     )
@@ -94,6 +124,13 @@ def component(name: str, **parameters: Any) -> Component:
 def _parameter(key: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_parameter(key, item) for item in value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and isfinite(value) and abs(value) > LARGEST_NUMBER:
+        raise PydanticCustomError(
+            "component_parameter",
+            "a number from {low} to {high} for parameter {key}",
+            {"key": key, "received": value, "low": f"{-LARGEST_NUMBER:g}", "high": f"{LARGEST_NUMBER:g}"},
+        )
     finite = not isinstance(value, float) or isfinite(value)
     if finite and (value is None or isinstance(value, (bool, int, float, str))):
         return value

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import fsum
 from typing import TYPE_CHECKING
 
+from cascade_sim._scenario_parts.base import LARGEST_NUMBER, Section
 from cascade_sim._scenario_parts.market import ContStoikovTalreja
 from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from cascade_sim.scenario import Scenario
 
 _WEIGHT_TOLERANCE = 1e-6
+_SECONDS_PER_DAY = 86_400.0
+MOST_STEPS = 1_000_000_000
+"""Steps of a run with its burn-in; steps are numbered in 32 bits."""
+MOST_LOTS = 10**15
+"""Largest quantity in lots; doubles hold every whole number up to nine times that."""
+MOST_OPTIONS = 1024
+"""Options that dealers can hold."""
 
 
 def check_consistency(scenario: "Scenario") -> None:
@@ -27,7 +35,7 @@ def check_consistency(scenario: "Scenario") -> None:
     ScenarioError
         For the first relation that does not hold, in one line.
     """
-    for problems in (_market, _background, _margins, _traders, _options, _time):
+    for problems in (_market, _lots, _background, _ladders, _margins, _traders, _options, _time):
         for line in problems(scenario):
             raise ScenarioError(line)
 
@@ -43,6 +51,44 @@ def _market(scenario: "Scenario") -> Iterator[str]:
     if market.initial_price < market.tick_size:
         yield expectation(
             "market.initial_price", f"at least one tick of {market.tick_size:g}", market.initial_price
+        )
+
+
+def _lots(scenario: "Scenario") -> Iterator[str]:
+    largest = MOST_LOTS * scenario.market.lot_size
+    for path, value in _quantities(scenario, ""):
+        if value > largest:
+            yield expectation(path, f"at most {largest:g}, {MOST_LOTS:g} lots of market.lot_size", value)
+
+
+def _quantities(section: Section, prefix: str) -> Iterator[tuple[str, float]]:
+    """Yield path and value of every number in base units."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _quantities(value, f"{prefix}{name}.")
+        elif isinstance(field.json_schema_extra, dict) and field.json_schema_extra["unit"] == "base units":
+            yield f"{prefix}{name}", value
+
+
+def _ladders(scenario: "Scenario") -> Iterator[str]:
+    liquidity = scenario.liquidity
+    quoted = (
+        liquidity.count * liquidity.size * fsum(liquidity.size_growth**k for k in range(liquidity.levels))
+    )
+    largest = min(LARGEST_NUMBER, MOST_LOTS * scenario.market.lot_size)
+    if quoted > largest:
+        yield expectation(
+            "liquidity.size_growth",
+            f"ladders of at most {largest:g} base units in all, not {quoted:g}",
+            liquidity.size_growth,
+        )
+    farthest = liquidity.half_spread * liquidity.level_growth ** (liquidity.levels - 1)
+    if farthest > LARGEST_NUMBER:
+        yield expectation(
+            "liquidity.level_growth",
+            f"a last level at most {LARGEST_NUMBER:g} away, not {farthest:g}",
+            liquidity.level_growth,
         )
 
 
@@ -120,10 +166,28 @@ def _options(scenario: "Scenario") -> Iterator[str]:
         )
     if abs(fsum(weights) - 1.0) > _WEIGHT_TOLERANCE:
         yield expectation("options.expiry_weights", "weights that sum to 1", weights)
+    if options.strikes * len(weights) > MOST_OPTIONS:
+        yield expectation(
+            "options.strikes",
+            f"at most {MOST_OPTIONS} options over all of options.expiry_days, {len(weights)}",
+            options.strikes,
+        )
+    dealers, duration = scenario.dealers, scenario.run.duration_seconds
+    held = dealers.count > 0 and dealers.gamma_per_percent != 0.0 and options.chain.path is None
+    if held and max(options.expiry_days) * _SECONDS_PER_DAY <= duration:
+        yield expectation(
+            "options.expiry_days",
+            f"an expiry after the run of {duration:g} s (run.steps, run.dt)",
+            list(options.expiry_days),
+        )
 
 
 def _time(scenario: "Scenario") -> Iterator[str]:
     run, shock = scenario.run, scenario.shock
+    if run.steps + run.burn_in_steps > MOST_STEPS:
+        yield expectation(
+            "run.steps", f"at most {MOST_STEPS} with run.burn_in_steps, {run.burn_in_steps}", run.steps
+        )
     # Without a shock its schedule means nothing, and a short run need not move it.
     if shock.is_active and shock.at_seconds + shock.duration_seconds > run.duration_seconds:
         yield expectation(

@@ -18,7 +18,7 @@ from cascade_sim._scenario_parts.base import (
 class Run(Section):
     """Length of a run and what is recorded of it."""
 
-    dt: float = measure(1.0, "Length of a step", "s", gt=0)
+    dt: float = measure(1.0, "Length of a step", "s", ge=1e-6, le=1e6)
     steps: Count = measure(14400, "Steps after burn-in", "steps", ge=1)
     burn_in_steps: Count = measure(
         900, "Steps before step 0, with liquidation, hedging and shocks off", "steps", ge=0
@@ -52,7 +52,7 @@ class Market(Section):
         gt=0,
     )
     tick_size: float = measure(0.1, "Smallest price step", "quote per base unit", gt=0)
-    lot_size: float = measure(0.01, "Smallest quantity", "base units", gt=0)
+    lot_size: float = measure(0.01, "Smallest quantity", "base units", gt=0, le=1e6)
     maker_fee_rate: float = measure(
         0.0, "Fee of the resting side; negative for a rebate", "share of notional", ge=-0.01, le=0.1
     )
@@ -165,9 +165,9 @@ class Liquidity(Section):
     half_spread_dispersion: float = measure(
         0.5, "Half width of the uniform spread of that mean over providers", "share of the mean", ge=0, lt=1
     )
-    level_growth: float = measure(1.6, "Ratio of the distances of successive levels", "1", ge=1)
+    level_growth: float = measure(1.6, "Ratio of the distances of successive levels", "1", ge=1, le=100)
     size: float = measure(2.3, "Size of the first level", "base units", ge=0)
-    size_growth: float = measure(1.35, "Ratio of the sizes of successive levels", "1", gt=0)
+    size_growth: float = measure(1.35, "Ratio of the sizes of successive levels", "1", gt=0, le=100)
     impact_per_unit: float = measure(
         0.0037,
         "Shift of all centres per unit of aggregated inventory: the permanent impact",

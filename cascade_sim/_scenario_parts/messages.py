@@ -30,6 +30,7 @@ _BOUNDS = {
     "greater_than_equal": ("a number >= {:g}", "ge"),
     "less_than": ("a number < {:g}", "lt"),
     "less_than_equal": ("a number <= {:g}", "le"),
+    "string_too_long": ("text of at most {:d} characters", "max_length"),
     "too_short": ("a list of at least {:d}", "min_length"),
     "too_long": ("a list of at most {:d}", "max_length"),
 }

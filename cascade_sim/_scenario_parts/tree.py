@@ -1,7 +1,9 @@
 """Plain trees of mappings, lists and scalars: cleaning, merging, flattening."""
 
+import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from hashlib import sha256
 from math import isfinite
 from os import PathLike, fspath
 from typing import Any
@@ -157,3 +159,20 @@ def canonical(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def tree_hash(tree: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hexadecimal) of a tree, independent of key order and of 30 against 30.0.
+
+    Parameters
+    ----------
+    tree : mapping
+        A plain tree.
+
+    Returns
+    -------
+    str
+        64 characters.
+    """
+    text = json.dumps(canonical(tree), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()

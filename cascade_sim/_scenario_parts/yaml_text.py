@@ -29,11 +29,24 @@ class _Loader(yaml.SafeLoader):
     # Empty, so that the YAML 1.1 rules of the base class (sexagesimals, octals, dates) do not apply.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the name and type are those of the base class
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # A few nested aliases stand for billions of values.
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # not typed in its stubs
+        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            problem = f"anchors and aliases are not accepted here ({sign}{event.anchor})"
+            mark: Any = event.start_mark
+            raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
+                raise yaml.constructor.ConstructorError(
+                    None, None, "merge keys (<<) are not accepted here", key_node.start_mark
+                )
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
@@ -97,7 +110,8 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
     Raises
     ------
     ScenarioError
-        If the text is not YAML, holds several documents, or gives a key twice.
+        If the text is not YAML, holds several documents, gives a key twice, or uses anchors, aliases or
+        merge keys.
     """
     try:
         return yaml.load(text, Loader=_Loader)

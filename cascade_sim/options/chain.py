@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,42 @@ class Chain:
             raise UnknownNameError("sign rule", sign, SIGN_RULES)
         in_calls, in_puts = SIGN_RULES[sign]
         return share * self.grid.open_interest * np.where(self.grid.is_call, in_calls, in_puts)
+
+    def use(self, run_seconds: float = 0.0) -> dict[str, Any]:
+        """Return how many instruments of the file a run can use, and how many it cannot for which reason.
+
+        Parameters
+        ----------
+        run_seconds : float
+            Length of the run after burn-in; options that expire within it are left out.
+
+        Returns
+        -------
+        dict
+            ``snapshot_time`` (ISO 8601), ``forward`` (quote per base unit) and its ``forward_source``,
+            ``instruments``, ``used``, and ``dropped``: reason -> ``count`` and ``open_interest`` (base units), for
+            each of `DROP_REASONS` that occurs, ``expires_within_the_run`` and ``no_open_interest``.
+        """
+        dropped = {
+            str(reason): {"count": int(count), "open_interest": float(open_interest)}
+            for reason, count, open_interest in self.dropped.itertuples(index=False)
+            if count
+        }
+        held = self.grid.open_interest
+        early = self.grid.years <= run_seconds / SECONDS_PER_YEAR
+        empty = ~early & (held == 0.0)
+        for reason, out in (("expires_within_the_run", early), ("no_open_interest", empty)):
+            if out.any():
+                dropped[reason] = {"count": int(out.sum()), "open_interest": float(held[out].sum())}
+        instruments = len(self.names) + int(self.dropped["count"].sum())
+        return {
+            "snapshot_time": self.snapshot_time.isoformat(),
+            "forward": self.forward,
+            "forward_source": self.forward_source,
+            "instruments": instruments,
+            "used": instruments - sum(entry["count"] for entry in dropped.values()),
+            "dropped": dropped,
+        }
 
     def gamma_per_percent(self, inventory: ArrayLike, forward: float | None = None) -> float:
         """Return the change of the inventory's delta per +1 % move, in base units; negative when short gamma.

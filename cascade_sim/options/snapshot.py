@@ -74,8 +74,9 @@ def _error(path: Path, expected: str, received: Any) -> DataFileError:
 def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise _error(path, "a readable file", error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _error(path, "a readable file", reason) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -115,8 +116,12 @@ def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     wrong = (numbers.isna() & values.notna()) | np.isinf(numbers)
     if wrong.any():
-        raise _error(path, f"finite numbers in column {name}", values[wrong].iloc[0])
+        raise _error(path, f"finite numbers in column {name}", _plain(values[wrong].iloc[0]))
     return numbers
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _with_terms(path: Path, rows: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ A module in this package that uses the `chart` decorator is found by itself: a n
 from importlib import import_module
 from pkgutil import iter_modules
 
+from cascade_sim.plots import settings  # before anything that imports matplotlib
 from cascade_sim.plots.catalogue import CHARTS, Chart, chart, draw_chart
 from cascade_sim.plots.depth import depth_over_time
 from cascade_sim.plots.levels import liquidation_levels
@@ -24,6 +25,7 @@ __all__ = [
     "draw_chart",
     "liquidation_levels",
     "mark_with_counterfactuals",
+    "settings",
     "volume_by_cause",
     "who_paid",
 ]

@@ -354,3 +354,25 @@ def test_synthetic_inventory_may_be_long() -> None:
 def test_synthetic_inventory_refuses(name: str, value: object) -> None:
     with pytest.raises(CascadeError, match=name.removeprefix("target_")):
         synthetic_inventory(**{**STANDARD, name: value})  # type: ignore[arg-type]
+
+
+def test_what_a_run_uses_of_a_chain_and_why_not_the_rest(tmp_path: Path) -> None:
+    rows = _rows()
+    rows[2]["mark_price"] = None
+    rows[3]["open_interest"] = 0.0
+    use = load_chain(_save(tmp_path, rows)).use(run_seconds=3 * 86_400.0)
+    assert (use["instruments"], use["used"]) == (4, 1)
+    assert use["dropped"] == {
+        "no_mark_price": {"count": 1, "open_interest": 20.0},
+        "expires_within_the_run": {"count": 1, "open_interest": 10.0},
+        "no_open_interest": {"count": 1, "open_interest": 0.0},
+    }
+    assert json.loads(json.dumps(use)) == use
+    assert (use["forward"], use["forward_source"]) == (2230.0, "ETH-19JAN24")
+    assert use["snapshot_time"] == "2024-01-08T08:00:00+00:00"
+
+
+def test_numbers_of_a_file_are_named_as_they_are_written(tmp_path: Path) -> None:
+    rows = [{**row, "mark_price": math.inf} for row in _rows()]
+    with pytest.raises(DataFileError, match=r"finite numbers in column mark_price, received inf$"):
+        load_chain(_save(tmp_path, rows))

@@ -2,14 +2,25 @@
 
 import contextlib
 import json
+import os
+import re
 import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from cascade_sim import cli
-from cascade_sim.result import load_result
+from cascade_sim.domain.errors import RunFailed
+from cascade_sim.result import RunResult, load_result
+from cascade_sim.scenario import load_scenario
 
 TINY = [
     "run.steps=90",
@@ -41,6 +52,15 @@ def call(*words: str) -> int:
         (["run", "--counterfactual", "--set", "run.dt=0"], "run.dt"),
         (["run", "--counterfactual=magic"], "magic"),
         (["rules", "nonsense"], "nonsense"),
+        (["run", "--counterfactual", "nonsense"], "known: liquidation, delta_hedging"),
+        (["run", "--counterfactual", ","], "--counterfactual: expected at least one switch"),
+        (["run", "--counterfactual="], "--counterfactual: expected at least one switch"),
+        (["run", "--set", "options.chain.path=''"], "options.chain.path"),
+        (["run", "--set", "shock.quantity=1e300"], "shock.quantity"),
+        (["run", "--set", "run.burn_in_steps=1000000000000"], "run.burn_in_steps"),
+        (["run", "--out", "x" * 300], "--out"),
+        (["run", "--out", "/".join(40 * ["x" * 120])], "--out"),
+        (["compare"], "known: run, report, scenarios"),
         (["run", "--nonsense"], "nonsense"),
     ],
 )
@@ -55,9 +75,9 @@ def test_wrong_input_is_one_line(
     assert call(*words) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    lines = [line for line in captured.err.splitlines() if line.startswith("cascade-sim:")]
-    assert len(lines) == 1
-    assert message in lines[0]
+    (line,) = captured.err.splitlines()
+    assert line.startswith("cascade-sim: ")
+    assert message in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,6 +87,78 @@ def test_output_that_cannot_be_written_is_refused_before_the_run(
     (tmp_path / "file").write_text("not a folder")
     assert call("run", "--out", str(tmp_path / "file" / "deeper")) == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_loop_of_links_is_no_place_for_a_result(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_run_and_save", lambda *_, **__: pytest.fail("work began"))
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert call("run", "--out", str(tmp_path / "a" / "run")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--out" in line
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_compilation_is_announced_once_the_request_is_known_to_be_right(
+    cold: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cascade_sim.core.compile.cache_is_cold", lambda: cold)
+
+    def stop(*_: object, **__: object) -> None:
+        raise RunFailed("stopped")
+
+    monkeypatch.setattr("cascade_sim.lab.single.run", stop)
+    assert call("run", "--out", str(tmp_path / "run"), "--set", "clearing.adl.name=nope") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert call("run", "--out", str(tmp_path / "run")) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "cascade-sim: stopped"
+    assert [line for line in lines[:-1] if "happens once" in line] == lines[:-1]
+    assert len(lines) == (2 if cold else 1)
+
+
+def test_kernels_that_cannot_be_kept_are_not_said_to_be_compiled_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = Path(tempfile.gettempdir()) / "cascade_sim-kernels-x"
+    monkeypatch.setattr("cascade_sim.core.compile.cache_directory", lambda: temporary)
+    cli._announce_compilation()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "once" not in line
+    assert "NUMBA_CACHE_DIR" in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["switches"], ["run", "--help"]])
+def test_output_that_nobody_takes_is_one_line(words: list[str]) -> None:
+    program = [sys.executable, "-m", "cascade_sim", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line
+
+
+def test_a_pipe_that_is_closed_is_one_line() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "cascade_sim", "switches"]
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "Broken pipe" in line
+
+
+def test_a_scenario_may_follow_a_bare_counterfactual(tmp_path: Path) -> None:
+    expected = ["run", f"--counterfactual={cli.DEFAULT_MECHANISMS}"]
+    for word in ("calm", "mine.yaml", "folder/mine", str(tmp_path)):
+        assert cli._with_default_mechanisms(["run", "--counterfactual", word]) == [*expected, word]
+    for word in ("adl", "adl,placebo", "nonsense"):
+        words = ["run", "--counterfactual", word]
+        assert cli._with_default_mechanisms(words) == words
 
 
 def test_a_folder_of_the_user_is_refused_before_the_run(
@@ -147,7 +239,7 @@ def test_run_prints_one_object_and_writes_a_folder(
     assert {path: path.read_bytes() for path in drawn} == drawn
     resume = ["run", "--resume", "--json", "--out", str(out), *overrides]
     capsys.readouterr()
-    monkeypatch.setattr(cli, "_run_and_save", lambda *_, **__: {"ran": True})
+    monkeypatch.setattr(cli, "_run_and_save", lambda *_, **__: RunResult(summary={"ran": True}))
     for more, ran in (([], False), (["--counterfactual"], False), (["--counterfactual=adl"], True)):
         assert call(*resume, *more) == 0
         assert ("ran" in json.loads(capsys.readouterr().out)) is ran
@@ -159,3 +251,65 @@ def test_run_prints_one_object_and_writes_a_folder(
 def test_lists_print_lines(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*words) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 5
+
+
+def test_a_scenario_is_shown_with_units_and_meanings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call("scenarios", "gamma_shock") == 0
+    text = capsys.readouterr().out
+    file = tmp_path / "shown.yaml"
+    file.write_text(text)
+    assert load_scenario(file) == load_scenario("gamma_shock")
+    values = [line for line in text.splitlines() if re.match(r" +\w+: ", line)]
+    assert len(values) > 100
+    assert [line for line in values if " # " not in line] == []
+    assert re.search(r"interval_seconds: 30\.0 +# s; \w", text)
+
+
+def test_a_run_says_what_it_left_out_of_an_option_chain(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    chain = tmp_path / "chain.json"
+    created = pd.Timestamp("2024-01-08 08:00", tz="UTC").timestamp() * 1000
+    common = {"underlying_index": "ETH-29MAR24", "underlying_price": 2230.0, "creation_timestamp": created}
+    rows = [
+        {**common, "instrument_name": name, "mark_price": mark, "open_interest": held}
+        for name, mark, held in (
+            ("ETH-29MAR24-2200-C", 0.15, 40000.0),
+            ("ETH-29MAR24-2200-P", 0.14, 40000.0),
+            ("ETH-29MAR24-2400-C", None, 10.0),
+            ("ETH-29MAR24-2500-C", 0.08, 0.5),
+            ("ETH-PERPETUAL", 2230.0, 0.0),
+        )
+    ]
+    chain.write_text(json.dumps(rows))
+    out = tmp_path / "run"
+    changes = [word for text in (*TINY, f"options.chain.path={chain}") for word in ("--set", text)]
+    assert call("run", "--no-charts", "--out", str(out), *changes) == 0
+    said = (
+        "The option chain of 2024-01-08 08:00 UTC holds 5 instruments; 2 were used, left out: 1 not an option, "
+        "1 no mark price, 1 open interest below minimum."
+    )
+    assert said in capsys.readouterr().out.splitlines()
+    kept = json.loads((out / "manifest.json").read_text())["option_chain"]
+    assert (kept["used"], kept["dropped"]["no_mark_price"]) == (2, {"count": 1, "open_interest": 10.0})
+    assert call("report", str(out)) == 0
+    assert said in (out / "report.html").read_text()
+
+
+def test_the_time_of_a_counterfactual_counts_all_its_arms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = []
+
+    def slow(scenario: Any, seed: int, *_: object, **__: object) -> Any:
+        arms.append(seed)
+        time.sleep(0.05)
+        return SimpleNamespace(result=RunResult(manifest={"wall_seconds": 0.001}))
+
+    monkeypatch.setattr("cascade_sim.lab.counterfactual.counterfactual", slow)
+    out = tmp_path / "run"
+    assert call("run", "--json", "--no-charts", "--counterfactual", "--out", str(out)) == 0
+    assert arms == [0]
+    assert load_result(out).manifest["wall_seconds"] >= 0.05

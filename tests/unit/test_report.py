@@ -2,7 +2,10 @@
 
 import base64
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,9 +13,9 @@ import pandas as pd
 import pytest
 from synthetic import SUMMARY, synthetic_result, synthetic_series
 
-from cascade_sim.domain.errors import OutputError
+from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.plots import CHARTS
-from cascade_sim.report import Picture, narrate, render_report, write_report
+from cascade_sim.report import Picture, chain_words, narrate, render_report, write_report
 from cascade_sim.result import RunResult, arm_table, load_result
 
 
@@ -145,6 +148,31 @@ def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="expected to write a report"):
         write_report(RunResult(), tmp_path / "file")
+
+
+def test_a_folder_in_the_place_of_the_page_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OutputError, match=r"expected a file .*report\.html, received a folder"):
+        write_report(RunResult(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_an_account_of_a_chain_that_no_run_wrote_is_refused() -> None:
+    assert chain_words(None) == []
+    with pytest.raises(DataFileError, match="option_chain: expected what a run writes"):
+        chain_words({"dropped": {"expired": 3}})
+
+
+def test_charts_say_nothing_where_home_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("no folder")
+    keep = {key: value for key, value in os.environ.items() if key not in ("MPLCONFIGDIR", "XDG_CONFIG_HOME")}
+    environment = {**keep, "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    code = "import cascade_sim.plots, os; print(os.path.isdir(os.environ['MPLCONFIGDIR']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert [path.name for path in tmp_path.iterdir() if "matplotlib" in path.name] == []
 
 
 def test_the_story() -> None:

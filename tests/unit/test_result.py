@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from cascade_sim.result import (
     json_ready,
     load_result,
 )
+from cascade_sim.scenario import load_scenario
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,11 @@ def result() -> RunResult:
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def _set(folder: Path, **changes: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
 def test_every_column_is_documented_once() -> None:
@@ -155,7 +162,12 @@ def test_a_target_is_checked_before_any_work(result: RunResult, tmp_path: Path) 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     (tmp_path / "file").write_text("keep")
-    for name, message in (("mine", r"notes\.txt"), ("file", "the file"), ("file/deeper", "can be written")):
+    for name, message in (
+        ("mine", r"notes\.txt"),
+        ("file", "the file"),
+        ("file/deeper", "can be written"),
+        ("x" * 300, "too long"),
+    ):
         with pytest.raises(OutputError, match=message):
             check_target(tmp_path / name)
 
@@ -297,6 +309,22 @@ def test_an_interrupt_between_the_two_moves_brings_the_earlier_result_back(
             "expected table trades",
         ),
         (lambda folder: (folder / "scenario.yaml").write_bytes(b"\xff"), "scenario.yaml"),
+        (lambda folder: (folder / "scenario.yaml").write_text("a: ["), "scenario.yaml: .* error at line 1"),
+        (lambda folder: (folder / "scenario.yaml").write_text("a: &a [*a]"), "anchors and aliases"),
+        (lambda folder: (folder / "summary.json").write_text('{"bad_debt": "much"}'), "bad_debt: .*'much'"),
+        (lambda folder: (folder / "summary.json").write_text('{"bad_debt": {"a": 1}}'), "bad_debt"),
+        (
+            lambda folder: (folder / "summary.json").write_text('{"loss_by_class": {"a": []}}'),
+            "loss_by_class",
+        ),
+        (lambda folder: _set(folder, versions=3), "versions: expected a mapping, received 3"),
+        (lambda folder: _set(folder, option_chain="x"), "option_chain: expected a mapping, received 'x'"),
+        (lambda folder: (folder / "summary.json").write_text('{"bad_debt": NaN}'), "received NaN"),
+        (lambda folder: (folder / "summary.json").write_text("[" * 100_000), "summary.json"),
+        (
+            lambda folder: (folder / "trades.parquet").rename(folder / "counterfactual.parquet"),
+            "trades.parquet, received No such file",
+        ),
     ],
 )
 def test_damaged_folders_are_one_line_errors(tmp_path: Path, damage: object, message: str) -> None:
@@ -305,6 +333,37 @@ def test_damaged_folders_are_one_line_errors(tmp_path: Path, damage: object, mes
     with pytest.raises(DataFileError, match=message) as caught:
         load_result(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_what_does_not_belong_to_the_run_is_refused(tmp_path: Path) -> None:
+    scenario = load_scenario("calm")
+    run = RunResult(
+        summary={"steps": 1},
+        manifest={"scenario_hash": scenario.scenario_hash},
+        scenario_yaml=scenario.to_yaml(),
+    )
+    folder = run.save(tmp_path / "run")
+    assert load_result(folder).scenario_yaml == scenario.to_yaml()
+    for text in (
+        "",
+        scenario.to_yaml()[:-200],
+        scenario.to_yaml().replace("seconds: 180.0", "seconds: 181.0"),
+    ):
+        (folder / "scenario.yaml").write_text(text)
+        with pytest.raises(DataFileError, match=r"manifest\.json names in scenario\.yaml, received another"):
+            load_result(folder)
+    run.save(folder)
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(DataFileError, match=r"expected figures in .*summary\.json, received none"):
+        load_result(folder)
+
+
+@pytest.mark.parametrize("name", ["trades", "series", "events"])
+def test_another_table_is_no_counterfactual(result: RunResult, tmp_path: Path, name: str) -> None:
+    folder = result.save(tmp_path / "run")
+    shutil.copy(folder / f"{name}.parquet", folder / "counterfactual.parquet")
+    with pytest.raises(DataFileError, match="expected a column arm, switches and numbers"):
+        load_result(folder)
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

@@ -281,7 +281,34 @@ def test_parse_override_refusals(text: str, expected: str) -> None:
             {"shock.side": "sel"},
             "shock.side: expected one of the known words, received 'sel', known: sell, buy; did",
         ),
-        ({"run.dt": 0}, "run.dt: expected a number > 0, received 0"),
+        ({"run.dt": 0}, "run.dt: expected a number >= 1e-06, received 0"),
+        ({"run.dt": 1e300}, "run.dt: expected a number <= 1e+06, received 1e+300"),
+        ({"run.steps": 10**12}, "run.steps: expected a number <= 1e+09, received 1000000000000"),
+        ({"traders.count": 1e8}, "traders.count: expected a number <= 1e+07, received 100000000"),
+        (
+            {"background.limit_rate": 1e300},
+            "background.limit_rate: expected a number <= 100000, received 1e+300",
+        ),
+        (
+            {"dealers.gamma_per_percent": -1e13},
+            "dealers.gamma_per_percent: expected a number >= -1e+12, received",
+        ),
+        (
+            {"options.expiry_days": [1e300]},
+            "options.expiry_days[0]: expected a number <= 100000, received 1e+300",
+        ),
+        ({"options.chain.path": ""}, "options.chain.path: expected text that is not empty, received ''"),
+        (
+            {"options.chain.dealer_share": 1.5},
+            "options.chain.dealer_share: expected a number <= 1, received 1.5",
+        ),
+        ({"options.chain.dealer_share": 0}, "options.chain.dealer_share: expected a number > 0, received 0"),
+        ({"name": "x" * 101}, "name: expected text of at most 100 characters, received 'xxx"),
+        ({"shock.quantity": np.float64("inf")}, "shock.quantity: expected a finite number, received inf"),
+        (
+            {"clearing.sizing.fraction": 1e300},
+            "clearing.sizing.fraction: expected a number from -1e+12 to 1e+12, received 1e+300",
+        ),
         ({"run.steps": 1.5}, "run.steps: expected a whole number, received 1.5"),
         ({"run.steps": False}, "run.steps: expected a whole number, received false"),
         ({"run.steps": 0}, "run.steps: expected a number >= 1, received 0"),
@@ -357,6 +384,30 @@ def test_a_refused_value_names_path_expectation_and_value(overrides: dict[str, A
             {"traders.entrants.inverse_leverage": [0.01, 0.2]},
             "traders.entrants.inverse_leverage: expected [a, b] with a above "
             "clearing.maintenance_margin, 0.0125, received [0.01, 0.2]",
+        ),
+        (
+            {"market.lot_size": 1e-8, "market.tick_size": 1, "shock.quantity": 1e9},
+            "shock.quantity: expected at most 1e+07, 1e+15 lots of market.lot_size, received 1000000000.0",
+        ),
+        (
+            {"liquidity.size_growth": 100},
+            "liquidity.size_growth: expected ladders of at most 1e+12 base units in all, not 4.6",
+        ),
+        (
+            {"liquidity.level_growth": 100, "liquidity.levels": 20},
+            "liquidity.level_growth: expected a last level at most 1e+12 away, not 4e+37, received 100.0",
+        ),
+        (
+            {"options.strikes": 400},
+            "options.strikes: expected at most 1024 options over all of options.expiry_days, 3, received 400",
+        ),
+        (
+            {"run.steps": 2592000},
+            "options.expiry_days: expected an expiry after the run of 2.592e+06 s (run.steps, run.dt), received",
+        ),
+        (
+            {"run.steps": 1e9, "dealers.count": 0},
+            "run.steps: expected at most 1000000000 with run.burn_in_steps, 900, received 1000000000",
         ),
         ({"traders.count": 0}, "traders.open_interest: expected 0 when no trader is present at the start"),
         (

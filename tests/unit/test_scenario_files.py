@@ -10,7 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cascade_sim._scenario_parts.checks import MOST_OPTIONS
 from cascade_sim._scenario_parts.yaml_text import parse_yaml
+from cascade_sim.core.layout import OPTION_CAPACITY
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.scenario import Component, Scenario, load_scenario, scenario_names
 
@@ -34,7 +36,7 @@ def test_yaml_round_trip(name: str, tmp_path: Path) -> None:
     st.text(max_size=30),
     st.floats(1e-12, 1e12, allow_subnormal=False),
     st.lists(
-        st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e30, 1e30), st.booleans(), st.text(max_size=8))
+        st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e12, 1e12), st.booleans(), st.text(max_size=8))
     ),
 )
 def test_any_text_and_number_survives_yaml(text: str, number: float, listed: list[Any]) -> None:
@@ -151,7 +153,9 @@ def test_a_name_without_suffix_may_be_a_file_but_the_library_comes_first(
         ),
         ("1: 2\n", "expected YAML, received an error at line 1, column 1: key 1 is not text"),
         ("shock: !!python/name:os.system {}\n", "expected YAML, received an error at line 1"),
-        ("shock: &a {quantity: *a}\n", "expected"),
+        ("shock: &a {quantity: *a}\n", "line 1, column 8: anchors and aliases are not accepted here (&a)"),
+        ("shock: {quantity: *a}\n", "anchors and aliases are not accepted here (*a)"),
+        ("shock: {<<: {quantity: 1}}\n", "merge keys (<<) are not accepted here"),
         ("shock: {quantity: .inf}\n", "shock.quantity: expected a finite number, received inf"),
         ("shock: {quantty: 1}\n", "shock.quantty: expected a known key, received 'quantty', known: quantity"),
         ("base: 3\n", "base: expected the name or path of a scenario, received 3, known: calm"),
@@ -210,6 +214,35 @@ def test_a_scenario_that_is_not_there(
     assert str(caught.value) == expected
 
 
+def test_a_few_lines_of_aliases_cannot_stand_for_billions_of_values(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join(10 * [f'*a{k - 1}'])}]" for k in range(1, 10)]
+    file = write(tmp_path / "bomb.yaml", "\n".join(lines))
+    with pytest.raises(ScenarioError, match="line 1, column 5: anchors and aliases are not accepted"):
+        load_scenario(file)
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_the_commented_form_explains_every_field_and_reads_back(name: str) -> None:
+    scenario = load_scenario(name)
+    text = scenario.to_commented_yaml({"dealers.hedging.band": "base units left alone"})
+    assert Scenario.from_mapping(parse_yaml(text, "text")) == scenario
+    assert re.search(r"^  steps: 14400 +# steps; Steps after burn-in$", text, re.MULTILINE)
+    assert re.search(r"^    band: 1\.0 +# base units left alone$", text, re.MULTILINE)
+    assert "\n# The venue and its contract.\nmarket:\n" in text
+    fields = [line for line in text.splitlines() if re.match(r"  \w+: ", line)]
+    assert len(fields) > 90
+    assert [line for line in fields if " # " not in line] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a\n\n b  ", "# x", "", "a " * 200, "tab\t", "\x85 q" * 60, "  lead\n\ttab"]
+)
+def test_any_text_survives_the_commented_form(text: str) -> None:
+    scenario = DEFAULT.with_overrides({"title": text, "clearing.priority.text": text})
+    assert Scenario.from_mapping(parse_yaml(scenario.to_commented_yaml(), "text")) == scenario
+
+
 def test_files_that_are_not_text(tmp_path: Path) -> None:
     with pytest.raises(
         ScenarioError, match="expected a readable YAML file, received an error: Is a directory"
@@ -219,3 +252,20 @@ def test_files_that_are_not_text(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00\xd8\x80")
     with pytest.raises(ScenarioError, match="expected YAML, received an error"):
         load_scenario(binary)
+
+
+def test_every_number_is_bounded() -> None:
+    numbers = {
+        path: value
+        for path, value in DEFAULT.leaves().items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    assert len(numbers) > 110
+    for path in numbers:
+        for value in (1e13, 1e300, 10**18):
+            with pytest.raises(ScenarioError, match=f"^{re.escape(path)}: expected a number"):
+                DEFAULT.with_overrides({path: value})
+
+
+def test_the_bound_on_options_is_that_of_the_dealers() -> None:
+    assert MOST_OPTIONS == OPTION_CAPACITY
