@@ -152,7 +152,10 @@ _SERIES: tuple[Column, ...] = (
         "distressed_accounts", "int32", "accounts", "accounts below maintenance margin at the end of the step"
     ),
     Column(
-        "queue_accounts", "int32", "accounts", "eligible accounts that the throughput limit left waiting at the end of the step"
+        "queue_accounts",
+        "int32",
+        "accounts",
+        "eligible accounts that the throughput limit left waiting at the end of the step",
     ),
     *_floats(
         "quote",

@@ -306,7 +306,7 @@ def write_table(name: str, frame: pd.DataFrame, path: str | Path) -> None:
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         with partial.open("wb") as stream:
-            pq.write_table(table, stream, compression="zstd", use_dictionary=names)
+            pq.write_table(table, stream, compression="zstd", use_dictionary=names, write_page_checksum=True)
             pa.default_memory_pool().release_unused()
             stream.flush()
             os.fsync(stream.fileno())
@@ -340,7 +340,7 @@ def read_table(name: str, path: str | Path) -> pd.DataFrame:
     columns = columns_of(name)
     try:
         with source.open("rb") as stream:
-            table = pq.read_table(stream)
+            table = pq.read_table(stream, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise DataFileError(
             f"expected a readable parquet file {source}, received {reason_of(error)}"
@@ -407,7 +407,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         field_k = table.schema.field(k).with_metadata({"unit": unit, "description": description})
         table = table.set_column(k, field_k, table.column(k))
     with path.open("wb") as stream:
-        pq.write_table(table, stream, compression="zstd")
+        pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -433,7 +433,7 @@ def read_frame(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """
     try:
         with path.open("rb") as stream:
-            frame: pd.DataFrame = pq.read_table(stream).to_pandas()
+            frame: pd.DataFrame = pq.read_table(stream, page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise DataFileError(
             f"expected a readable parquet file {path}, received {reason_of(error)}"

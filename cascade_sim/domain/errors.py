@@ -87,6 +87,8 @@ def value_text(value: Any) -> str:
     -------
     str
     """
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()  # numpy's own scalars would say their type as well
     if value is None:
         return "null"
     if isinstance(value, bool):
