@@ -271,11 +271,6 @@ def _run_and_save(
     _stop_if_interrupted()
     manifest = {**result.manifest, "wall_seconds": time.perf_counter() - started}
     manifest["ended_at"] = datetime.now(UTC).isoformat()
-    if scenario.options.chain.path is not None:
-        from cascade_sim.options.chain import load_chain
-
-        chain = load_chain(scenario.options.chain.path, scenario.options.chain.minimum_open_interest)
-        manifest["option_chain"] = chain.use(scenario.run.duration_seconds)
     result = replace(result, manifest=manifest)
     result.save(folder, add)
     return result

@@ -77,6 +77,8 @@ def run(
         ended_at=datetime.now(UTC),
         wall_seconds=time.perf_counter() - clock,
     )
+    if model.chain is not None:
+        manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
     return replace(result, summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
 
 
