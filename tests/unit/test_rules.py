@@ -236,6 +236,10 @@ def test_what_a_participant_raises_ends_the_run_and_names_it() -> None:
 class NoArray:
     """Something that refuses to become an array."""
 
+    def __repr__(self) -> str:
+        """Return the same text in every test process, which names the test."""
+        return "NoArray()"
+
     def __array__(self, *_: object, **__: object) -> Any:
         raise RuntimeError("never")
 
