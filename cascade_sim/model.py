@@ -288,6 +288,15 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             self._note_start()
         return participant
 
+    def close(self) -> None:
+        """Give the memory of the run back; what was recorded has to be collected before, and the model is done.
+
+        Mesa ties a model and its agents to each other, so without this the memory waits for the garbage collector,
+        which counts objects and does not see how large these are.
+        """
+        del self.state, self.recorder, self._opening
+        self.start_accounts = None
+
     def step(self) -> None:
         """Make one step, phase by phase, in the order that is part of the public contract."""
         self._phase(lay.PHASE_NEWS)

@@ -16,7 +16,9 @@ HORIZON_SECONDS = 60.0
 def _mid_after(scenario: Scenario, seed: int) -> float:
     model = CascadeModel(scenario, rng=seed)
     model.run()
-    return float(model.state.world.market.mid) * model.instrument.tick_size
+    mid = float(model.state.world.market.mid) * model.instrument.tick_size
+    model.close()
+    return mid
 
 
 def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float | None:

@@ -69,6 +69,7 @@ def run(
         raise RunFailed(expectation("conservation_error", "0 atoms", error))
     extras = dict(probe_numbers(model, seed)) if probe else {}
     summary = summarise(result, run_facts(model), extras | {"conservation_error": error})
+    model.close()
     manifest = build_manifest(
         scenario_hash=scenario.scenario_hash,
         seed=seed,
@@ -184,8 +185,10 @@ def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
         return {}
     fresh = CascadeModel(model.scenario.with_overrides({"run.record": "summary"}), rng=seed)
     price = fresh.instrument.tick_to_price(fresh.initial_tick)
-    return {
+    numbers = {
         "permanent_impact": impact,
         "leverage_n": impact * forced_density(fresh),
         "gamma_x": impact * fresh.gamma_per_percent() / (0.01 * price),
     }
+    fresh.close()
+    return numbers

@@ -64,6 +64,7 @@ def arm(scenario: str, off: tuple[str, ...] = (), dt: float = 1.0, placebo: bool
                 int(totals.first_adl_step),
             )
         )
+        model.close()
     return Arm(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
