@@ -151,9 +151,10 @@ def analysis(_request: Request) -> Figures:
 
 _LAUNCH = """
 import pathlib, resource, sys
-from cascade_sim.cli import main
+from cascade_sim.cli import entry
+sys.argv[1:] = ["run", "--out", sys.argv[1], "--json"]
 try:
-    main(["run", "--out", sys.argv[1], "--json"])
+    entry()
 finally:
     # On Linux the usage of a process includes what its parent used before it started.
     status = pathlib.Path("/proc/self/status")

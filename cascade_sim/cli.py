@@ -1,5 +1,6 @@
 """The command line. Heavy imports wait until a command needs them."""
 
+import gc
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
@@ -253,9 +255,12 @@ def _run_and_save(
     started = time.perf_counter()
     add: Callable[[Path], Any] | None = None
     if charts:
-        from cascade_sim.report import write_report
+        # The engine leaves the interpreter free while it runs: time to import what draws.
+        threading.Thread(target=import_module, args=("cascade_sim.report",), daemon=True).start()
 
         def add(unfinished: Path) -> Any:
+            from cascade_sim.report import write_report
+
             return write_report(result, unfinished)
 
     if mechanisms is None:
@@ -486,3 +491,14 @@ def main(arguments: list[str] | None = None) -> None:
     if status == _INTERRUPTED:  # typer's parser turns Ctrl-C into this status and says nothing
         typer.echo("interrupted", err=True)
     raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def entry() -> None:
+    """Run the command line as a program: as `main`, with a garbage collector that stays out of the way."""
+    # Imports and charts make objects by the hundred thousand and no cycles worth looking for so often.
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        main()
+    finally:
+        # All of it goes away with the process; to look for cycles in it first took half a second.
+        gc.freeze()
