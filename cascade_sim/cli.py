@@ -245,11 +245,11 @@ def _run_and_save(
     scenario: Any, seed: int, folder: Path, mechanisms: list[str] | None, *, charts: bool
 ) -> Any:
     from cascade_sim.core.compile import cache_is_cold
-    from cascade_sim.lab.single import check
+    from cascade_sim.model import check_inputs
 
     # What the check itself compiles would warm the cache.
     cold = cache_is_cold()
-    check(scenario)
+    check_inputs(scenario)
     if cold:
         _announce_compilation()
     started = time.perf_counter()

@@ -91,16 +91,20 @@ def check_inputs(scenario: Scenario) -> None:
     ScenarioError, DataFileError
         As :class:`CascadeModel` would.
     """
-    market = scenario.market
-    instrument = Instrument(
-        market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
-    )
+    market, instrument = scenario.market, _instrument(scenario)
     LiquidationEngine.from_scenario(scenario, instrument)
     MARK_PRICES.create(market.mark_price)
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
     instrument.price_to_tick(load_options(scenario)[1])
     _load_brackets(scenario)
+
+
+def _instrument(scenario: Scenario) -> Instrument:
+    market = scenario.market
+    return Instrument(
+        market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
+    )
 
 
 def _load_brackets(scenario: Scenario) -> BracketTable | None:
@@ -135,9 +139,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         super().__init__(rng=self.seed & 0xFFFFFFFF)
         self.scenario = scenario
         market = scenario.market
-        self.instrument = Instrument(
-            market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
-        )
+        self.instrument = _instrument(scenario)
         self.engine = LiquidationEngine.from_scenario(scenario, self.instrument)
         self.mark_rule: Any = MARK_PRICES.create(market.mark_price)
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)

@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -338,13 +338,7 @@ def read_table(name: str, path: str | Path) -> pd.DataFrame:
     """
     source = Path(path)
     columns = columns_of(name)
-    try:
-        with source.open("rb") as stream:
-            table = pq.read_table(stream, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DataFileError(
-            f"expected a readable parquet file {source}, received {reason_of(error)}"
-        ) from error
+    table = _read_parquet(source)
     metadata = {
         key.decode(errors="replace"): value.decode(errors="replace")
         for key, value in (table.schema.metadata or {}).items()
@@ -431,19 +425,23 @@ def read_frame(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     DataFileError
         If the file is unreadable or has other columns.
     """
-    try:
-        with path.open("rb") as stream:
-            frame: pd.DataFrame = pq.read_table(stream, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise DataFileError(
-            f"expected a readable parquet file {path}, received {reason_of(error)}"
-        ) from error
+    frame: pd.DataFrame = _read_parquet(path, pa.Table.to_pandas)
     if columns and list(frame.columns) != list(columns):
         raise DataFileError(f"expected the columns {', '.join(columns)} in {path}, received others")
     figures = frame.drop(columns=[*columns, "arm"], errors="ignore")
     if "arm" not in frame.columns or not all(map(pd.api.types.is_numeric_dtype, figures.dtypes)):
         raise DataFileError(f"expected a column arm, switches and numbers in {path}, received other columns")
     return frame
+
+
+def _read_parquet(path: Path, convert: Callable[[pa.Table], Any] = lambda table: table) -> Any:
+    try:
+        with path.open("rb") as stream:
+            return convert(pq.read_table(stream, page_checksum_verification=True))
+    except (OSError, pa.ArrowException) as error:
+        raise DataFileError(
+            f"expected a readable parquet file {path}, received {reason_of(error)}"
+        ) from error
 
 
 def reason_of(error: Exception) -> str:

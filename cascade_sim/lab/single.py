@@ -15,7 +15,7 @@ from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import RunFailed, expectation
 from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.metrics import RunFacts, summarise
-from cascade_sim.model import CascadeModel, check_inputs
+from cascade_sim.model import CascadeModel
 from cascade_sim.recorder import AccountRecords, run_totals
 from cascade_sim.result import RunResult, build_manifest
 from cascade_sim.scenario import Scenario
@@ -81,21 +81,6 @@ def run(
     if model.chain is not None:
         manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
     return replace(result, summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
-
-
-def check(scenario: Scenario) -> None:
-    """Build every rule and read every input file that a scenario names, and run nothing.
-
-    Parameters
-    ----------
-    scenario : Scenario
-
-    Raises
-    ------
-    ScenarioError, DataFileError
-        If one of them is wrong.
-    """
-    check_inputs(scenario)
 
 
 def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:

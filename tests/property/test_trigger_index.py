@@ -23,13 +23,13 @@ TRIGGER = st.one_of(
 
 
 @kernel
-def move(w, accounts, watch, account, low, high):  # type: ignore[no-untyped-def]
+def move(w, accounts, watch, account, low, high):  # type: ignore[no-untyped-def]  # records have no static type
     """Set the triggers of one account."""
     set_triggers(w, accounts, watch, account, low, high)
 
 
 @kernel
-def listed(w, accounts, watch, out, scores):  # type: ignore[no-untyped-def]
+def listed(w, accounts, watch, out, scores):  # type: ignore[no-untyped-def]  # records have no static type
     """List who has triggered."""
     return triggered(w, accounts, watch, out, scores)
 
