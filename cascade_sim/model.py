@@ -194,6 +194,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         scenario, world = self.scenario, self.state.world
         config, dt = world.config, self.scenario.run.dt
         config.seed = np.random.SeedSequence(self.seed & 0xFFFFFFFFFFFFFFFF).generate_state(1, np.uint64)[0]
+        config.value_seed, config.own_weight = config.seed, 1.0
         config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
         config.atoms = self.instrument.atoms_per_tick_lot
         config.largest_order = min(2**31 - 1, 2**62 // (TICKS * self.instrument.atoms_per_tick_lot))

@@ -139,6 +139,10 @@ SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, even
 
 CONFIG = _record(
     seed=np.uint64,
+    value_seed=np.uint64,
+    common_seed=np.uint64,
+    common_weight=_F,
+    own_weight=_F,
     dt=_F,
     steps=_I,
     burn_in=_I,
@@ -180,6 +184,8 @@ CONFIG = _record(
 CONTROL = _record(
     step=_I,
     phase=_I,
+    market=_I,
+    prepared=_I,
     stage=_I,
     rounds_done=_I,
     cursor=_I,

@@ -16,7 +16,11 @@ def news(w):
     """Phase 1: the fundamental takes a step of its exogenous path plus scheduled news (log moves)."""
     market = w.market
     step = w.control.step
-    change = w.config.volatility * normal(stream(w.config.seed, PURPOSE_NEWS, step), 0, 0)
+    config = w.config
+    noise = config.own_weight * normal(stream(config.value_seed, PURPOSE_NEWS, step), 0, 0)
+    if config.common_weight != 0.0:
+        noise += config.common_weight * normal(stream(config.common_seed, PURPOSE_NEWS, step), 0, 0)
+    change = config.volatility * noise
     for index in range(w.config.shocks):
         shock = w.config.shock[index]
         if shock.first_step <= step <= shock.last_step:

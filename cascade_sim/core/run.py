@@ -32,7 +32,7 @@ def _trade(w, book, accounts, traders, watch, scratch, tape):
 
 
 @part
-def _run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
+def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     """Run the current phase to its end or to a request; returns a RETURN code and advances phase and step."""
     control = w.control
     phase = control.phase
@@ -79,7 +79,7 @@ def run(w, book, accounts, traders, watch, scratch, scores, tape, until, phases)
     """
     control = w.control
     while control.step < until and phases > 0:
-        status = _run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
         if status != lay.RETURN_DONE:
             return status
         phases -= 1
@@ -94,7 +94,7 @@ def run_rate_driven(w, book, accounts, traders, watch, scratch, scores, tape, un
     """
     control = w.control
     while control.step < until and phases > 0:
-        status = _run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
         if status == lay.RETURN_FLOW:
             rate_driven_flow(w, book, accounts, watch, tape)
             control.answered = 1

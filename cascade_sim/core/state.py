@@ -1,5 +1,6 @@
 """The arrays of one world, in the order in which kernels take them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,28 +41,73 @@ class State(NamedTuple):
     tape: Any
 
 
-def allocate_state(accounts: int, traders: int, self_trade: int) -> State:
-    """Return zeroed arrays for a world of ``accounts`` accounts and ``traders`` late entrants.
+class System(NamedTuple):
+    """The arrays of several markets that step together, one row each; ``kernel(*system)`` passes them on.
 
+    Attributes
+    ----------
+    worlds, books, tapes : recarray, shape (markets,)
+        As the records of :class:`State`.
+    accounts, traders : recarray, shape (markets, rows)
+        Every market has as many rows as the largest needs; the others' last rows stay unused.
+    watch, scratch, scores : arrays, shape (markets, ...)
+        As in :class:`State`.
+    """
+
+    worlds: Any
+    books: Any
+    accounts: Any
+    traders: Any
+    watch: NDArray[np.float64]
+    scratch: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    tapes: Any
+
+    def state(self, market: int) -> State:
+        """Return the arrays of one market; they share their memory with the system's."""
+        return State(*(array[market] for array in self))
+
+
+def allocate_system(accounts: int, traders: int, self_trade: Sequence[int]) -> System:
+    """Return zeroed arrays for as many markets as there are self-trade policies.
+
+    Parameters
+    ----------
+    accounts, traders : int
+        Rows of accounts and late entrants of the largest market.
+    self_trade : sequence of int
+        :class:`SelfTradePolicy` of each market.
+
+    Notes
+    -----
     Large records are committed page by page as they are touched, so capacities cost nothing until used.
     """
-    book = allocate(BOOK)[0]
-    open_book(book, self_trade)
-    watch = np.zeros((lay.WATCHES, accounts))
-    watch[lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
-    world = allocate(lay.WORLD)[0]
-    world.watch_bound[1::2] = np.inf
-    rows = allocate(lay.ACCOUNT, accounts)
+    markets = len(self_trade)
+    books = allocate(BOOK, markets)
+    for book, policy in zip(books, self_trade, strict=True):
+        open_book(book, policy)
+    watch = np.zeros((markets, lay.WATCHES, accounts))
+    watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
+    worlds = allocate(lay.WORLD, markets)
+    worlds.watch_bound[:, 1::2] = np.inf
+    rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
     rows["first_breach_step"] = -1
     rows["breach_event"] = lay.NO_EVENT
     rows["distressed_step"] = np.iinfo(np.int32).min // 2
-    return State(
-        world=world,
-        book=book,
+    entrants = np.zeros((markets, traders), lay.TRADER).view(np.recarray)
+    entrants["arrival_step"] = np.iinfo(np.int32).max
+    return System(
+        worlds=worlds,
+        books=books,
         accounts=rows,
-        traders=np.zeros(traders, lay.TRADER).view(np.recarray),
+        traders=entrants,
         watch=watch,
-        scratch=np.zeros((3, accounts), np.int64),
-        scores=np.zeros((2, accounts)),
-        tape=allocate(lay.TAPE)[0],
+        scratch=np.zeros((markets, 3, accounts), np.int64),
+        scores=np.zeros((markets, 2, accounts)),
+        tapes=allocate(lay.TAPE, markets),
     )
+
+
+def allocate_state(accounts: int, traders: int, self_trade: int) -> State:
+    """Return zeroed arrays for one market of ``accounts`` accounts and ``traders`` late entrants."""
+    return allocate_system(accounts, traders, [self_trade]).state(0)

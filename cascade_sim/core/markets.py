@@ -1,0 +1,54 @@
+"""The driver for worlds with several markets, and for mechanisms that most runs do without.
+
+Each market is a world of its own with its own book, accounts and venue. They step together, phase by phase: in a phase
+every market acts in turn. What couples them happens here, before and after the phases, and nowhere else. Runs of one
+market without any of these mechanisms take :func:`cascade_sim.core.run.run`, which does not have to compile them.
+"""
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.compile import kernel, routine
+from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.run import run_phase
+
+
+@routine
+def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
+    """What happens in a market before its phase begins; once per phase, however often the driver stops in it."""
+
+
+@routine
+def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
+    """What happens in a market when its phase is over."""
+
+
+@kernel
+def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes, until, phases):
+    """Advance all markets by at most ``phases`` phases, not beyond the start of step ``until``.
+
+    Returns RETURN_DONE or why it stopped on the way; ``worlds[0].control.market`` is the market that asks.
+    """
+    lead = worlds[0].control
+    while True:
+        market = lead.market
+        if market == 0 and (lead.step >= until or phases <= 0):
+            return lay.RETURN_DONE
+        w, book, tape = worlds[market], books[market], tapes[market]
+        if w.control.prepared == 0:
+            _before_phase(worlds, books, accounts, watch, scratch, tapes, market)
+            w.control.prepared = 1
+        phase = w.control.phase
+        status = run_phase(
+            w, book, accounts[market], traders[market], watch[market], scratch[market], scores[market], tape
+        )
+        if status == lay.RETURN_FLOW:
+            rate_driven_flow(w, book, accounts[market], watch[market], tape)
+            w.control.answered = 1
+            continue
+        if status != lay.RETURN_DONE:
+            return status
+        _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase)
+        w.control.prepared = 0
+        lead.market = market + 1
+        if lead.market == len(worlds):
+            lead.market = 0
+            phases -= 1
