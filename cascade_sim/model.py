@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -30,9 +31,10 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
+from cascade_sim.core.markets import run_markets
 from cascade_sim.core.run import run, run_rate_driven
 from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
-from cascade_sim.core.state import State, allocate_state
+from cascade_sim.core.state import State, System, allocate_system
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
@@ -118,6 +120,11 @@ def _load_brackets(scenario: Scenario) -> BracketTable | None:
     return load_brackets(brackets.path, brackets.symbol)
 
 
+def needs_markets_driver(scenario: Scenario) -> bool:
+    """Whether a scenario uses a mechanism that only the driver for several markets knows."""
+    return bool(scenario.markets)
+
+
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
     """A market of one instrument on one venue, with everything that acts on it.
 
@@ -167,7 +174,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             self.cohorts[kind] = kind(self, first, count)
             first += count
         policy = SelfTradePolicy[scenario.market.self_trade.upper()]
-        self.state: State = allocate_state(first, entrant_count(scenario), int(policy))
+        self.system: System = allocate_system(first, entrant_count(scenario), [int(policy)])
+        self.state: State = self.system.state(0)
         self._configure()
         opening = Opening(
             scenario, self.instrument, self.state, self.initial_tick, self.options, self.brackets
@@ -185,9 +193,15 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             cohort.open(opening)
         self.cohorts[UnleveredHolders].fund(opening)
         self._opening = opening
-        fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
-        self._drive: Callable[..., int] = run if fixed else run_rate_driven
+        self._advance = self._choose_driver()
         self._finish_opening()
+
+    def _choose_driver(self) -> Callable[[int, int], int]:
+        """The compiled driver that has everything this scenario needs, and no more than it has to."""
+        if needs_markets_driver(self.scenario):
+            return functools.partial(run_markets, *self.system)
+        fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
+        return functools.partial(run if fixed else run_rate_driven, *self.state)
 
     def _configure(self) -> None:
         """Write what belongs to no cohort into the kernel configuration."""
@@ -297,7 +311,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         Mesa ties a model and its agents to each other, so without this the memory waits for the garbage collector,
         which counts objects and does not see how large these are.
         """
-        del self.state, self.recorder, self._opening
+        del self.state, self.system, self.recorder, self._opening, self._advance
         self.start_accounts = None
 
     def step(self) -> None:
@@ -318,7 +332,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         if control.phase != phase:
             raise RunFailed(expectation("phase", str(phase), int(control.phase)))
         while True:
-            status = self._drive(*self.state, control.step + 1, 1)
+            status = self._advance(control.step + 1, 1)
             if status == lay.RETURN_DONE:
                 return
             self._answer(status)
@@ -337,7 +351,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         end = run_config.steps if until is None else min(until, run_config.steps)
         total = run_config.steps + run_config.burn_in_steps
         while self.step_number < end:
-            status = self._drive(*self.state, self._next_stop(end), ALL_PHASES)
+            status = self._advance(self._next_stop(end), ALL_PHASES)
             if status != lay.RETURN_DONE:
                 self._answer(status)
             elif self.state.world.control.phase == 0:

@@ -63,6 +63,9 @@ class Scenario(Section):
     clearing: Clearing = Clearing()
     shock: Shock = Shock()
     switches: Switches = Switches()
+    markets: dict[str, dict[str, Any]] = choice(
+        {}, "Further markets by name: what differs from this one, section by section"
+    )
 
     @model_validator(mode="wrap")
     @classmethod
