@@ -32,6 +32,7 @@ __all__ = ["Component", "Scenario", "load_scenario", "parse_override", "scenario
 
 _LIBRARY = "cascade_sim.scenarios"
 _SUFFIXES = (".yaml", ".yml")
+_SHARED = frozenset(("name", "run", "switches", "markets"))
 
 
 class Scenario(Section):
@@ -75,6 +76,8 @@ class Scenario(Section):
         except ValidationError as error:
             raise ScenarioError(error_line(cls, error)) from error
         check_consistency(scenario)
+        if scenario.markets:
+            scenario.market_scenarios()
         return scenario
 
     @classmethod
@@ -162,6 +165,41 @@ class Scenario(Section):
             Loading it gives an equal scenario.
         """
         return commented_yaml(self, notes or {})
+
+    def market_scenarios(self) -> dict[str, "Scenario"]:
+        """Return the tree of each market by name, this one's first, under the name of its venue.
+
+        A further market has everything of this one that it does not say otherwise, except the scheduled orders of the
+        shock: those it has only if it says ``shock.quantity``.
+
+        Raises
+        ------
+        ScenarioError
+            If a further market's tree is refused, or two have one name.
+        """
+        alone: Any = {**self.tree(), "markets": {}}
+        found = (
+            {self.market.venue: type(self).model_validate(alone)}
+            if self.markets
+            else {self.market.venue: self}
+        )
+        for name, change in self.markets.items():
+            path = f"markets.{name}"
+            if name in found:
+                raise ScenarioError(
+                    expectation(path, f"a name other than the venue {self.market.venue}", name)
+                )
+            shared = sorted(_SHARED & change.keys())
+            if shared:
+                raise ScenarioError(
+                    expectation(path, f"no section {shared[0]}, which markets share", shared[0])
+                )
+            quiet = merged(alone, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}})
+            try:
+                found[name] = type(self).model_validate(merged(quiet, change))
+            except ScenarioError as error:
+                raise ScenarioError(f"{path}.{error}") from error
+        return found
 
     @property
     def scenario_hash(self) -> str:

@@ -76,6 +76,13 @@ class Fundamental(Section):
     volatility: float = measure(
         0.55, "Volatility of the value; a year has 365 days", "per square root of a year", ge=0
     )
+    correlation: float = measure(
+        0.0,
+        "Correlation with the first market's value, for a further market of another asset",
+        "1",
+        ge=-1,
+        le=1,
+    )
 
 
 class FixedRates(Section):

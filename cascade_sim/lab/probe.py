@@ -18,7 +18,7 @@ def _mid_after(scenario: Scenario, seed: int) -> float:
     model.run()
     mid = float(model.state.world.market.mid) * model.instrument.tick_size
     model.close()
-    return mid
+    return float(mid)
 
 
 def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float | None:
