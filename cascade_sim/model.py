@@ -20,7 +20,7 @@ from cascade_sim.domain.components import import_name
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, UnknownNameError, expectation
 from cascade_sim.scenario import Scenario
 
-__all__ = ["CascadeModel", "check_inputs", "needs_markets_driver"]
+__all__ = ["CascadeModel", "Market", "check_inputs", "needs_markets_driver"]
 
 ALL_PHASES = 2**62
 _CAPACITIES = {
@@ -63,9 +63,10 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         super().__init__(rng=self.seed & 0xFFFFFFFF)
         self.scenario = scenario
         self.markets: dict[str, Market] = {}
+        several = bool(scenario.markets)
         for name, own in scenario.market_scenarios().items():
             further = name if self.markets else None
-            self.markets[name] = Market(self, own, self.seed, further)
+            self.markets[name] = Market(self, own, self.seed, further, several=several)
         everyone = list(self.markets.values())
         self.main = everyone[0]
         self.system: System = allocate_system(
@@ -81,22 +82,24 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             market.finish_opening()
 
     def _couple(self) -> None:
-        """Let markets of one asset follow one value, and the values of other assets be correlated with the first."""
-        main = self.main.state.world.config
+        """Let markets of one asset follow one value, correlate the values of others, and let arbitrage connect."""
+        everyone = list(self.markets.values())
+        first = everyone[0].state.world.config
         values: dict[str, Any] = {}
-        for market in self.markets.values():
-            config, base = market.state.world.config, market.instrument.base
-            if base in values:
-                config.value_seed = values[base].value_seed
-                config.common_seed = values[base].common_seed
-                config.own_weight, config.common_weight = values[base].own_weight, values[base].common_weight
-                continue
-            values[base] = config
-            if market is not self.main:
+        traded: dict[tuple[str, str], int] = {}
+        for number, market in enumerate(everyone):
+            config, contract = market.state.world.config, market.instrument
+            if contract.base in values:
+                for name in ("value_seed", "common_seed", "own_weight", "common_weight"):
+                    config[name] = values[contract.base][name]
+            elif number > 0:
                 correlation = market.scenario.fundamental.correlation
-                config.common_seed = main.value_seed
-                config.common_weight = correlation
+                config.common_seed, config.common_weight = first.value_seed, correlation
                 config.own_weight = (1.0 - correlation * correlation) ** 0.5
+            values.setdefault(contract.base, config)
+            partner = traded.setdefault((contract.base, contract.quote), number)
+            if partner != number:
+                market.arbitrage_against(partner)
 
     def _choose_driver(self) -> Callable[[int, int], int]:
         """The compiled driver that has everything this scenario needs, and no more than it has to."""

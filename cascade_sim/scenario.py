@@ -16,6 +16,7 @@ from cascade_sim._scenario_parts.commented import commented_yaml
 from cascade_sim._scenario_parts.market import (
     Arbitrage,
     Background,
+    CrossArbitrage,
     FixedRates,
     Fundamental,
     Liquidity,
@@ -57,6 +58,7 @@ class Scenario(Section):
     liquidity: Liquidity = Liquidity()
     value_traders: ValueTraders = ValueTraders()
     arbitrage: Arbitrage = Arbitrage()
+    cross_arbitrage: CrossArbitrage = CrossArbitrage()
     traders: Traders = Traders()
     holders: Holders = Holders()
     dealers: Dealers = Dealers()

@@ -13,6 +13,7 @@ from cascade_sim.agents.background_flow import BackgroundFlow
 from cascade_sim.agents.base import Cohort, Opening, Participant
 from cascade_sim.agents.discretionary import (
     Arbitrageurs,
+    CrossArbitrageurs,
     OptionCustomers,
     ShockSource,
     UnleveredHolders,
@@ -136,6 +137,8 @@ class Market:
         Seed of the run.
     name : str, optional
         Name of a further market; None for the first.
+    several : bool
+        Whether the world has more than this market.
 
     Raises
     ------
@@ -143,7 +146,15 @@ class Market:
         If a rule, parameter or input file is wrong.
     """
 
-    def __init__(self, model: Any, scenario: Scenario, seed: int, name: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        scenario: Scenario,
+        seed: int,
+        name: str | None = None,
+        *,
+        several: bool = False,
+    ) -> None:
         self.scenario = scenario
         self.seed = seed
         self.name = name
@@ -162,13 +173,13 @@ class Market:
         self.dealer_value_start: float | None = None
         self.participants: list[Participant] = []
         self.entrants = entrant_count(scenario)
-        self._number_accounts(model)
+        self._number_accounts(model, COHORTS + (CrossArbitrageurs,) * several)
 
-    def _number_accounts(self, model: Any) -> None:
+    def _number_accounts(self, model: Any, kinds: tuple[type[Cohort], ...]) -> None:
         first = len(SYSTEM_ACCOUNTS)
         self.cohorts: dict[type[Cohort], Cohort] = {}
         self.first_participant = 0
-        for kind in COHORTS:
+        for kind in kinds:
             if kind is LeveragedTraders:
                 self.first_participant = first
                 first += PARTICIPANT_ACCOUNTS
@@ -262,6 +273,12 @@ class Market:
         opening_stock(state.world, state.book, accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:
             self.note_start()
+
+    def arbitrage_against(self, partner: int) -> None:
+        """Let arbitrageurs trade this market against the market number ``partner`` of the world."""
+        cohort = self.cohorts[CrossArbitrageurs]
+        assert isinstance(cohort, CrossArbitrageurs)
+        cohort.trade_against(self._opening, partner)
 
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""

@@ -54,6 +54,34 @@ class Arbitrageurs(Cohort):
         opening.deposit(self.accounts, opening.instrument.cash_to_atoms(values.capital))
 
 
+class CrossArbitrageurs(Cohort):
+    """Hold one account in every market of a world with several, and trade one against another."""
+
+    account_class = AccountClass.ARBITRAGEUR
+
+    @classmethod
+    def size(cls, scenario: Scenario) -> int:
+        """One account, in worlds of several markets."""
+        return 1
+
+    def open(self, opening: Opening) -> None:
+        """Write the terms of this market into the configuration; who trades with whom is known to the world."""
+        values, config = opening.scenario.cross_arbitrage, opening.state.world.config.cross
+        dt = opening.scenario.run.dt
+        config.account = self.first_account
+        config.threshold = values.threshold
+        config.rate_cap = opening.lots(values.rate_cap) * dt
+        config.position_cap = opening.lots(values.position_cap)
+        config.tick, config.lot = opening.instrument.tick_size, opening.instrument.lot_size
+        opening.deposit(self.accounts, opening.instrument.cash_to_atoms(values.capital))
+
+    def trade_against(self, opening: Opening, partner: int) -> None:
+        """Let this market be traded against the market number ``partner``."""
+        config = opening.state.world.config.cross
+        config.partner = partner
+        config.rate = opening.lots(opening.scenario.cross_arbitrage.rate_per_price) * opening.scenario.run.dt
+
+
 class ShockSource(Cohort):
     """Sends the scheduled exogenous orders."""
 

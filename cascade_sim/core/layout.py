@@ -90,6 +90,18 @@ PROVIDER_CONFIG = _record(
 
 DISCRETIONARY_CONFIG = _record(account=_I, threshold=_F, rate=_F, rate_cap=_F, position_cap=_F)
 
+CROSS_CONFIG = _record(
+    account=_I,
+    partner=_I,
+    threshold=_F,
+    rate=_F,
+    rate_cap=_F,
+    position_cap=_F,
+    tick=_F,
+    lot=_F,
+)
+"""Arbitrage of a market against its ``partner``; ``tick`` in quote currency, ``lot`` in base units."""
+
 TRADER_CONFIG = _record(
     first_account=_I,
     count=_I,
@@ -175,6 +187,7 @@ CONFIG = _record(
     providers=PROVIDER_CONFIG,
     value=DISCRETIONARY_CONFIG,
     arbitrage=DISCRETIONARY_CONFIG,
+    cross=CROSS_CONFIG,
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
@@ -223,6 +236,8 @@ MARKET = _record(
     imbalance=_F,
     value_carry=_F,
     arbitrage_carry=_F,
+    cross_carry=_F,
+    cross_rest=_F,
     unwind_carry=_F,
     one_sided=_I,
     mark_held=_I,

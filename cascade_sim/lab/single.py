@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,8 +14,9 @@ from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import RunFailed, expectation
 from cascade_sim.lab.probe import forced_density, permanent_impact
+from cascade_sim.lab.several import combine
 from cascade_sim.metrics import RunFacts, summarise
-from cascade_sim.model import CascadeModel
+from cascade_sim.model import CascadeModel, Market
 from cascade_sim.recorder import AccountRecords, run_totals
 from cascade_sim.result import RunResult, build_manifest
 from cascade_sim.scenario import Scenario
@@ -63,12 +64,7 @@ def run(
     started, clock = datetime.now(UTC), time.perf_counter()
     model = CascadeModel(scenario, rng=seed)
     model.run(progress=progress)
-    result = collect(model)
-    error = measure_conservation(model, result)
-    if error != 0:
-        raise RunFailed(expectation("conservation_error", "0 atoms", error))
-    extras = dict(probe_numbers(model, seed)) if probe else {}
-    summary = summarise(result, run_facts(model), extras | {"conservation_error": error})
+    result = finish(model, probe_numbers(model, seed) if probe else {})
     model.close()
     manifest = build_manifest(
         scenario_hash=scenario.scenario_hash,
@@ -80,7 +76,33 @@ def run(
     )
     if model.chain is not None:
         manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
-    return replace(result, summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
+    return replace(result, manifest=manifest, scenario_yaml=scenario.to_yaml())
+
+
+def finish(model: CascadeModel, extras: Mapping[str, Any]) -> RunResult:
+    """Return the tables and the summary of a model that has run; the summary is that of its first market.
+
+    Parameters
+    ----------
+    model : CascadeModel
+    extras : mapping
+        Keys of the summary that need more than this run.
+
+    Raises
+    ------
+    RunFailed
+        If cash or positions were not conserved.
+    """
+    markets = list(model.markets.values())
+    results = [collect(market) for market in markets]
+    error = sum(measure_conservation(*each) for each in zip(markets, results, strict=True))
+    if error != 0:
+        raise RunFailed(expectation("conservation_error", "0 atoms", error))
+    summary = summarise(results[0], run_facts(markets[0]), {**extras, "conservation_error": error})
+    if len(markets) == 1:
+        return replace(results[0], summary=summary)
+    several = combine(results, [market.account_count for market in markets])
+    return replace(several, summary=summary)
 
 
 def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:
@@ -88,7 +110,7 @@ def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:
     return scenario.with_overrides({f"switches.{name}": False for name in off})
 
 
-def _rules(model: CascadeModel) -> dict[str, str]:
+def _rules(model: Market) -> dict[str, str]:
     scenario = model.scenario
     return {
         "trigger": scenario.clearing.margin.name,
@@ -100,15 +122,15 @@ def _rules(model: CascadeModel) -> dict[str, str]:
     }
 
 
-def collect(model: CascadeModel) -> RunResult:
-    """Build the tables of a model that has run; the summary is left empty."""
+def collect(model: Market) -> RunResult:
+    """Build the tables of a market that has run; the summary is left empty."""
     model.recorder.drain(model.state.tape)
-    accounts, config = model.state.accounts, model.state.world.config
+    accounts, config = model.state.accounts[: model.account_count], model.state.world.config
     tiers = int(config.clearing.tiers)
     start = model.start_accounts if model.start_accounts is not None else accounts
     records = AccountRecords(
         classes=np.array(accounts["account_class"], dtype=np.int8),
-        start=np.array(start, copy=True, subok=False),
+        start=np.array(start[: model.account_count], copy=True, subok=False),
         closing=np.array(accounts, copy=True, subok=False),
         opening_transfers=model.opening_transfers,
         start_mark=model.start_mark,
@@ -123,24 +145,24 @@ def collect(model: CascadeModel) -> RunResult:
     return RunResult(**tables)
 
 
-def measure_conservation(model: CascadeModel, result: RunResult) -> int:
+def measure_conservation(model: Market, result: RunResult) -> int:
     """Return the conservation error in atoms and lots: replayed tables where recorded, totals and a full scan always."""
-    accounts, totals = model.state.accounts, model.state.world.totals
+    accounts, totals = model.state.accounts[: model.account_count], model.state.world.totals
     error = int(totals.check_failures) + int(totals.crossed_books)
     if model.recorder.level >= lay.RECORD_FULL:
         tables = {"transfers": result.transfers, "trades": result.trades}
-        return error + conservation_error(tables, accounts, model.opening_positions)
+        return error + conservation_error(tables, accounts, model.opening_positions[: model.account_count])
     return error + abs(int(accounts["cash"].sum())) + abs(int(accounts["position"].sum()))
 
 
-def majority_direction(model: CascadeModel) -> int:
+def majority_direction(model: Market) -> int:
     """+1 when leveraged longs outweigh leveraged shorts at the start, else -1."""
     rows = model.start_accounts if model.start_accounts is not None else model.state.accounts
     traders = rows["account_class"] == int(AccountClass.LEVERAGED_TRADER)
     return 1 if int(rows["position"][traders].sum()) >= 0 else -1
 
 
-def run_facts(model: CascadeModel) -> RunFacts:
+def run_facts(model: Market) -> RunFacts:
     """Return what metrics need beside the tables."""
     scenario, state = model.scenario, model.state
     config = state.world.config
@@ -168,7 +190,8 @@ def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
     impact = permanent_impact(model.scenario, seed)
     if impact is None:
         return {}
-    fresh = CascadeModel(model.scenario.with_overrides({"run.record": "summary"}), rng=seed)
+    first = next(iter(model.scenario.market_scenarios().values()))
+    fresh = CascadeModel(first.with_overrides({"run.record": "summary"}), rng=seed)
     price = fresh.instrument.tick_to_price(fresh.initial_tick)
     numbers = {
         "permanent_impact": impact,
