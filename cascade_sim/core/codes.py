@@ -62,6 +62,7 @@ RETURN_HEDGE = 6
 RETURN_AGENTS = 7
 RETURN_CAPACITY = 8
 RETURN_FLOW = 9
+RETURN_SCREEN = 10
 """Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
 
 CAPACITY_ORDERS = 1
@@ -97,6 +98,10 @@ RECORD_FULL = 2
 FLAG_MARGINED = 1
 FLAG_ACTIVE = 2
 FLAG_LATE = 4
+FLAG_CROSS = 8
+"""The account is one leg of a portfolio that shares its collateral over several markets."""
+FLAG_BANKRUPT = 16
+"""The whole portfolio of a leg has no equity left."""
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1

@@ -182,6 +182,8 @@ CONFIG = _record(
     external_account=_I,
     formation_account=_I,
     participants=_I,
+    portfolios=_I,
+    portfolio_account=_I,
     switches=SWITCHES,
     flow=FLOW_CONFIG,
     providers=PROVIDER_CONFIG,
@@ -241,6 +243,8 @@ MARKET = _record(
     unwind_carry=_F,
     one_sided=_I,
     mark_held=_I,
+    screened_mark=_F,
+    travelled=_F,
     mid_move=(_F, (MOVES,)),
     mark_gap=(_F, (MOVES,)),
     mark_move=(_F, (MOVES,)),
@@ -397,6 +401,13 @@ ACCOUNT = np.dtype(
     ]
 )
 """64 bytes per account. ``cash`` is collateral minus the cost of the open position: equity = cash + position x mark."""
+
+PORTFOLIO = _record(due=_F, entry=_I, place=_I)
+"""A portfolio with a leg in every market, leg ``k`` of portfolio p in the account ``portfolio_account + p`` of market k.
+
+It is looked at again when the marks have travelled to ``due``. Row k also holds entry k of the queue by that distance, a
+binary heap of portfolios; ``place`` is where the portfolio of this row stands in it.
+"""
 
 TRADER = np.dtype(
     [

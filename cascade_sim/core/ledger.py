@@ -80,7 +80,10 @@ def refresh_triggers(w, accounts, watch, account):
     row = accounts[account]
     position = row.position
     low, high = 0.0, np.inf
-    if (row.traits & lay.FLAG_MARGINED) != 0:
+    if (row.traits & lay.FLAG_CROSS) != 0:
+        # One leg has no trigger of its own. The next screen looks at the whole portfolio.
+        low = np.inf
+    elif (row.traits & lay.FLAG_MARGINED) != 0:
         if position != 0:
             clearing = w.config.clearing
             tiers = clearing.tiers

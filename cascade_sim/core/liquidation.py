@@ -200,6 +200,10 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
                 quantity = size_account(w, row)
             _close_on_book(w, book, accounts, watch, tape, account, quantity)
         row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
+    if (row.traits & lay.FLAG_CROSS) != 0 and (row.traits & lay.FLAG_BANKRUPT) == 0:
+        # The other legs may still pay for this one: the next screen shares their equity anew.
+        control.stage = STAGE_EXECUTE
+        return lay.RETURN_DONE
     if row.position == 0:
         cover_debt(w, accounts, watch, tape, account)
     elif equity(w, row) <= 0.0:
@@ -249,7 +253,10 @@ def _note_queue(w, accounts, scratch):
 
 @routine
 def liquidate(w, book, accounts, watch, scratch, scores, tape):
-    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds. Returns a RETURN code."""
+    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds.
+
+    Returns a RETURN code; RETURN_SCREEN when portfolios over several markets must be looked at first.
+    """
     control = w.control
     clearing = w.config.clearing
     if control.step < 0:
@@ -265,6 +272,10 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
                 break
             if control.handled >= clearing.accounts_per_step:
                 break
+            if w.config.portfolios > 0:
+                if control.answered == 0:
+                    return lay.RETURN_SCREEN
+                control.answered = 0
             control.cursor = 0
             control.listed = screen(w, accounts, watch, scratch, scores, tape)
             if control.listed == 0:
