@@ -161,7 +161,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         self._build()
 
     def _build(self) -> None:
-        """Number the accounts, allocate the state, and let every cohort open its own."""
+        """Number the accounts, allocate the state, let every cohort say what it is, and open the world."""
         scenario = self.scenario
         first = len(SYSTEM_ACCOUNTS)
         self.cohorts: dict[type[Cohort], Cohort] = {}
@@ -186,15 +186,13 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         for cohort in self.cohorts.values():
             classes[cohort.accounts] = cohort.account_class
         self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
-        opening.holders = self.cohorts[UnleveredHolders].accounts
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
-        opening.deposit([self.state.world.config.fund_account], fund)
+        opening.deposit(int(self.state.world.config.fund_account), 1, fund)
         for cohort in self.cohorts.values():
             cohort.open(opening)
-        self.cohorts[UnleveredHolders].fund(opening)
-        self._opening = opening
+        self.opening = opening
         self._advance = self._choose_driver()
-        self._finish_opening()
+        self._open_world()
 
     def _choose_driver(self) -> Callable[[int, int], int]:
         """The compiled driver that has everything this scenario needs, and no more than it has to."""
@@ -255,15 +253,12 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         world.totals.first_adl_step = -1
         world.control.step = -scenario.run.burn_in_steps
 
-    def _finish_opening(self) -> None:
-        """Close the books of the opening and place the orders that rest from the beginning."""
+    def _open_world(self) -> None:
+        """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
-        accounts = state.accounts
-        state.world.totals.open_interest = int(np.maximum(accounts["position"], 0).sum())
-        self.opening_positions = accounts["position"].copy()
-        self.opening_transfers = self._opening.transfers()
-        state.world.control.next_transfer = len(self.opening_transfers)
-        opening_stock(state.world, state.book, accounts, state.watch, state.tape)
+        self.opening_transfers = self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)
+        self.opening_positions = state.accounts["position"].copy()
+        opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:
             self._note_start()
 
@@ -298,8 +293,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             raise ScenarioError(expectation("participant", expected, used + 1))
         participant.account = self.first_participant + used
         self.participants.append(participant)
-        self._opening.deposit([participant.account], self.instrument.cash_to_atoms(participant.capital))
-        self.opening_transfers = self._opening.transfers()
+        row = self.opening.bring_in(participant.account, self.instrument.cash_to_atoms(participant.capital))
+        self.opening_transfers = np.concatenate((self.opening_transfers, row))
         self.state.world.config.participants = len(self.participants)
         if self.scenario.run.burn_in_steps == 0:
             self._note_start()
@@ -311,7 +306,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         Mesa ties a model and its agents to each other, so without this the memory waits for the garbage collector,
         which counts objects and does not see how large these are.
         """
-        del self.state, self.system, self.recorder, self._opening, self._advance
+        del self.state, self.system, self.recorder, self.opening, self._advance
         self.start_accounts = None
 
     def step(self) -> None:
