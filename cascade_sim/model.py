@@ -70,7 +70,7 @@ COHORTS: tuple[type[Cohort], ...] = (
 PARTICIPANT_ACCOUNTS = 64
 """Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
 RECORD_LEVELS = {"summary": lay.RECORD_SUMMARY, "series": lay.RECORD_SERIES, "full": lay.RECORD_FULL}
-_CAPACITIES = {
+CAPACITIES = {
     lay.CAPACITY_ORDERS: "orders in the book",
     lay.CAPACITY_TRADES: "fills recorded in one step",
     lay.CAPACITY_EVENTS: "events recorded in one step",
@@ -403,7 +403,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             market.send_orders()
             world.control.answered = 1
         else:
-            what = _CAPACITIES.get(int(world.control.capacity), "an unknown capacity")
+            what = CAPACITIES.get(int(world.control.capacity), "an unknown capacity")
             raise CapacityError(
                 f"step {self.step_number}: expected room for more {what}, received more than fit"
             )
