@@ -23,7 +23,7 @@ from cascade_sim.scenario import Scenario
 __all__ = ["CascadeModel", "Market", "check_inputs", "needs_markets_driver"]
 
 ALL_PHASES = 2**62
-_CAPACITIES = {
+CAPACITIES = {
     lay.CAPACITY_ORDERS: "orders in the book",
     lay.CAPACITY_TRADES: "fills recorded in one step",
     lay.CAPACITY_EVENTS: "events recorded in one step",
@@ -79,7 +79,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         self._couple()
         self._advance = self._choose_driver()
         for market in everyone:
-            market.finish_opening()
+            market.open_world()
 
     def _couple(self) -> None:
         """Let markets of one asset follow one value, correlate the values of others, and let arbitrage connect."""
@@ -234,7 +234,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         if status == lay.RETURN_AGENTS:
             self._let_act(market)
         elif status == lay.RETURN_CAPACITY:
-            what = _CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
+            what = CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
             raise CapacityError(
                 f"step {self.step_number}: expected room for more {what}, received more than fit"
             )

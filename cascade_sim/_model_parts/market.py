@@ -189,7 +189,7 @@ class Market:
         self.account_count = first
 
     def open(self, state: State) -> None:
-        """Let every cohort open its accounts in ``state``; nothing has moved yet."""
+        """Write everything that the scenario decides into ``state``; nothing has been drawn yet."""
         scenario = self.scenario
         self.state = state
         self._configure()
@@ -202,13 +202,11 @@ class Market:
         for cohort in self.cohorts.values():
             classes[cohort.accounts] = cohort.account_class
         self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
-        opening.holders = self.cohorts[UnleveredHolders].accounts
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
-        opening.deposit([self.state.world.config.fund_account], fund)
+        opening.deposit(int(self.state.world.config.fund_account), 1, fund)
         for cohort in self.cohorts.values():
             cohort.open(opening)
-        self.cohorts[UnleveredHolders].fund(opening)
-        self._opening = opening
+        self.opening = opening
 
     def _configure(self) -> None:
         """Write what belongs to no cohort into the kernel configuration."""
@@ -262,15 +260,12 @@ class Market:
         world.totals.first_adl_step = -1
         world.control.step = -scenario.run.burn_in_steps
 
-    def finish_opening(self) -> None:
-        """Close the books of the opening and place the orders that rest from the beginning."""
+    def open_world(self) -> None:
+        """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
-        accounts = state.accounts
-        state.world.totals.open_interest = int(np.maximum(accounts["position"], 0).sum())
-        self.opening_positions = accounts["position"].copy()
-        self.opening_transfers = self._opening.transfers()
-        state.world.control.next_transfer = len(self.opening_transfers)
-        opening_stock(state.world, state.book, accounts, state.watch, state.tape)
+        self.opening_transfers = self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)
+        self.opening_positions = state.accounts["position"].copy()
+        opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:
             self.note_start()
 
@@ -278,7 +273,7 @@ class Market:
         """Let arbitrageurs trade this market against the market number ``partner`` of the world."""
         cohort = self.cohorts[CrossArbitrageurs]
         assert isinstance(cohort, CrossArbitrageurs)
-        cohort.trade_against(self._opening, partner)
+        cohort.trade_against(self.opening, partner)
 
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""
@@ -295,15 +290,15 @@ class Market:
             raise ScenarioError(expectation("participant", expected, used + 1))
         participant.account = self.first_participant + used
         self.participants.append(participant)
-        self._opening.deposit([participant.account], self.instrument.cash_to_atoms(participant.capital))
-        self.opening_transfers = self._opening.transfers()
+        row = self.opening.bring_in(participant.account, self.instrument.cash_to_atoms(participant.capital))
+        self.opening_transfers = np.concatenate((self.opening_transfers, row))
         self.state.world.config.participants = len(self.participants)
         if self.scenario.run.burn_in_steps == 0:
             self.note_start()
 
     def close(self) -> None:
         """Give the memory of the run back."""
-        del self.state, self.recorder, self._opening
+        del self.state, self.recorder, self.opening
         self.start_accounts = None
 
     def snapshot(self, step: int) -> None:
