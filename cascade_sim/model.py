@@ -14,6 +14,7 @@ from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.clearing.asking import told_as
 from cascade_sim.core import layout as lay
 from cascade_sim.core.markets import run_markets
+from cascade_sim.core.portfolios import open_queue
 from cascade_sim.core.run import run, run_rate_driven
 from cascade_sim.core.state import State, System, allocate_system
 from cascade_sim.domain.components import import_name
@@ -36,7 +37,7 @@ CAPACITIES = {
 
 def needs_markets_driver(scenario: Scenario) -> bool:
     """Whether a scenario uses a mechanism that only the driver for several markets knows."""
-    return bool(scenario.markets)
+    return bool(scenario.markets) or scenario.portfolios.count > 0
 
 
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
@@ -73,6 +74,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             max(market.account_count for market in everyone),
             max(market.entrants for market in everyone),
             [market.self_trade for market in everyone],
+            scenario.portfolios.count if scenario.switches.cross_margin else 0,
         )
         for number, market in enumerate(everyone):
             market.open(self.system.state(number))
@@ -80,6 +82,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         self._advance = self._choose_driver()
         for market in everyone:
             market.open_world()
+        if len(self.system.portfolios):
+            open_queue(self.system.worlds, self.system.portfolios)
 
     def _couple(self) -> None:
         """Let markets of one asset follow one value, correlate the values of others, and let arbitrage connect."""
@@ -97,6 +101,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
                 config.common_seed, config.common_weight = first.value_seed, correlation
                 config.own_weight = (1.0 - correlation * correlation) ** 0.5
             values.setdefault(contract.base, config)
+            if number > 0 and self.scenario.portfolios.count > 0:
+                market.share_portfolios(self.main)
             partner = traded.setdefault((contract.base, contract.quote), number)
             if partner != number:
                 market.arbitrage_against(partner)

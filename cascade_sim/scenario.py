@@ -9,7 +9,16 @@ from typing import Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from cascade_sim._scenario_parts.accounts import Clearing, Dealers, Holders, Options, Shock, Switches, Traders
+from cascade_sim._scenario_parts.accounts import (
+    Clearing,
+    Dealers,
+    Holders,
+    Options,
+    Portfolios,
+    Shock,
+    Switches,
+    Traders,
+)
 from cascade_sim._scenario_parts.base import Component, Section, choice
 from cascade_sim._scenario_parts.checks import check_consistency
 from cascade_sim._scenario_parts.commented import commented_yaml
@@ -60,6 +69,7 @@ class Scenario(Section):
     arbitrage: Arbitrage = Arbitrage()
     cross_arbitrage: CrossArbitrage = CrossArbitrage()
     traders: Traders = Traders()
+    portfolios: Portfolios = Portfolios()
     holders: Holders = Holders()
     dealers: Dealers = Dealers()
     options: Options = Options()
@@ -201,6 +211,13 @@ class Scenario(Section):
                 found[name] = type(self).model_validate(merged(quiet, change))
             except ScenarioError as error:
                 raise ScenarioError(f"{path}.{error}") from error
+            if self.portfolios.count > 0 and found[name].market.quote != self.market.quote:
+                expected = f"{self.market.quote}, the one currency of all portfolios"
+                raise ScenarioError(expectation(f"{path}.market.quote", expected, found[name].market.quote))
+            if found[name].portfolios.count != self.portfolios.count:
+                expected = f"portfolios.count, {self.portfolios.count}: each has a leg in every market"
+                received = found[name].portfolios.count
+                raise ScenarioError(expectation(f"{path}.portfolios.count", expected, received))
         return found
 
     @property

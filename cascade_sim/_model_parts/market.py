@@ -22,6 +22,7 @@ from cascade_sim.agents.discretionary import (
 from cascade_sim.agents.leveraged_trader import LeveragedTraders, TrendFollowers, entrant_count
 from cascade_sim.agents.liquidity_provider import LiquidityProviders
 from cascade_sim.agents.options_dealer import OptionsDealers, load_options
+from cascade_sim.agents.portfolio_trader import PortfolioTraders
 from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
 from cascade_sim.clearing.engine import LiquidationEngine
@@ -59,6 +60,7 @@ COHORTS: tuple[type[Cohort], ...] = (
     OptionsDealers,
     LeveragedTraders,
     TrendFollowers,
+    PortfolioTraders,
 )
 PARTICIPANT_ACCOUNTS = 64
 """Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
@@ -274,6 +276,12 @@ class Market:
         cohort = self.cohorts[CrossArbitrageurs]
         assert isinstance(cohort, CrossArbitrageurs)
         cohort.trade_against(self.opening, partner)
+
+    def share_portfolios(self, first: Market) -> None:
+        """Make the portfolio accounts of this market further legs of those of the first."""
+        cohort = self.cohorts[PortfolioTraders]
+        assert isinstance(cohort, PortfolioTraders)
+        cohort.join(self.opening, first.opening.plan.portfolios.shared_seed)
 
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""

@@ -199,7 +199,11 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
         held, start["entry_tick"], np.where(closing["position"] != 0, closing["entry_tick"], np.nan)
     )
     equity_end = closing["cash"] + closing["position"] * float(atoms) * books.closing_mark
-    modes = np.where(margined, "isolated", "none").astype(object)
+    shared = (closing["traits"] & lay.FLAG_CROSS) != 0
+    modes = np.where(shared, "cross", np.where(margined, "isolated", "none")).astype(object)
+    # A leg of a portfolio has no prices of its own at which it would be liquidated or bankrupt.
+    alone = margined & ~shared
+    bankruptcy = np.where(shared, np.nan, bankruptcy)
     data: Columns = {
         "account_id": np.arange(count),
         "account_class": books.classes,
@@ -208,9 +212,7 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
         "position_start": instrument.lots_to_quantities(start["position"]),
         "position_end": instrument.lots_to_quantities(closing["position"]),
         "entry_price": price(instrument, entry),
-        "liquidation_price_start": price(
-            instrument, np.where(margined & np.isfinite(trigger), trigger, np.nan)
-        ),
+        "liquidation_price_start": price(instrument, np.where(alone & np.isfinite(trigger), trigger, np.nan)),
         "bankruptcy_price_start": price(instrument, bankruptcy),
         "collateral_start": cash(start["collateral"]),
         "equity_start": cash(equity_start),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.opening import open_world
+from cascade_sim.core.opening import open_portfolios, open_world
 from cascade_sim.core.opening_layout import OPEN_SIZES, OPENED, PLAN
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, TransferKind
@@ -112,6 +112,8 @@ class Opening:
         world, _, accounts, traders, watch, scratch, scores, _ = self.state
         # Nobody is party to more than a deposit, a premium and a position.
         rows = np.zeros(3 * len(accounts) if record else 0, lay.TRANSFER).view(np.recarray)
+        if self.plan.portfolios.accounts > 0:
+            self.refuse(open_portfolios(world, accounts, watch, scratch, scores, self.plan, rows))
         self.refuse(open_world(world, accounts, traders, watch, scratch, scores, self.plan, rows))
         return rows[: int(world.control.next_transfer)].copy()
 

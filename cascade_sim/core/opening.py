@@ -18,6 +18,7 @@ from cascade_sim.core.opening_layout import OPEN_CAPITAL, OPEN_SIZES, OPENED
 from cascade_sim.core.rng import (
     PURPOSE_DEALER,
     PURPOSE_ENTRANT,
+    PURPOSE_PORTFOLIO,
     PURPOSE_PROVIDER,
     PURPOSE_TRADER,
     exponential,
@@ -43,7 +44,9 @@ DRAW_LEVERAGE = 5
 DRAW_STOP = 7
 DRAW_STOP_DISTANCE = 8
 DRAW_TOP_UP = 9
-"""Draws of a leveraged trader; a normal takes its own and the next."""
+DRAW_LEG = 10
+DRAW_HEDGED = 11
+"""Draws of a leveraged trader and of a portfolio; a normal takes its own and the next."""
 
 
 @routine
@@ -355,6 +358,61 @@ def _fund_holders(w, accounts, rows, plan):
             plan.refused = gross
             return OPEN_CAPITAL
         _deposit(w, accounts, rows, config.first_account + k, np.int64(amount))
+    return OPENED
+
+
+@part
+def _draw_legs(w, config, lots, weights):
+    """Signed lots of every portfolio's leg in this market; their absolute values sum to the scenario's."""
+    whole = stream(config.shared_seed, PURPOSE_PORTFOLIO, 0)
+    own = stream(w.config.seed, PURPOSE_PORTFOLIO, 0)
+    for k in range(config.accounts):
+        size = math.exp(config.size_dispersion * normal(whole, k, DRAW_SIZE))
+        weights[k] = size * exponential(own, k, DRAW_LEG)
+        lots[k] = 1
+    split_total(weights, lots, np.int64(1), config.accounts, config.lots)
+    for k in range(config.accounts):
+        hedged = config.further != 0 and uniform(whole, k, DRAW_HEDGED) < config.hedged_share
+        key = whole if hedged or config.further == 0 else own
+        side = 1 if uniform(key, k, DRAW_SIDE) < config.long_share else -1
+        lots[k] *= -side if hedged else side
+
+
+@kernel
+def open_portfolios(w, accounts, watch, scratch, scores, plan, rows):
+    """Open this market's legs of all portfolios against the holders; call it before :func:`open_world`.
+
+    Parameters are those of :func:`open_world`. Each leg brings in collateral for its own notional; the portfolio's
+    inverse leverage is the same in all markets.
+
+    Returns
+    -------
+    int
+        OPENED, or why the legs cannot be opened.
+    """
+    config = plan.portfolios
+    first = config.first_account
+    lots, ticks = scratch[0], scratch[1]
+    _draw_legs(w, config, lots, scores[0])
+    key = stream(config.shared_seed, PURPOSE_PORTFOLIO, 0)
+    gross = 0.0
+    for k in range(config.accounts):
+        inverse = config.inverse_low + (config.inverse_high - config.inverse_low) * uniform(
+            key, k, DRAW_LEVERAGE
+        )
+        ticks[k] = plan.initial_tick
+        amount = np.ceil(inverse * abs(lots[k]) * float(plan.initial_tick) * w.config.atoms)
+        gross += amount
+        if not gross <= lay.LARGEST_CASH:
+            plan.refused = gross
+            return OPEN_CAPITAL
+        _deposit(w, accounts, rows, first + k, np.int64(amount))
+        accounts[first + k].traits = lay.FLAG_MARGINED | lay.FLAG_ACTIVE
+        if config.shared_collateral != 0:
+            accounts[first + k].traits |= lay.FLAG_CROSS
+    _open_positions(w, accounts, rows, plan.holders, lots, ticks, scores[1], first, config.accounts)
+    for k in range(config.accounts):
+        refresh_triggers(w, accounts, watch, first + k)
     return OPENED
 
 

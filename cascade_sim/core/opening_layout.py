@@ -80,6 +80,22 @@ ENTRANTS = _record(
     inverse_high=_F,
 )
 
+PORTFOLIOS = _record(
+    first_account=_I,
+    accounts=_I,
+    shared_seed=np.uint64,
+    further=_I,
+    shared_collateral=_I,
+    lots=_I,
+    long_share=_F,
+    hedged_share=_F,
+    size_dispersion=_F,
+    inverse_low=_F,
+    inverse_high=_F,
+)
+"""Legs of portfolios. What belongs to a whole portfolio is drawn under ``shared_seed``, which all markets have in common;
+``further`` says that this is not the first market, ``shared_collateral`` that legs do not stand alone."""
+
 PLAN = _record(
     initial_tick=_I,
     refused=_F,
@@ -90,5 +106,6 @@ PLAN = _record(
     dealers=DEALERS,
     traders=TRADERS,
     entrants=ENTRANTS,
+    portfolios=PORTFOLIOS,
 )
 """One record per market. ``refused`` is where the opening leaves the amount (atoms) that it could not bring in."""
