@@ -31,7 +31,6 @@ from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.run import run, run_rate_driven
-from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
 from cascade_sim.core.state import State, allocate_state
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
@@ -45,6 +44,8 @@ from cascade_sim.registry import HEDGINGS, MARK_PRICES, PRICE_FORMATIONS
 from cascade_sim.scenario import Scenario
 
 ALL_PHASES = 2**62
+STEPS_PER_CALL = 512
+"""Steps between two looks at the progress of a run and at requests to stop it: a fraction of a second."""
 
 SYSTEM_ACCOUNTS = (
     AccountClass.EXTERNAL,
@@ -201,6 +202,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]
+        config.depth_every, config.map_every = scenario.run.depth_every_steps, scenario.run.map_every_steps
         config.check_every = 1000
         (
             config.external_account,
@@ -346,32 +348,14 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
                 progress(self.step_number + run_config.burn_in_steps, total)
 
     def _next_stop(self, end: int) -> int:
-        """The next step before which Python has something to do: step 0, a snapshot, the end."""
+        """The next step before which Python has something to do: step 0, news of the progress, the end."""
         step = self.step_number
-        if step < 0:
-            return min(0, end)
-        every = (self.scenario.run.depth_every_steps, self.scenario.run.map_every_steps)
-        stops = [end]
-        if self.recorder.level >= lay.RECORD_FULL:
-            stops += [(step // interval + 1) * interval for interval in every]
-        return min(stops)
+        return min(step + STEPS_PER_CALL, end, 0 if step < 0 else end)
 
     def _between_steps(self) -> None:
-        """What happens between two steps in either driver: the start of the run, and snapshots."""
-        step = self.step_number
-        if step == 0 and self.start_accounts is None:
+        """What happens between two steps in either driver: the start of the run."""
+        if self.step_number == 0 and self.start_accounts is None:
             self._note_start()
-        if step < 0 or self.recorder.level < lay.RECORD_FULL:
-            return
-        market = self.state.world.market
-        if (
-            step % self.scenario.run.depth_every_steps == 0
-            and self.state.world.config.formation == lay.FORMATION_BOOK
-        ):
-            self.recorder.add_depth(snapshot_depth(self.state.book, float(market.mid), step))
-        if step % self.scenario.run.map_every_steps == 0:
-            rows = snapshot_map(self.state.accounts, self.state.watch, float(market.mark), step)
-            self.recorder.add_liquidation_map(rows)
 
     def _answer(self, status: int) -> None:
         """Do what the kernels cannot: drain the tape, ask a rule written in Python, let Python agents act."""

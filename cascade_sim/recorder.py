@@ -12,15 +12,20 @@ from cascade_sim._recorder_parts.events import event_columns
 from cascade_sim._recorder_parts.market import depth_columns, impact_estimator, map_columns, series_columns
 from cascade_sim._recorder_parts.money import trade_columns, transfer_columns
 from cascade_sim.core import layout as lay
-from cascade_sim.core.snapshots import DEPTH_ROW, MAP_ROW
 from cascade_sim.domain.errors import CascadeError, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.tables import cast_table, empty_table
 
 __all__ = ["RAW_TABLES", "AccountRecords", "Recorder", "run_totals"]
 
-_TAPE = {"series": lay.SERIES, "events": lay.EVENT, "trades": lay.TRADE, "transfers": lay.TRANSFER}
-RAW_TABLES: Mapping[str, "np.dtype[Any]"] = {**_TAPE, "depth": DEPTH_ROW, "liquidation_map": MAP_ROW}
+RAW_TABLES: Mapping[str, "np.dtype[Any]"] = {
+    "series": lay.SERIES,
+    "events": lay.EVENT,
+    "trades": lay.TRADE,
+    "transfers": lay.TRANSFER,
+    "depth": lay.DEPTH_ROW,
+    "liquidation_map": lay.MAP_ROW,
+}
 """Names and dtypes of the raw arrays, in ticks, lots, atoms and steps."""
 
 
@@ -61,24 +66,11 @@ class Recorder:
         tape : record
             One record of :data:`layout.TAPE`; its counts are set to 0.
         """
-        for name in _TAPE:
+        for name in RAW_TABLES:
             count = int(tape[f"{name}_count"])
             if count:
                 self._chunks[name].append(np.array(tape[name][:count], copy=True, subok=False))
                 tape[f"{name}_count"] = 0
-
-    def add_depth(self, rows: NDArray[Any]) -> None:
-        """Append what :func:`core.snapshots.snapshot_depth` returned."""
-        self._append("depth", rows)
-
-    def add_liquidation_map(self, rows: NDArray[Any]) -> None:
-        """Append what :func:`core.snapshots.snapshot_map` returned."""
-        self._append("liquidation_map", rows)
-
-    def _append(self, name: str, rows: NDArray[Any]) -> None:
-        if rows.dtype != RAW_TABLES[name]:
-            raise CascadeError(expectation(name, f"rows of {RAW_TABLES[name]}", str(rows.dtype)))
-        self._chunks[name].append(rows)
 
     def raw(self, name: str) -> NDArray[Any]:
         """Return everything recorded so far under a name.
