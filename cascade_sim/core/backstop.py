@@ -184,7 +184,9 @@ def _collect(w, accounts, watch, tape, deficit, event):
         gain = max(0.0, row.position * (w.market.mark - row.entry_tick))
         share = min(np.int64(deficit * (gain / gains)), np.int64(max(0.0, equity(w, row))), deficit - paid)
         if share > 0:
-            paid += transfer(w, accounts, tape, account, w.config.fund_account, share, _KIND_SOCIALISED, event)
+            paid += transfer(
+                w, accounts, tape, account, w.config.fund_account, share, _KIND_SOCIALISED, event
+            )
             if row.traits & lay.FLAG_MARGINED:
                 refresh_triggers(w, accounts, watch, account)
     return paid
