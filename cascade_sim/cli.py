@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from itertools import takewhile
@@ -19,7 +18,15 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.domain.errors import CascadeError, OutputError, ScenarioError, UnknownNameError, expectation
+from cascade_sim.domain.errors import (
+    CapacityError,
+    CascadeError,
+    OutputError,
+    RunInterrupted,
+    ScenarioError,
+    UnknownNameError,
+    expectation,
+)
 
 app = typer.Typer(
     name="cascade-sim",
@@ -238,6 +245,8 @@ def _is_same(folder: Path, scenario_hash: str, seed: int, mechanisms: list[str] 
     result = load_result(folder)
     if (result.manifest.get("scenario_hash"), result.manifest.get("seed")) != (scenario_hash, seed):
         return False
+    if result.manifest.get("status") == "stopped":
+        return False
     return set(mechanisms or ()) <= set(result.counterfactual.columns)
 
 
@@ -263,22 +272,37 @@ def _run_and_save(
 
             return write_report(result, unfinished)
 
-    if mechanisms is None:
-        from cascade_sim.lab.single import run
-
-        with _progress(scenario.name) as progress:
-            result = run(scenario, seed, progress=progress)
-    else:
-        from cascade_sim.lab.counterfactual import counterfactual as run_arms
-
-        with _progress(scenario.name) as progress:
-            result = run_arms(scenario, seed, mechanisms, progress=progress).result
-    _stop_if_interrupted()
+    stop: CapacityError | RunInterrupted | None = None
+    try:
+        result = _run_it(scenario, seed, mechanisms)
+        _stop_if_interrupted()
+    except (CapacityError, RunInterrupted) as error:
+        if error.result is None:
+            raise
+        stop, result = error, error.result
+        _interrupts.clear()
     manifest = {**result.manifest, "wall_seconds": time.perf_counter() - started}
     manifest["ended_at"] = datetime.now(UTC).isoformat()
-    result = replace(result, manifest=manifest)
+    result = result.replaced(manifest=manifest)
     result.save(folder, add)
-    return result
+    if stop is None:
+        return result
+    message = f"{stop}; what was recorded until then is in {folder}"
+    if isinstance(stop, CapacityError):
+        raise CapacityError(message)
+    typer.echo(message, err=True)
+    raise SystemExit(_INTERRUPTED)
+
+
+def _run_it(scenario: Any, seed: int, mechanisms: list[str] | None) -> Any:
+    with _progress(scenario.name) as progress:
+        if mechanisms is None:
+            from cascade_sim.lab.single import run
+
+            return run(scenario, seed, progress=progress)
+        from cascade_sim.lab.counterfactual import counterfactual
+
+        return counterfactual(scenario, seed, mechanisms, progress=progress).result
 
 
 @app.command("report")

@@ -23,6 +23,9 @@ from cascade_sim.scenario import Scenario
 
 __all__ = ["CascadeModel", "Market", "check_inputs", "needs_markets_driver"]
 
+STEPS_PER_CALL = 512
+"""Steps between two looks at the progress of a run and at requests to stop it: a fraction of a second."""
+
 ALL_PHASES = 2**62
 CAPACITIES = {
     lay.CAPACITY_ORDERS: "orders in the book",
@@ -215,24 +218,16 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
                 progress(self.step_number + run_config.burn_in_steps, total)
 
     def _next_stop(self, end: int) -> int:
-        """The next step before which Python has something to do: step 0, a snapshot, the end."""
+        """The next step before which Python has something to do: step 0, news of the progress, the end."""
         step = self.step_number
-        if step < 0:
-            return min(0, end)
-        every = (self.scenario.run.depth_every_steps, self.scenario.run.map_every_steps)
-        stops = [end]
-        if self.main.recorder.level >= lay.RECORD_FULL:
-            stops += [(step // interval + 1) * interval for interval in every]
-        return min(stops)
+        return min(step + STEPS_PER_CALL, end, 0 if step < 0 else end)
 
     def _between_steps(self) -> None:
-        """What happens between two steps in either driver: the start of the run, and snapshots."""
-        step = self.step_number
-        for market in self.markets.values():
-            if step == 0 and market.start_accounts is None:
-                market.note_start()
-            if step >= 0 and market.recorder.level >= lay.RECORD_FULL:
-                market.snapshot(step)
+        """What happens between two steps in either driver: the start of the run."""
+        if self.step_number == 0:
+            for market in self.markets.values():
+                if market.start_accounts is None:
+                    market.note_start()
 
     def _answer(self, status: int) -> None:
         """Do what the kernels cannot, for the market that asks."""

@@ -30,7 +30,6 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
-from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -222,6 +221,7 @@ class Market:
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]
+        config.depth_every, config.map_every = scenario.run.depth_every_steps, scenario.run.map_every_steps
         config.check_every = 1000
         (
             config.external_account,
@@ -308,15 +308,6 @@ class Market:
         """Give the memory of the run back."""
         del self.state, self.recorder, self.opening
         self.start_accounts = None
-
-    def snapshot(self, step: int) -> None:
-        """Record the profiles that are due at the start of a step."""
-        run, market = self.scenario.run, self.state.world.market
-        if step % run.depth_every_steps == 0 and self.state.world.config.formation == lay.FORMATION_BOOK:
-            self.recorder.add_depth(snapshot_depth(self.state.book, float(market.mid), step))
-        if step % run.map_every_steps == 0:
-            rows = snapshot_map(self.state.accounts, self.state.watch, float(market.mark), step)
-            self.recorder.add_liquidation_map(rows)
 
     @property
     def step_number(self) -> int:

@@ -27,12 +27,18 @@ WHEEL_POOL = 1 << 18
 TRADE_CAPACITY = 1 << 16
 EVENT_CAPACITY = 1 << 15
 TRANSFER_CAPACITY = 1 << 21
-SERIES_CAPACITY = 1 << 12
-TRADES_KEPT = 1 << 15
+SERIES_CAPACITY = 1 << 10
+TRADES_KEPT = 1 << 14
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14
 """Rows on the tape at which the driver copies it away; the room beyond is for what one account or phase may add."""
-DEPTH_BINS = 64
+DEPTH_EDGES_BP = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""Outer edges of the bins of depth snapshots, basis points of the mid; the first bin begins at the mid."""
+DEPTH_BINS = len(DEPTH_EDGES_BP)
+MAP_BINS = 40
+MAP_WIDTH = 0.005
+"""Bins of the liquidation map on each side of the mark, and their width as a fraction of the mark."""
+SNAPSHOTS_KEPT = 64
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
 NO_ACCOUNT = np.int64(-1)
 NO_EVENT = np.int64(-1)

@@ -7,7 +7,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
 from cascade_sim.core.events import begin_event, commit_event
-from cascade_sim.core.greeks import black76_delta, black76_gamma
+from cascade_sim.core.greeks import first_deviate, normal_density, normal_distribution, total_volatility
 from cascade_sim.core.ledger import place
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
@@ -26,11 +26,12 @@ def update_greeks(w, price):
         option = w.options[index]
         forward = price * option.forward_ratio
         years = option.years - elapsed
-        call = option.is_call != 0
-        option.delta = (
-            black76_delta(call, forward, option.strike, years, option.volatility) * option.forward_ratio
-        )
-        gamma = black76_gamma(forward, option.strike, years, option.volatility)
+        # As black76_delta and black76_gamma, with the deviate and the total volatility that they share.
+        total = total_volatility(years, option.volatility)
+        deviate = first_deviate(forward, option.strike, total)
+        delta = normal_distribution(deviate) if option.is_call != 0 else -normal_distribution(-deviate)
+        gamma = normal_density(deviate) / (forward * total) if total > 0.0 else 0.0
+        option.delta = delta * option.forward_ratio
         option.gamma = gamma * option.forward_ratio * option.forward_ratio
 
 

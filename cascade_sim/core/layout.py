@@ -172,6 +172,8 @@ CONFIG = _record(
     taker_fee=_F,
     volatility=_F,
     record=_I,
+    depth_every=_I,
+    map_every=_I,
     check_every=_I,
     shocks=_I,
     shock_account=_I,
@@ -487,13 +489,23 @@ SERIES = _record(
     impact=_F,
 )
 
+DEPTH_ROW = _record(step=np.int32, side=np.int8, distance_bp=np.float32, quantity=_I)
+"""Resting lots of one side (+1 bids) between the previous edge and ``distance_bp``."""
+
+MAP_ROW = _record(step=np.int32, accounts=np.int32, low=_F, high=_F, quantity=_I, side=np.int8)
+"""Lots and accounts whose liquidation trigger lies between two prices in ticks; side of the forced order."""
+
 TAPE = _record(
     trades_count=_I,
     events_count=_I,
     transfers_count=_I,
     series_count=_I,
+    depth_count=_I,
+    liquidation_map_count=_I,
     trades=(TRADE, (TRADE_CAPACITY,)),
     events=(EVENT, (EVENT_CAPACITY,)),
     transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
     series=(SERIES, (SERIES_CAPACITY,)),
+    depth=(DEPTH_ROW, (2 * DEPTH_BINS * SNAPSHOTS_KEPT,)),
+    liquidation_map=(MAP_ROW, (2 * MAP_BINS * SNAPSHOTS_KEPT,)),
 )

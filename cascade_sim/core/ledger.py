@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import submit
-from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.book_layout import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.core.triggers import set_triggers
@@ -28,17 +28,20 @@ def post(w, accounts, account, amount):
 
 @routine
 def transfer(w, accounts, tape, source, target, amount, kind, event):
-    """Move cash between two accounts and write it on the tape."""
+    """Move cash between two accounts and write it on the tape; returns what was moved.
+
+    That is nothing once a capacity is exhausted: what cannot be recorded does not happen, and the ledger of a run that
+    stops there is whole.
+    """
+    if w.control.capacity != 0:
+        return np.int64(0)
     post(w, accounts, source, -amount)
     post(w, accounts, target, amount)
     number = w.control.next_transfer
     w.control.next_transfer = number + 1
     if w.config.record < lay.RECORD_FULL:
-        return
+        return amount
     place = tape.transfers_count
-    if place >= lay.TRANSFER_CAPACITY:
-        w.control.capacity = lay.CAPACITY_TRANSFERS
-        return
     row = tape.transfers[place]
     row.transfer_id = number
     row.step = w.control.step
@@ -49,6 +52,9 @@ def transfer(w, accounts, tape, source, target, amount, kind, event):
     row.trade = -1
     row.amount = amount
     tape.transfers_count = place + 1
+    if place + 1 == lay.TRANSFER_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRANSFERS
+    return amount
 
 
 @leaf
@@ -165,7 +171,8 @@ def settle(
 ):
     """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks.
 
-    Venues charge trading fees on fills in the book (``on_book`` 1), not on takeovers and deleveraging (0).
+    Venues charge trading fees on fills in the book (``on_book`` 1), not on takeovers and deleveraging (0). There must
+    be room for it on the tape (:func:`fills_left`).
     """
     if side > 0:
         exchange(w, accounts, watch, taker, maker, price, quantity, amount)
@@ -192,9 +199,6 @@ def settle(
     if w.config.record < lay.RECORD_FULL:
         return
     place = tape.trades_count
-    if place >= lay.TRADE_CAPACITY:
-        w.control.capacity = lay.CAPACITY_TRADES
-        return
     row = tape.trades[place]
     row.trade_id = number
     row.step = w.control.step
@@ -217,6 +221,21 @@ def settle(
     row.mid_after = row.mid_before
     row.mark = w.market.mark
     tape.trades_count = place + 1
+    if place + 1 == lay.TRADE_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRADES
+
+
+@leaf
+def fills_left(w, tape):
+    """How many fills may follow: what the tape has room for, and none once a capacity is exhausted.
+
+    What cannot be recorded does not happen, so that accounts and records of a run that stops there agree.
+    """
+    if w.control.capacity != 0:
+        return np.int64(0)
+    if w.config.record < lay.RECORD_FULL:
+        return np.int64(FILL_CAPACITY)
+    return min(np.int64(FILL_CAPACITY), lay.TRADE_CAPACITY - tape.trades_count)
 
 
 @leaf
@@ -266,7 +285,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     first = tape.trades_count
     filled = np.int64(0)
     order_id = np.int64(0)
-    if quantity <= 0:
+    if quantity <= 0 or w.control.capacity != 0:
         return order_id, filled
     if quantity > w.config.largest_order:
         w.control.capacity = lay.CAPACITY_SIZE
@@ -278,6 +297,9 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         left = quantity
         while True:
             book.fill_count = 0
+            book.fill_limit = fills_left(w, tape)
+            if book.fill_limit == 0:
+                break
             order_id, left = submit(book, side, tick, left, account, order_type, cause, parent)
             number = book.serial
             for index in range(book.fill_count):
@@ -315,7 +337,12 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
 
 @routine
 def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, tick, cause, parent):
-    """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book."""
+    """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book.
+
+    Nothing moves once a capacity is exhausted.
+    """
+    if w.control.capacity != 0:
+        return
     side = -1 if accounts[account].position > 0 else 1
     first = tape.trades_count
     amount = np.int64(tick) * quantity * w.config.atoms

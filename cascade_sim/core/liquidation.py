@@ -230,6 +230,8 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
         control.cursor = 0
         control.stage = STAGE_EXECUTE
     while control.cursor < control.listed and control.handled < clearing.accounts_per_step:
+        if control.capacity != 0:
+            break
         if is_filling(tape):
             return lay.RETURN_DRAIN
         status = _process(w, book, accounts, watch, scratch, scores, tape)
@@ -261,7 +263,7 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
     clearing = w.config.clearing
     if control.step < 0:
         return lay.RETURN_DONE
-    while w.config.switches.liquidation != 0:
+    while w.config.switches.liquidation != 0 and control.capacity == 0:
         if control.stage == STAGE_REFRESH:
             status = instant_mark(w)
             if status != lay.RETURN_DONE:

@@ -18,8 +18,10 @@ from cascade_sim.core.ensemble import (
     STATUS_DONE,
     STATUS_NOT_OPENED,
     STATUS_WAITING,
-    run_ensemble as run_compiled,
     run_rate_driven_ensemble,
+)
+from cascade_sim.core.ensemble import (
+    run_ensemble as run_compiled,
 )
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.result import RunResult
 
+MARKET_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
+"""What every chart over time needs of the series."""
 LEAD_MINUTES = 15.0
 TAIL_MINUTES = 90.0
 _BIN_MINUTES = (1.0, 5.0, 15.0, 60.0, 240.0, 1440.0)
@@ -61,15 +63,16 @@ def clock_of(result: RunResult) -> Clock:
     -------
     Clock
     """
-    shocks = result.events.loc[result.events["type"] == "shock", "time_seconds"]
+    events = result.columns("events", ("type", "time_seconds"))
+    shocks = events.loc[events["type"] == "shock", "time_seconds"]
     if not len(shocks):
         return Clock(0.0, "minutes after the start of the run", False)
     origin, label = float(shocks.min()), "minutes after the first shock"
     recovery = result.summary.get("recovery_seconds")
-    if recovery is None or result.series.empty:
+    if recovery is None or not result.rows("series"):
         return Clock(origin, label, True)
     last = max(TAIL_MINUTES, 15.0 * math.ceil(recovery / 600.0))
-    end = (float(result.series["time_seconds"].max()) - origin) / 60.0
+    end = (float(result.columns("series", ("time_seconds",))["time_seconds"].max()) - origin) / 60.0
     if end <= last:
         return Clock(origin, label, True)
     return Clock(origin, f"{label}; drawn: {last:.0f} of {end:.0f}", True, last)
@@ -112,7 +115,7 @@ def market_series(frame: pd.DataFrame, market: tuple[str, str] | None = None) ->
     OutputError
         If a column that identifies the market is missing or the market is not in the table.
     """
-    missing = {"step", "time_seconds", "venue", "instrument", "mark"} - set(frame.columns)
+    missing = set(MARKET_COLUMNS) - set(frame.columns)
     if missing:
         raise OutputError(f"expected a series table, received one without {', '.join(sorted(missing))}")
     if frame.empty:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
+    MARKET_COLUMNS,
     Clock,
     bin_width,
     clock_of,
@@ -65,7 +66,8 @@ def mark_with_counterfactuals(
     arms = result.arm_marks if arms is None else arms
     clock = clock_of(result)
     base, quote = currencies(result)
-    series = visible(market_series(result.series, market), clock)
+    names = [f"{side}_volume_{cause}" for side in ("buy", "sell") for cause in _PANELS]
+    series = visible(market_series(result.columns("series", (*MARKET_COLUMNS, *names)), market), clock)
     figure = Figure(figsize=(8.0, 6.4))
     top, forced, hedges = figure.subplots(3, 1, sharex=True, height_ratios=(3.0, 1.15, 1.15))
     columns = 4 if len(arms) < 4 else 3

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cascade_sim.domain.enums import Cause
 from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
+    MARKET_COLUMNS,
     bin_width,
     clock_of,
     currencies,
@@ -56,9 +57,9 @@ def volume_by_cause(result: RunResult, market: tuple[str, str] | None = None) ->
     axes = figure.subplots()
     headline(axes, _message(result.summary))
     axes.set_xlabel(clock.label)
-    series = visible(market_series(result.series, market), clock)
     causes = [cause.name.lower() for cause in Cause]
     names = [f"{side}_volume_{cause}" for side in ("buy", "sell") for cause in causes]
+    series = visible(market_series(result.columns("series", (*MARKET_COLUMNS, *names)), market), clock)
     if series.empty or not series[names].to_numpy().any():
         say(axes, "no series recorded" if series.empty else "nothing was traded")
         return figure
