@@ -361,6 +361,12 @@ def _fund_holders(w, accounts, rows, plan):
     return OPENED
 
 
+@leaf
+def _is_hedged(config, whole, portfolio):
+    """Whether this is a further leg that offsets the one in the first market: opposite, and of the same share."""
+    return config.further != 0 and uniform(whole, portfolio, DRAW_HEDGED) < config.hedged_share
+
+
 @part
 def _draw_legs(w, config, lots, weights):
     """Signed lots of every portfolio's leg in this market; their absolute values sum to the scenario's."""
@@ -368,13 +374,12 @@ def _draw_legs(w, config, lots, weights):
     own = stream(w.config.seed, PURPOSE_PORTFOLIO, 0)
     for k in range(config.accounts):
         size = math.exp(config.size_dispersion * normal(whole, k, DRAW_SIZE))
-        weights[k] = size * exponential(own, k, DRAW_LEG)
+        weights[k] = size * exponential(whole if _is_hedged(config, whole, k) else own, k, DRAW_LEG)
         lots[k] = 1
     split_total(weights, lots, np.int64(1), config.accounts, config.lots)
     for k in range(config.accounts):
-        hedged = config.further != 0 and uniform(whole, k, DRAW_HEDGED) < config.hedged_share
-        key = whole if hedged or config.further == 0 else own
-        side = 1 if uniform(key, k, DRAW_SIDE) < config.long_share else -1
+        hedged = _is_hedged(config, whole, k)
+        side = 1 if uniform(whole if hedged else own, k, DRAW_SIDE) < config.long_share else -1
         lots[k] *= -side if hedged else side
 
 
