@@ -189,17 +189,21 @@ def test_an_id_from_before_a_replay_never_names_an_order_of_it() -> None:
     assert book.cancel(first.order_id) == 0
 
 
-def test_a_replay_reads_no_slot_that_it_has_not_written() -> None:
+@pytest.mark.parametrize(("second", "third_slot", "live"), [((1, 0, 0, 0), 1, 1), ((2, 1, 0, 1), 2, 2)])
+def test_a_replay_reads_no_slot_that_it_has_not_written(
+    second: tuple[int, ...], third_slot: int, live: int
+) -> None:
     book = allocate(BOOK)[0]
     open_book(book, int(cs.SelfTradePolicy.ALLOW))
-    messages = np.array([(0, 1, 100, 1), (1, 0, 0, 0), (0, 1, 100, 1), (1, 0, 1, 0)], np.int32)
-    # What memory may hold by chance: the slot of message 2 and the bits that turn number 2 into its number, 3.
-    slots = np.full(4, 1 << ORDER_SLOT_BITS | 1, np.int32)
+    # The last message names one that never rested.
+    messages = np.array([(0, 1, 100, 1), second, (0, 1, 100, 1), (1, 0, 1, 0)], np.int32)
+    # What memory may hold by chance: the third message's slot, and the bits that turn number 2 into its number, 3.
+    slots = np.full(4, 1 << ORDER_SLOT_BITS | third_slot, np.int32)
     fills = replay(
         book, messages.view(MESSAGE).reshape(-1).view(np.recarray), slots, np.empty((9, 4), np.int32)
     )
     assert fills == 0
-    assert book.live_orders == 1
+    assert book.live_orders == live
 
 
 def test_replay_continues_where_the_report_of_fills_is_full() -> None:
