@@ -21,8 +21,8 @@ Words = NDArray[np.uint64]
 _WORD = 8
 _EMPTIED = frozenset(("market.mid_ring", "market.smooth_ring", "wheel.head", "triggers"))
 """Parts of a world that :func:`reset` empties where they were used."""
-_DEAD = frozenset(("wheel.next", "wheel.due", "wheel.order_id", "dealers.inventory"))
-"""Parts that are written before they are read."""
+_DEAD = frozenset(("wheel.next", "wheel.due", "wheel.order_id", "dealers.inventory", "grid"))
+"""Parts that are written before they are read, or that only the configuration writes."""
 
 
 class Blank(NamedTuple):
