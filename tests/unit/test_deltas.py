@@ -39,9 +39,7 @@ def test_a_grid_has_the_deltas_of_the_formula(move: float, elapsed: float) -> No
     ratio = 1.0 + 0.01 * years
     sign = np.where(np.arange(23) % 2 == 0, 1.0, -1.0)
     price, delta = 22_000.0 * move, np.zeros(23)
-    fill_deltas(
-        22, math.log(price), elapsed, np.log(ratio / strike), years, volatility, sign, ratio, delta
-    )
+    fill_deltas(22, math.log(price), elapsed, np.log(ratio / strike), years, volatility, sign, ratio, delta)
     total = volatility * np.sqrt(years - elapsed)
     deviate = np.log(price * ratio / strike) / total + 0.5 * total
     expected = sign * norm.cdf(sign * deviate) * ratio

@@ -1,5 +1,6 @@
 """An ensemble is its runs one by one: same rows, whatever the order, the chunks and the threads."""
 
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -264,6 +265,18 @@ def test_an_interrupt_keeps_what_had_finished(monkeypatch: pytest.MonkeyPatch) -
     assert 3 <= len(rows) < 1_000_000
     again = cs.run_ensemble(scenario, range(3), workers=1)
     pd.testing.assert_frame_equal(rows.iloc[:3], again, check_exact=True)
+
+
+def test_the_documented_example_says_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "ensembles.md"
+    text = page.read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"{names['runs']['max_adverse_excursion'].min()} quote"
+    listed = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*", text, re.MULTILINE))))
+    assert set(ensemble.UNITS) - {"seed", "fingerprint"} <= listed
 
 
 def test_progress_ends_with_all_runs() -> None:
