@@ -132,7 +132,9 @@ def assert_rows(frame: pd.DataFrame, scenario: cs.Scenario, seeds: Sequence[int]
 
 @pytest.mark.kernel
 def test_an_ensemble_is_its_runs_one_by_one() -> None:
-    scenario = small(**VARIANTS["stops_and_top_ups"])
+    # Small: it also runs with the compiler off.
+    short = {"run.steps": 20, "run.burn_in_steps": 3, "shock.at_seconds": 4.0, "background.patient_orders": 60}
+    scenario = small(**VARIANTS["stops_and_top_ups"], **short)
     assert_rows(cs.run_ensemble(scenario, (3, 4, 3), workers=1), scenario, (3, 4, 3))
 
 
@@ -176,8 +178,9 @@ def test_flows_that_follow_the_book_run_too() -> None:
 
 @pytest.mark.kernel
 def test_a_reset_world_is_the_blank_one_wherever_it_is_read() -> None:
-    worker = ensemble._Worker(small(**VARIANTS["stops_and_top_ups"], **{"run.record": "summary"}))
-    fresh = ensemble._Worker(small(**VARIANTS["stops_and_top_ups"], **{"run.record": "summary"}))
+    short = {"run.steps": 15, "run.burn_in_steps": 3, "shock.at_seconds": 2.0, "run.record": "summary"}
+    worker = ensemble._Worker(small(**VARIANTS["stops_and_top_ups"], **short))
+    fresh = ensemble._Worker(small(**VARIANTS["stops_and_top_ups"], **short))
     rows = np.zeros(1, ENSEMBLE_ROW).view(np.recarray)
     worker.run(ensemble.seed_keys([7]), rows, np.zeros(1, np.int64))
     state, blank = worker.model.state, worker.blank
