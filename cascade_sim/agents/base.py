@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.opening import open_portfolios, open_world
-from cascade_sim.core.opening_layout import OPEN_SIZES, OPENED, PLAN
+from cascade_sim.core.opening_layout import OPENED, PLAN
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -107,22 +107,18 @@ class Opening:
         Raises
         ------
         ScenarioError
-            If the draws of this seed cannot be opened.
+            If this seed asks for more collateral than balances may hold.
         """
         world, _, accounts, traders, watch, scratch, scores, _ = self.state
         # Nobody is party to more than a deposit, a premium and a position.
         rows = np.zeros(3 * len(accounts) if record else 0, lay.TRANSFER).view(np.recarray)
         if self.plan.portfolios.accounts > 0:
-            self.refuse(open_portfolios(world, accounts, watch, scratch, scores, self.plan, rows))
-        self.refuse(open_world(world, accounts, traders, watch, scratch, scores, self.plan, rows))
+            self._require(open_portfolios(world, accounts, watch, scratch, scores, self.plan, rows))
+        self._require(open_world(world, accounts, traders, watch, scratch, scores, self.plan, rows))
         return rows[: int(world.control.next_transfer)].copy()
 
-    def refuse(self, status: int) -> None:
-        """Raise a ScenarioError unless ``status``, returned by :func:`core.opening.open_world`, says that it is open."""
-        if status == OPEN_SIZES:
-            dispersion = self.scenario.traders.size_dispersion
-            expected = "a dispersion that leaves every size finite"
-            raise ScenarioError(expectation("traders.size_dispersion", expected, dispersion))
+    def _require(self, status: int) -> None:
+        """Raise a ScenarioError unless ``status``, returned by a compiled opening, says that it is open."""
         if status != OPENED:
             check_capital(float(self.plan.refused))
 

@@ -109,6 +109,10 @@ class OptionsDealers(Cohort):
             option.volatility = grid.implied_volatility[i]
             option.forward_ratio = grid.forward_ratio[i]
             option.is_call = int(grid.is_call[i])
+        arrays, every = world.grid, slice(grid.size)
+        arrays.log_ratio[every] = np.log(grid.forward_ratio / (grid.strike / opening.instrument.tick_size))
+        arrays.years[every], arrays.volatility[every] = grid.years, grid.implied_volatility
+        arrays.sign[every], arrays.scale[every] = np.where(grid.is_call, 1.0, -1.0), grid.forward_ratio
         self._plan(opening, grid, inventory)
 
     def _plan(self, opening: Opening, grid: OptionGrid, inventory: Floats) -> None:

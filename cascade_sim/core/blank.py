@@ -21,8 +21,8 @@ Words = NDArray[np.uint64]
 _WORD = 8
 _EMPTIED = frozenset(("market.mid_ring", "market.smooth_ring", "wheel.head", "triggers"))
 """Parts of a world that :func:`reset` empties where they were used."""
-_DEAD = frozenset(("wheel.next", "wheel.due", "wheel.order_id", "dealers.inventory"))
-"""Parts that are written before they are read."""
+_DEAD = frozenset(("wheel.next", "wheel.due", "wheel.order_id", "dealers.inventory", "grid"))
+"""Parts that are written before they are read, or that only the configuration writes."""
 
 
 class Blank(NamedTuple):
@@ -108,7 +108,7 @@ def blank_of(system: System) -> Blank:
     book = system.books.view(np.uint64, np.ndarray)
     accounts = system.accounts.reshape(-1).view(np.uint64, np.ndarray)
     world_spans = _spans(_bytes_kept(lay.WORLD, counts))
-    header = min(place for name, (_, place, *_) in BOOK.fields.items() if name.startswith("bits_"))
+    header = min(place for name, (_, place, *_) in (BOOK.fields or {}).items() if name.startswith("bits_"))
     book_spans = np.array([[0, header // _WORD]], np.int64)
     account_spans = np.array([[0, len(accounts)]], np.int64)
     return Blank(

@@ -6,6 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
+from cascade_sim.core.deltas import fill_deltas
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.greeks import first_deviate, normal_density, normal_distribution, total_volatility
 from cascade_sim.core.ledger import place
@@ -33,6 +34,33 @@ def update_greeks(w, price):
         gamma = normal_density(deviate) / (forward * total) if total > 0.0 else 0.0
         option.delta = delta * option.forward_ratio
         option.gamma = gamma * option.forward_ratio * option.forward_ratio
+
+
+@routine
+def update_deltas(w, price):
+    """Deltas of the grid at an underlying price in ticks; what :func:`update_greeks` gives, for hedges alone."""
+    elapsed = max(0.0, w.control.step * w.config.dt) / SECONDS_PER_YEAR
+    grid = w.grid
+    fill_deltas(
+        w.config.dealers.options,
+        math.log(price),
+        elapsed,
+        grid.log_ratio,
+        grid.years,
+        grid.volatility,
+        grid.sign,
+        grid.scale,
+        grid.delta,
+    )
+
+
+@routine
+def delta_to_hedge(w, dealer):
+    """Delta of a dealer's option inventory in lots of the underlying, by the grid."""
+    total = 0.0
+    for index in range(w.config.dealers.options):
+        total += dealer.inventory[index] * w.grid.delta[index]
+    return total
 
 
 @kernel
@@ -111,9 +139,11 @@ def hedge(w, book, accounts, watch, tape):
         if is_due(w, dealer):
             if control.answered == 0:
                 if control.handled == 0:
-                    update_greeks(w, w.market.hedge_mid)
+                    update_deltas(w, w.market.hedge_mid)
+                    if config.rule == lay.RULE_PYTHON:  # it is told the gamma too
+                        update_greeks(w, w.market.hedge_mid)
                     control.handled = 1
-                dealer.delta = dealer_delta(w, dealer)
+                dealer.delta = delta_to_hedge(w, dealer)
                 if config.rule == lay.RULE_PYTHON:
                     control.request_account = number
                     return lay.RETURN_HEDGE

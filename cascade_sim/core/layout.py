@@ -323,6 +323,17 @@ DEALER = _record(
 
 OPTION = _record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
 
+GRID = _record(
+    log_ratio=(_F, (OPTION_CAPACITY,)),
+    years=(_F, (OPTION_CAPACITY,)),
+    volatility=(_F, (OPTION_CAPACITY,)),
+    sign=(_F, (OPTION_CAPACITY,)),
+    scale=(_F, (OPTION_CAPACITY,)),
+    delta=(_F, (OPTION_CAPACITY,)),
+)
+"""The options again, an array per property (see ``core/deltas.py``): logarithm of forward ratio over strike in ticks,
+years to expiry at the start, volatility, +1 for a call and -1 for a put, forward ratio, and the delta per lot."""
+
 WHEEL = _record(
     free=_I,
     fresh=_I,
@@ -380,6 +391,7 @@ WORLD = _record(
     acting=(_I, (PROVIDER_CAPACITY,)),
     dealers=(DEALER, (DEALER_CAPACITY,)),
     options=(OPTION, (OPTION_CAPACITY,)),
+    grid=GRID,
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
 )

@@ -14,7 +14,7 @@ from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.hedging import dealer_delta
 from cascade_sim.core.ledger import refresh_triggers
 from cascade_sim.core.margin import bracket_tier, liquidation_price
-from cascade_sim.core.opening_layout import OPEN_CAPITAL, OPEN_SIZES, OPENED
+from cascade_sim.core.opening_layout import OPEN_CAPITAL, OPENED
 from cascade_sim.core.rng import (
     PURPOSE_DEALER,
     PURPOSE_ENTRANT,
@@ -34,8 +34,6 @@ _COLLATERAL = np.int64(TransferKind.COLLATERAL)
 _PREMIUM = np.int64(TransferKind.PREMIUM)
 _VARIATION = np.int64(TransferKind.VARIATION)
 _ATOMS = float(ATOMS_PER_UNIT)
-_LARGEST_EXPONENT = 690.0
-"""Of a position size; its exponential is a normal number, and a million of them have a finite sum."""
 
 DRAW_SIDE = 0
 DRAW_SIZE = 1
@@ -187,15 +185,12 @@ def split_total(weights, parts, mark, count, total):
 
 @part
 def _draw_sizes(w, config, lots, weights):
-    """Signed lots whose sums per side are exactly the scenario's; returns whether every size is finite."""
+    """Signed lots whose sums per side are exactly the scenario's."""
     key = stream(w.config.seed, PURPOSE_TRADER, 0)
     count = config.accounts
     longs = 0
     for k in range(count):
-        exponent = config.size_dispersion * normal(key, k, DRAW_SIZE)
-        if not abs(exponent) < _LARGEST_EXPONENT:
-            return False
-        weights[k] = math.exp(exponent)
+        weights[k] = math.exp(config.size_dispersion * normal(key, k, DRAW_SIZE))
         lots[k] = 1 if uniform(key, k, DRAW_SIDE) < config.long_share else -1
         longs += lots[k] > 0
     if config.long_lots > 0 and longs == 0:
@@ -205,7 +200,6 @@ def _draw_sizes(w, config, lots, weights):
         lots[count - 1] = -1
     split_total(weights, lots, np.int64(1), count, config.long_lots)
     split_total(weights, lots, np.int64(-1), count, config.lots - config.long_lots)
-    return True
 
 
 @leaf
@@ -240,8 +234,7 @@ def _open_traders(w, accounts, watch, rows, plan, scratch, scores):
     config = plan.traders
     first = config.first_account
     lots, ticks, collateral, weights = scratch[0], scratch[1], scratch[2], scores[0]
-    if not _draw_sizes(w, config, lots, weights):
-        return OPEN_SIZES
+    _draw_sizes(w, config, lots, weights)
     key = stream(w.config.seed, PURPOSE_TRADER, 0)
     gross = 0.0
     for k in range(config.accounts):

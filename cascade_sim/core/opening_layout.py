@@ -10,9 +10,8 @@ _F, _I = np.float64, np.int64
 
 GRANT_CAPACITY = 16
 OPENED = 0
-OPEN_SIZES = 1
-OPEN_CAPITAL = 2
-"""What :func:`core.opening.open_world` returns: done, a position size that is not finite, or too much collateral."""
+OPEN_CAPITAL = 1
+"""What :func:`core.opening.open_world` returns: done, or more collateral than balances may hold."""
 
 
 def _record(**fields: Any) -> "np.dtype[Any]":
