@@ -201,7 +201,9 @@ def _cast_pieces(
         empty = False
         frame = cast_table(name, columns)
         frame.attrs.update(attrs)
+        del columns  # what comes next should not have to fit beside it
         yield frame
+        del frame
     if empty:
         frame = empty_table(name)
         frame.attrs.update(attrs)

@@ -18,7 +18,7 @@ from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.tables import NULLABLE, check_table, columns_of
 
-ROW_GROUP = 1 << 16
+ROW_GROUP = 1 << 15
 """Rows of a table that are written and read at once."""
 
 
@@ -84,6 +84,7 @@ def write_pieces(name: str, pieces: Iterable[pd.DataFrame], stream: IO[bytes]) -
                     stream, table.schema, compression="zstd", use_dictionary=names, write_page_checksum=True
                 )
             writer.write_table(table, row_group_size=ROW_GROUP)
+            del frame, table  # before the next piece is made
     finally:
         if writer is not None:
             writer.close()
