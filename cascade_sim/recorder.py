@@ -214,10 +214,16 @@ def _stored(name: str, frames: Iterator[pd.DataFrame]) -> TableFile:
     """Write frames to a temporary file without a name as they come."""
     try:
         stream = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
-        write_pieces(name, frames, stream)
     except OSError as error:
         raise refused(error) from error
-    return TableFile(name, stream)
+    try:
+        write_pieces(name, frames, stream)
+        return TableFile(name, stream)
+    except BaseException as error:
+        stream.close()
+        if isinstance(error, OSError):
+            raise refused(error) from error
+        raise
 
 
 def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int | float]:

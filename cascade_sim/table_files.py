@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -275,6 +276,8 @@ class TableFile:
     def __init__(self, name: str, source: Path | IO[bytes]) -> None:
         self.name = name
         self._source = source
+        if not isinstance(source, Path):
+            weakref.finalize(self, source.close)
         self._place = source if isinstance(source, Path) else Path(f"{name}.parquet")
         with self._opened() as file:
             self.rows: int = file.metadata.num_rows

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tape import ATOMS, EXTERNAL, FEES, FUND, INSTRUMENT, LONG, MAKER, SHORT, blank, cascade_ledger, fill_tape
 
 from cascade_sim.columns import TABLES
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import open_book, submit
 from cascade_sim.core.book_layout import BOOK
-from cascade_sim.core.memory import allocate
 from cascade_sim.core.codes import DEPTH_BINS, DEPTH_EDGES_BP, MAP_BINS
-from cascade_sim.core.snapshots import depth_profile, trigger_profile
+from cascade_sim.core.memory import allocate
+from cascade_sim.core.snapshots import depth_profile, resting_between, trigger_profile
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage
 from cascade_sim.domain.errors import CascadeError, UnknownNameError
 from cascade_sim.recorder import Recorder, run_totals
@@ -355,6 +357,22 @@ def test_depth_snapshot_bins_resting_orders() -> None:
     depth = recorder.tables(cascade_ledger()[1], {})["depth"]
     assert depth["quantity"].sum() == pytest.approx(0.28)
     assert depth["step"].unique().tolist() == [60]
+
+
+@given(
+    orders=st.lists(st.tuples(st.integers(1, 700), st.integers(1, 9)), max_size=60),
+    first=st.integers(-5, 800),
+    last=st.integers(-5, 800),
+)
+def test_lots_between_two_ticks_are_those_of_every_tick(
+    orders: list[tuple[int, int]], first: int, last: int
+) -> None:
+    book = allocate(BOOK)[0]
+    open_book(book, 0)
+    for tick, lots in orders:
+        submit(book, 1, tick, lots, 1, int(OrderType.LIMIT), 0, -1)
+    expected = sum(lots for tick, lots in orders if first <= tick <= last)
+    assert resting_between(book, first, last) == expected
 
 
 def test_liquidation_map_bins_triggers() -> None:
