@@ -76,7 +76,8 @@ def depth_over_time(result: RunResult, scale: str = "log", market: tuple[str, st
         say(axes, "no series recorded" if series.empty else "no resting quantity near the mid was recorded")
         return figure
     minutes = clock.minutes(series)
-    axes.set_xlim(minutes[0], minutes[-1])
+    if minutes[0] < minutes[-1]:
+        axes.set_xlim(minutes[0], minutes[-1])
     for band, colour, line, marker in _BANDS:
         middle, median, least_and_most = _by_time(minutes, depths[band])
         axes.fill_between(middle, *least_and_most, color=colour, alpha=0.18, linewidth=0.0)

@@ -102,7 +102,8 @@ def mark_with_counterfactuals(
             borderaxespad=0.3,
             columnspacing=1.1,
         )
-    top.set_xlim(minutes[0], minutes[-1])
+    if minutes[0] < minutes[-1]:
+        top.set_xlim(minutes[0], minutes[-1])
     plain_axis(top, "y")
     mark_origin(top, clock)
     _flow_panel(forced, series, clock, "liquidation", base)
