@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_sim.core.compile import cache_directory
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
 from cascade_sim.lab.ensemble import processors, run_ensemble
 from cascade_sim.lab.single import run
@@ -147,7 +148,7 @@ def analysis(_request: Request) -> Figures:
 _LAUNCH = """
 import pathlib, resource, sys
 from cascade_sim.cli import entry
-sys.argv[1:] = ["run", "--out", sys.argv[1], "--json"]
+sys.argv[1:] = ["run", "--json", "--out", *sys.argv[1:]]
 try:
     entry()
 finally:
@@ -159,11 +160,11 @@ finally:
 """
 
 
-def _launch(cache: Path, out: Path) -> tuple[float, float]:
-    """Seconds and peak resident MiB of the default command in a process of its own."""
+def _launch(cache: Path, out: Path, *words: str) -> tuple[float, float]:
+    """Seconds and peak resident MiB of ``run``, by default of the default scenario, in a process of its own."""
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", _LAUNCH, str(out)],
+        [sys.executable, "-c", _LAUNCH, str(out), *words],
         env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
@@ -250,6 +251,22 @@ def start(_request: Request) -> Figures:
     }
 
 
+_LONG = ("run.steps=25_000", "background.market_rate=400", "background.market_size=0.03")
+_MANY_TRADES = 10_000_000
+
+
+def long_run(_request: Request) -> Figures:
+    """Peak resident MiB of a ``run`` with ten million trades, from the first import to the saved folder."""
+    changes = [word for change in _LONG for word in ("--set", change)]
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name) / "run"
+        _, mib = _launch(cache_directory().parent, out, *changes)
+        trades = json.loads((out / "summary.json").read_text())["trades"]
+    if trades < _MANY_TRADES:
+        raise RunFailed(expectation("long run", f"at least {_MANY_TRADES} trades", trades))
+    return {"rss_ten_million_trades_mib": mib}
+
+
 MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "order_book": order_book,
     "engine": engine,
@@ -258,6 +275,7 @@ MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "ensemble": ensemble,
     "memory": memory,
     "start": start,
+    "long_run": long_run,
 }
 """Every measurement by name; each returns figures whose names carry their unit unless they are ratios."""
 

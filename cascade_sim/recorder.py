@@ -201,7 +201,9 @@ def _cast_pieces(
         empty = False
         frame = cast_table(name, columns)
         frame.attrs.update(attrs)
+        del columns  # what comes next should not have to fit beside it
         yield frame
+        del frame
     if empty:
         frame = empty_table(name)
         frame.attrs.update(attrs)
@@ -212,10 +214,16 @@ def _stored(name: str, frames: Iterator[pd.DataFrame]) -> TableFile:
     """Write frames to a temporary file without a name as they come."""
     try:
         stream = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
-        write_pieces(name, frames, stream)
     except OSError as error:
         raise refused(error) from error
-    return TableFile(name, stream)
+    try:
+        write_pieces(name, frames, stream)
+        return TableFile(name, stream)
+    except BaseException as error:
+        stream.close()
+        if isinstance(error, OSError):
+            raise refused(error) from error
+        raise
 
 
 def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int | float]:

@@ -20,7 +20,6 @@ from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
 from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
 from cascade_sim.table_files import (
-    ROW_GROUP,
     TableFile,
     read_frame,
     read_json,
@@ -46,8 +45,8 @@ __all__ = [
 ]
 
 RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
-ROWS_READ_AT_ONCE = 16 * ROW_GROUP
-"""Rows of a table that `load_result` reads at once; a longer one stays on disk."""
+VALUES_READ_AT_ONCE = 1 << 24
+"""Rows times columns of a table that `load_result` reads at once; a larger one stays on disk."""
 _MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
 _LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
 _ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
@@ -328,7 +327,7 @@ def _read(name: str, path: Path) -> Any:
     """Read a table, unless it is a long one: that stays where it is until it is asked for."""
     if path.is_file():
         file = TableFile(name, path)
-        if file.rows > ROWS_READ_AT_ONCE:
+        if file.rows * len(columns_of(name)) > VALUES_READ_AT_ONCE:
             return file
     return read_table(name, path)
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,7 +19,7 @@ from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.tables import NULLABLE, check_table, columns_of
 
-ROW_GROUP = 1 << 16
+ROW_GROUP = 1 << 15
 """Rows of a table that are written and read at once."""
 
 
@@ -84,6 +85,7 @@ def write_pieces(name: str, pieces: Iterable[pd.DataFrame], stream: IO[bytes]) -
                     stream, table.schema, compression="zstd", use_dictionary=names, write_page_checksum=True
                 )
             writer.write_table(table, row_group_size=ROW_GROUP)
+            del frame, table  # before the next piece is made
     finally:
         if writer is not None:
             writer.close()
@@ -274,6 +276,8 @@ class TableFile:
     def __init__(self, name: str, source: Path | IO[bytes]) -> None:
         self.name = name
         self._source = source
+        if not isinstance(source, Path):
+            weakref.finalize(self, source.close)
         self._place = source if isinstance(source, Path) else Path(f"{name}.parquet")
         with self._opened() as file:
             self.rows: int = file.metadata.num_rows

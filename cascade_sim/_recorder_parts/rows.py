@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -78,6 +79,7 @@ class Rows:
             self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
         except OSError as error:
             raise refused(error) from error
+        weakref.finalize(self, self._spool.close)
         for block in self._blocks:
             self._write(self._spool, block)
         self._blocks, self._open = [], None

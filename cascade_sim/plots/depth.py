@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 from cascade_sim.domain.errors import UnknownNameError
 from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
-    MARKET_COLUMNS,
     bin_width,
     clock_of,
     compact,
     currencies,
+    drawn_series,
     headline,
     mark_origin,
-    market_series,
     percent,
     plain_axis,
     say,
-    visible,
 )
 from cascade_sim.result import RunResult
 
@@ -67,7 +65,7 @@ def depth_over_time(result: RunResult, scale: str = "log", market: tuple[str, st
     axes.set_xlabel(clock.label)
     axes.set_ylabel(f"bid plus ask quantity, {base}")
     names = [f"{side}_depth_{band}bp" for side in ("bid", "ask") for band, *_ in _BANDS]
-    series = visible(market_series(result.columns("series", (*MARKET_COLUMNS, *names)), market), clock)
+    series = drawn_series(result, names, clock, market)
     depths = {
         band: (series[f"bid_depth_{band}bp"] + series[f"ask_depth_{band}bp"]).to_numpy(dtype=np.float64)
         for band, *_ in _BANDS
@@ -78,7 +76,8 @@ def depth_over_time(result: RunResult, scale: str = "log", market: tuple[str, st
         say(axes, "no series recorded" if series.empty else "no resting quantity near the mid was recorded")
         return figure
     minutes = clock.minutes(series)
-    axes.set_xlim(minutes[0], minutes[-1])
+    if minutes[0] < minutes[-1]:
+        axes.set_xlim(minutes[0], minutes[-1])
     for band, colour, line, marker in _BANDS:
         middle, median, least_and_most = _by_time(minutes, depths[band])
         axes.fill_between(middle, *least_and_most, color=colour, alpha=0.18, linewidth=0.0)

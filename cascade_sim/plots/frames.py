@@ -1,6 +1,7 @@
 """What several charts need from a result: names, the clock, bins of time."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -134,6 +135,48 @@ def visible(frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
     return frame[(minutes >= -LEAD_MINUTES) & (minutes <= clock.last_minute)]
 
 
+def drawn_series(
+    result: RunResult, names: Sequence[str], clock: Clock, market: tuple[str, str] | None = None
+) -> pd.DataFrame:
+    """Rows of one market that a chart over time shows, read piece by piece.
+
+    Parameters
+    ----------
+    result
+        Run to draw.
+    names
+        Columns of the series beside those of every chart.
+    clock
+        Time axis.
+    market
+        As for `market_series`.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    pieces = list(_drawn_pieces(result, names, clock, market))
+    return pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
+
+
+def _drawn_pieces(
+    result: RunResult, names: Sequence[str], clock: Clock, market: tuple[str, str] | None
+) -> Iterator[pd.DataFrame]:
+    """Pieces of the series, at least one, cut to the rows of `drawn_series`."""
+    found = False
+    other = None
+    for rows in result.pieces("series", (*MARKET_COLUMNS, *names)):
+        if market is None and len(rows):
+            market = (str(rows["venue"].iloc[0]), str(rows["instrument"].iloc[0]))
+        if market is None or ((rows["venue"] == market[0]) & (rows["instrument"] == market[1])).any():
+            found = True
+            yield visible(market_series(rows, market), clock)
+        else:
+            other = rows
+    if not found and other is not None:
+        yield market_series(other, market)
+
+
 def bin_width(minutes: NDArray[np.float64]) -> float:
     """Width of a time bin in minutes: one, or the next round number that keeps bars apart on long runs."""
     span = float(minutes.max() - minutes.min()) if len(minutes) else 0.0
@@ -164,6 +207,40 @@ def sum_by_time(
     tuple of numpy.ndarray
         Left edges, shape (b,), in minutes; sums, shape (b, k).
     """
+    number, edges = _bins(minutes, width)
+    sums = np.zeros((len(edges), columns.shape[1]))
+    _add_to_bins(sums, number, columns)
+    return edges, sums
+
+
+def sum_series_by_time(
+    result: RunResult, names: Sequence[str], clock: Clock, market: tuple[str, str] | None, width: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up columns of the rows of `drawn_series` in bins of time, holding one piece of them at a time.
+
+    Parameters
+    ----------
+    result, names, clock, market
+        As for `drawn_series`; there must be rows.
+    width
+        Bin width in minutes.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        As of `sum_by_time`.
+    """
+    number, edges = _bins(clock.minutes(drawn_series(result, (), clock, market)), width)
+    sums = np.zeros((len(edges), len(names)))
+    done = 0
+    for rows in _drawn_pieces(result, names, clock, market):
+        _add_to_bins(sums, number[done : done + len(rows)], rows[list(names)])
+        done += len(rows)
+    return edges, sums
+
+
+def _bins(minutes: NDArray[np.float64], width: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Number of each row's bin, from 0, and the left edges of all bins."""
     # The rounding keeps a row that lies on an edge, up to float error, in the bin it opens.
     number = np.floor(np.round(minutes / width, 9)).astype(np.int64)
     first, last = int(number.min()), int(number.max())
@@ -171,10 +248,12 @@ def sum_by_time(
     if last > first and np.count_nonzero(number == last) == 1:
         last -= 1
         number = np.minimum(number, last)
-    values = columns.to_numpy(dtype=np.float64)
-    sums = np.zeros((last - first + 1, values.shape[1]))
-    np.add.at(sums, number - first, values)
-    return np.arange(first, last + 1, dtype=np.float64) * width, sums
+    return number - first, np.arange(first, last + 1, dtype=np.float64) * width
+
+
+def _add_to_bins(sums: NDArray[np.float64], number: NDArray[np.int64], columns: pd.DataFrame) -> None:
+    for k in range(columns.shape[1]):
+        np.add.at(sums[:, k], number, columns.iloc[:, k].to_numpy(dtype=np.float64))
 
 
 def plain(value: float, _position: Any = None) -> str:

@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 from cascade_sim.domain.enums import Cause
 from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
-    MARKET_COLUMNS,
     bin_width,
     clock_of,
     currencies,
+    drawn_series,
     headline,
     mark_origin,
-    market_series,
     per_bin,
     percent,
     plain_axis,
     say,
-    sum_by_time,
-    visible,
+    sum_series_by_time,
 )
 from cascade_sim.plots.palette import CAUSE_STYLE, OTHER_STYLE, hatch_colour
 from cascade_sim.result import RunResult
@@ -59,13 +57,16 @@ def volume_by_cause(result: RunResult, market: tuple[str, str] | None = None) ->
     axes.set_xlabel(clock.label)
     causes = [cause.name.lower() for cause in Cause]
     names = [f"{side}_volume_{cause}" for side in ("buy", "sell") for cause in causes]
-    series = visible(market_series(result.columns("series", (*MARKET_COLUMNS, *names)), market), clock)
-    if series.empty or not series[names].to_numpy().any():
-        say(axes, "no series recorded" if series.empty else "nothing was traded")
+    series = drawn_series(result, (), clock, market)
+    if series.empty:
+        say(axes, "no series recorded")
         return figure
     minutes = clock.minutes(series)
     width = bin_width(minutes)
-    edges, sums = sum_by_time(minutes, series[names], width)
+    edges, sums = sum_series_by_time(result, names, clock, market, width)
+    if not sums.any():
+        say(axes, "nothing was traded")
+        return figure
     buys, sells = sums[:, : len(causes)], sums[:, len(causes) :]
     totals = buys.sum(axis=0) + sells.sum(axis=0)
     ranked = [int(k) for k in np.argsort(-totals, kind="stable") if totals[k] > 0.0]
