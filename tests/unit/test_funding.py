@@ -22,8 +22,6 @@ from cascade_sim.domain.enums import EventType, OrderType, TransferKind
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
 
-pytestmark = pytest.mark.kernel
-
 SHORT: dict[str, Any] = {"run.steps": 90, "run.burn_in_steps": 10, "shock.at_seconds": 10.0}
 FUNDED: dict[str, Any] = {
     **SHORT,
@@ -40,6 +38,7 @@ def finished(**changes: Any) -> cs.CascadeModel:
     return model
 
 
+@pytest.mark.kernel
 @given(st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=12), st.floats(-(10.0**5), 10.0**5))
 def test_payments_are_exact_and_sum_to_zero(positions: list[int], unit: float) -> None:
     positions = [*positions, -sum(positions)]
@@ -62,6 +61,7 @@ def test_payments_are_exact_and_sum_to_zero(positions: list[int], unit: float) -
     assert int(state.tape.events_count) == 1
 
 
+@pytest.mark.kernel
 @given(st.integers(-(2**50), 2**50), st.integers(-(2**11), 2**11), st.integers(0, 2**31 - 1))
 def test_a_payment_is_rounded_once(position: int, whole: int, parts: int) -> None:
     exact = position * (whole + Fraction(parts, 2**31))
@@ -69,6 +69,7 @@ def test_a_payment_is_rounded_once(position: int, whole: int, parts: int) -> Non
     assert int(payment(*arguments)) == (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
 
 
+@pytest.mark.kernel
 @given(
     st.lists(st.floats(-0.01, 0.01), min_size=1, max_size=20),
     st.booleans(),
@@ -102,6 +103,7 @@ def test_within_the_clamp_the_rate_is_the_interest() -> None:
     assert rates == [Fraction(1e-4)] * 2
 
 
+@pytest.mark.kernel
 @given(
     st.dictionaries(st.integers(90, 99), st.integers(1, 50), max_size=6),
     st.dictionaries(st.integers(101, 110), st.integers(1, 50), max_size=6),
@@ -196,6 +198,7 @@ def test_the_switch_stops_payments_and_nothing_else_before_the_first() -> None:
     assert found == expected
 
 
+@pytest.mark.kernel
 def test_whoever_cannot_pay_is_liquidated() -> None:
     quiet = {"shock.quantity": 0.0, "shock.news": 0.0, "fundamental.volatility": 0.0, "dealers.count": 0}
     heavy = {"market.funding.interest_rate": 0.1, "market.funding.clamp": 1.0, "market.funding.cap": 0.03}

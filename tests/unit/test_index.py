@@ -21,8 +21,6 @@ from cascade_sim.domain.instruments import Instrument
 from cascade_sim.market.prices import configure_prices
 from cascade_sim.registry import MARK_PRICES
 
-pytestmark = pytest.mark.kernel
-
 FIRST = -3
 SHORT: dict[str, Any] = {"run.steps": 60, "run.burn_in_steps": 10, "shock.at_seconds": 10.0}
 
@@ -158,6 +156,7 @@ def random_source(generator: np.random.Generator) -> dict[str, Any]:
     return {name: value for name, value in choices.items() if generator.random() < 0.5}
 
 
+@pytest.mark.kernel
 @settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_the_kernel_gives_what_the_twin_gives(seed: int) -> None:
@@ -254,6 +253,7 @@ def test_sources_are_arms() -> None:
     assert (rows[0]["index"] != rows[1]["index"]).sum() == 20
 
 
+@pytest.mark.kernel
 def test_the_drivers_agree_with_every_fault_at_once() -> None:
     settings = {
         **sources(

@@ -1,10 +1,12 @@
 """A perpetual is liquidated through its index: a thin spot market is sold, its own book is left alone."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
+import yaml
 from test_model import raw_tables
 
 from cascade_sim.domain.errors import UnknownNameError
@@ -126,3 +128,22 @@ def test_a_source_that_reads_no_market_of_the_world_is_refused_before_a_run() ->
             attempt(scenario)
         line = "index.sources.spot.market: expected a known name, received 'spto', known: main, spot"
         assert str(caught.value).startswith(line)
+
+
+def test_the_worked_example_does_what_the_page_says() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "prices.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    told = re.search(r"this closes (\d+) accounts .*? it closes (\d+)", page, re.DOTALL)
+    assert block is not None
+    assert told is not None
+    half_an_hour = {"run.steps": 1_800, "run.record": "summary"}
+    attacked = Scenario.from_mapping(yaml.safe_load(block[1])).with_overrides(half_an_hour)
+    defended = attacked.with_overrides({"index": {"sources": {"a": {}, "b": {}}, "rule": "median"}})
+    unsold = attacked.with_overrides({"markets.spot.shock.quantity": 0})
+    closed = []
+    for scenario in (attacked, defended, unsold):
+        model = CascadeModel(scenario, rng=0)
+        model.run()
+        closed.append(liquidated(model))
+        model.close()
+    assert closed == [int(told[1]), int(told[2]), int(told[2])]
