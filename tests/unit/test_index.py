@@ -18,6 +18,7 @@ from cascade_sim.core.oracle import update_index
 from cascade_sim.core.rng import PURPOSE_INDEX, normal, stream
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.domain.instruments import Instrument
+from cascade_sim.lab.ensemble import run_ensemble
 from cascade_sim.market.prices import configure_prices
 from cascade_sim.registry import MARK_PRICES
 
@@ -137,6 +138,20 @@ def test_a_clamped_mark_never_leaves_its_band() -> None:
 def test_an_index_mark_with_delay_is_the_index_shifted() -> None:
     rows = series_of(**{"market.mark_price": {"name": "index", "delay_seconds": 5.0}})
     np.testing.assert_array_equal(rows["mark"][5:], rows["index"][:-5])
+
+
+def test_an_ensemble_forgets_the_index_of_the_run_before() -> None:
+    scenario = small(**SHORT, **{"market.mark_price": {"name": "index", "delay_seconds": 5.0}})
+    rows = run_ensemble(scenario, [3, 4, 3], workers=1)
+    ends = []
+    for seed in (3, 4, 3):
+        model = cs.CascadeModel(scenario, rng=seed)
+        model.run()
+        ends.append(model.instrument.tick_to_price(float(model.state.world.market.mark)))
+    assert rows["mark_end"].tolist() == ends
+    assert ends[0] != ends[1]
+    with pytest.raises(ScenarioError, match="no portfolios, index sources, funding or impact prices"):
+        run_ensemble(small(**SHORT, **sources(one={})), [3])
 
 
 def random_source(generator: np.random.Generator) -> dict[str, Any]:
