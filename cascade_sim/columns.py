@@ -147,7 +147,12 @@ _SERIES: tuple[Column, ...] = (
     *_volume_columns(),
     *_mark_move_columns(),
     Column("open_interest", "float64", "base", "sum of the long positions"),
-    Column("funding_rate", "float64", "fraction", "funding rate of one interval"),
+    Column(
+        "funding_rate",
+        "float64",
+        "fraction",
+        "funding rate of one interval; an estimate until its last step, when it is paid",
+    ),
     Column(
         "distressed_accounts", "int32", "accounts", "accounts below maintenance margin at the end of the step"
     ),

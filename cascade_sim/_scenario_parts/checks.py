@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cascade_sim._scenario_parts.base import LARGEST_NUMBER, Section
 from cascade_sim._scenario_parts.market import ContStoikovTalreja
+from cascade_sim._scenario_parts.prices import LONGEST_DELAY
 from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 
@@ -35,7 +36,7 @@ def check_consistency(scenario: "Scenario") -> None:
     ScenarioError
         For the first relation that does not hold, in one line.
     """
-    for problems in (_market, _lots, _background, _ladders, _margins, _traders, _options, _time):
+    for problems in (_market, _lots, _background, _ladders, _margins, _traders, _options, _time, _prices):
         for line in problems(scenario):
             raise ScenarioError(line)
 
@@ -204,3 +205,24 @@ def _time(scenario: "Scenario") -> Iterator[str]:
             f"at most {remaining:g} s, what remains of the run at the shock",
             window,
         )
+
+
+def _prices(scenario: "Scenario") -> Iterator[str]:
+    funding, dt = scenario.market.funding, scenario.run.dt
+    intervals = funding.interval_seconds / dt
+    if funding.interval_seconds > 0.0 and (round(intervals) < 1 or abs(intervals - round(intervals)) > 1e-6):
+        yield expectation(
+            "market.funding.interval_seconds", f"a multiple of run.dt, {dt:g} s", funding.interval_seconds
+        )
+    sources = scenario.index.sources
+    if sources and not any(source.weight > 0.0 for source in sources.values()):
+        yield expectation("index.sources", "a source with a weight above 0", list(sources))
+    for name, source in sources.items():
+        path = f"index.sources.{name}"
+        if source.delay_seconds / dt > LONGEST_DELAY:
+            yield expectation(
+                f"{path}.delay_seconds", f"at most {LONGEST_DELAY} steps of {dt:g} s", source.delay_seconds
+            )
+        for first, end in source.outages:
+            if first >= end:
+                yield expectation(f"{path}.outages", "pairs [a, b] with a < b", [first, end])

@@ -8,6 +8,7 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
+from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
 
 
 def _record(**fields: object) -> np.dtype:
@@ -29,6 +30,7 @@ SWITCHES = _record(
     backstop=_I,
     stop_losses=_I,
     arbitrage=_I,
+    funding=_I,
     impact_off=_I,
     placebo=_I,
 )
@@ -195,6 +197,7 @@ CONFIG = _record(
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
+    prices=PRICE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
 
@@ -394,6 +397,7 @@ WORLD = _record(
     grid=GRID,
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
+    prices=PRICES,
 )
 
 ACCOUNT = np.dtype(
@@ -476,6 +480,7 @@ SERIES = _record(
     mark=_F,
     index=_F,
     fundamental=_F,
+    funding_rate=_F,
     best_bid=_F,
     best_ask=_F,
     bid_depth=(_F, (BANDS,)),

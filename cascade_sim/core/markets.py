@@ -9,6 +9,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.oracle import after_mark, before_mark
 from cascade_sim.core.portfolios import screen_portfolios
 from cascade_sim.core.run import run_phase
 
@@ -16,6 +17,8 @@ from cascade_sim.core.run import run_phase
 @routine
 def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
     """What happens in a market before its phase begins; once per phase, however often the driver stops in it."""
+    if worlds[market].control.phase == lay.PHASE_MARK:
+        before_mark(worlds, books, market)
 
 
 @routine
@@ -24,6 +27,8 @@ def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     if phase == lay.PHASE_TRADE and market == len(worlds) - 1:
         for each in range(len(worlds)):
             cross_arbitrage(worlds, books, accounts, watch, tapes, each)
+    if phase == lay.PHASE_MARK:
+        after_mark(worlds, accounts, watch, tapes, market)
 
 
 @kernel

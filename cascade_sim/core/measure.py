@@ -75,6 +75,7 @@ def _write_row(w, book, accounts, tape):
     row.mark = market.mark
     row.index = market.index
     row.fundamental = market.fundamental
+    row.funding_rate = w.prices.funding_rate
     row.best_bid = np.nan if linear else _price(book.best_bid)
     row.best_ask = np.nan if linear else _price(book.best_ask)
     depth_in_bands(w, book, row)

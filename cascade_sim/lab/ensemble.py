@@ -159,10 +159,13 @@ def event_window(scenario: Scenario, model: CascadeModel) -> tuple[int, int]:
 def _refuse_python(model: CascadeModel) -> None:
     """Refuse what would have to leave compiled code."""
     scenario, config = model.scenario, model.state.world.config
-    if needs_markets_driver(scenario):
+    if scenario.markets:
         raise ScenarioError(
             expectation("markets", "a single market in an ensemble", len(scenario.markets) + 1)
         )
+    if needs_markets_driver(scenario):
+        expected = "no portfolios, index sources, funding or impact prices in an ensemble"
+        raise ScenarioError(expectation("scenario", expected, scenario.name))
     rules = {
         "market.mark_price": (config.mark_rule, scenario.market.mark_price),
         "dealers.hedging": (config.dealers.rule, scenario.dealers.hedging),
