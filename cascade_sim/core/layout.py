@@ -8,6 +8,7 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
+from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
 
 
 def _record(**fields: object) -> np.dtype:
@@ -147,7 +148,7 @@ CLEARING_CONFIG = _record(
     unwind_limit=_F,
 )
 
-SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I)
+SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I, delay=_I)
 
 CONFIG = _record(
     seed=np.uint64,
@@ -195,6 +196,7 @@ CONFIG = _record(
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
+    venue=VENUE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
 
@@ -244,6 +246,7 @@ MARKET = _record(
     cross_rest=_F,
     unwind_carry=_F,
     one_sided=_I,
+    halted=_I,
     mark_held=_I,
     screened_mark=_F,
     travelled=_F,
@@ -351,6 +354,7 @@ EVENT = _record(
     stage=np.int8,
     cause=np.int8,
     side=np.int8,
+    rule=np.int8,
     generation=np.int16,
     account=np.int32,
     payer=np.int32,
@@ -394,6 +398,7 @@ WORLD = _record(
     grid=GRID,
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
+    venue=VENUE,
 )
 
 ACCOUNT = np.dtype(
@@ -470,6 +475,7 @@ TRANSFER = _record(
 SERIES = _record(
     step=np.int32,
     one_sided=np.int8,
+    halted=np.int8,
     throughput_binding=np.int8,
     mid=_F,
     last=_F,

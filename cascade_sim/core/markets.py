@@ -9,6 +9,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.halts import apply_venue_rules
 from cascade_sim.core.portfolios import screen_portfolios
 from cascade_sim.core.run import run_phase
 
@@ -16,6 +17,9 @@ from cascade_sim.core.run import run_phase
 @routine
 def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
     """What happens in a market before its phase begins; once per phase, however often the driver stops in it."""
+    w = worlds[market]
+    if w.control.phase == lay.PHASE_QUOTES:
+        apply_venue_rules(w, books[market], accounts[market], watch[market], tapes[market])
 
 
 @routine
