@@ -38,8 +38,8 @@ def class_codes(classes: NDArray[np.int8], accounts: NDArray[Any]) -> NDArray[np
 def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[Any]":
     """Return the name of the component that decided each event.
 
-    The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given. A rule of the venue
-    stands in the event itself.
+    The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given. A rule of
+    the venue stands in the event itself.
     """
     named = {key.name.lower() if isinstance(key, IntEnum) else str(key): rule for key, rule in rules.items()}
     for key in named:

@@ -242,8 +242,9 @@ def _reopen(w, book, accounts, watch, tape):
 
 
 @part
-def _delay_shocks(w):
-    """Scheduled orders wait out a halt: their clock stands, that of the news does not."""
+def _stop_clocks(w):
+    """Scheduled orders and late entrants wait out a halt: their clocks stand, that of the news does not."""
+    w.venue.halted_steps += 1
     for index in range(w.config.shocks):
         shock = w.config.shock[index]
         due = w.control.step - shock.delay
@@ -271,7 +272,7 @@ def apply_venue_rules(w, book, accounts, watch, tape):
     step = w.control.step
     if w.market.halted != 0:
         if step < venue.halted_until:
-            _delay_shocks(w)
+            _stop_clocks(w)
         else:
             _reopen(w, book, accounts, watch, tape)
         return
@@ -291,4 +292,4 @@ def apply_venue_rules(w, book, accounts, watch, tape):
     if not _test_breaker(w, book, accounts, tape):
         _test_band(w, book, accounts, tape)
     if w.market.halted != 0:
-        _delay_shocks(w)
+        _stop_clocks(w)

@@ -25,12 +25,10 @@ def _trade(w, book, accounts, traders, watch, scratch, tape):
         if control.answered == 0:
             return lay.RETURN_AGENTS
         control.answered = 0
-    open_for_trade = w.market.halted == 0
-    if open_for_trade:
+    if w.market.halted == 0:
         value_and_arbitrage(w, book, accounts, watch, tape)
     if control.step >= 0:
-        if open_for_trade:
-            late_entrants(w, book, accounts, traders, watch, tape)
+        late_entrants(w, book, accounts, traders, watch, tape)
         stops_and_top_ups(w, book, accounts, watch, scratch[0], tape)
     return lay.RETURN_DONE
 

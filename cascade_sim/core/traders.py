@@ -207,9 +207,13 @@ def _entry_side(w, trader):
 
 @part
 def late_entrants(w, book, accounts, traders, watch, tape):
-    """Accounts that open a position now, in the direction of the trend, with collateral from outside."""
+    """Accounts that open a position now, in the direction of the trend, with collateral from outside.
+
+    Their clock stands while trading is halted: if those who came meanwhile all acted at once, they would be the market.
+    """
     arrival = w.control.arrival
-    while arrival < len(traders) and traders[arrival].arrival_step <= w.control.step:
+    due = w.control.step - w.venue.halted_steps
+    while arrival < len(traders) and traders[arrival].arrival_step <= due:
         trader = traders[arrival]
         arrival += 1
         account = np.int64(trader.account)

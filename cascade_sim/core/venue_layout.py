@@ -44,6 +44,7 @@ VENUE = np.dtype(
         ("limit_since", _I),
         ("halted_until", _I),
         ("halt_event", _I),
+        ("halted_steps", _I),
         ("halt_rule", _I),
         ("start_price", _F),
         ("reopening_trade", _I),

@@ -1,10 +1,10 @@
 """The call auction against an auction that tries every price and fills order by order."""
 
-from reference.venue import Order, hold_auction
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.venue import Order, hold_auction
 from venue_world import FEES, VenueWorld
 
 from cascade_sim.core.book import cancel
