@@ -131,7 +131,7 @@ _SERIES: tuple[Column, ...] = (
     _INSTRUMENT,
     *_floats(
         "quote",
-        mid="middle of best bid and best ask; NaN if the book is one-sided",
+        mid="middle of best bid and best ask; NaN if the book is one-sided or trading is halted",
         last="price of the last trade; NaN before the first",
         mark="mark price, on which margin is judged",
         index="index price from the oracle",
@@ -142,7 +142,7 @@ _SERIES: tuple[Column, ...] = (
     Column("one_sided", "bool", "-", "at least one side of the book is empty"),
     Column("halted", "bool", "-", "trading is halted"),
     Column("throughput_binding", "bool", "-", "the limit of liquidations in one step was reached"),
-    Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if the book is one-sided"),
+    Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if there is no mid"),
     *_depth_columns(),
     *_volume_columns(),
     *_mark_move_columns(),
@@ -160,7 +160,7 @@ _SERIES: tuple[Column, ...] = (
         "queue_accounts",
         "int32",
         "accounts",
-        "eligible accounts that the throughput limit left waiting at the end of the step",
+        "eligible accounts that the throughput limit or a halt left waiting at the end of the step",
     ),
     *_floats(
         "quote",

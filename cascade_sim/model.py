@@ -36,12 +36,18 @@ CAPACITIES = {
     lay.CAPACITY_WHEEL: "orders waiting for their expiry",
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
+    lay.CAPACITY_AUCTION: "crossing orders in one call auction",
 }
 
 
 def needs_markets_driver(scenario: Scenario) -> bool:
     """Whether a scenario uses a mechanism that only the driver for several markets knows."""
-    return bool(scenario.markets) or scenario.portfolios.count > 0 or needs_prices(scenario)
+    return (
+        bool(scenario.markets)
+        or scenario.portfolios.count > 0
+        or needs_prices(scenario)
+        or scenario.venue.has_rules
+    )
 
 
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types

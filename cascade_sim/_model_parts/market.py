@@ -35,6 +35,7 @@ from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import volatility_per_sqrt_second
+from cascade_sim.market.circuit_breaker import configure_venue
 from cascade_sim.market.mark_price import MarkInputs
 from cascade_sim.market.prices import check_sources
 from cascade_sim.options.hedging import HedgeInputs
@@ -244,6 +245,7 @@ class Market:
         config.mark_instant = int(getattr(self.mark_rule, "instant", False))
         config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))
         self.formation.configure(config, self.instrument)
+        configure_venue(world, scenario, self.instrument)
         self.engine.configure(config, scenario, self.brackets)
         for name in world.config.switches.dtype.names:
             config.switches[name] = int(getattr(scenario.switches, name))

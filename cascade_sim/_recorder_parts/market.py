@@ -56,9 +56,10 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
     data: Columns = {"step": raw["step"], "time_seconds": raw["step"] * dt, **place(instrument, count)}
     for name in ("mid", "last", "mark", "index", "fundamental", "best_bid", "best_ask"):
         data[name] = price(instrument, raw[name])
-    data["one_sided"] = raw["one_sided"] != 0
-    # Halts do not exist in the kernels: nothing is halted.
-    data["halted"] = np.zeros(count, bool)
+    data["halted"] = raw["halted"] != 0
+    # The kernels know no mid while trading is halted and call both cases one-sided.
+    empty = np.isnan(raw["best_bid"]) | np.isnan(raw["best_ask"])
+    data["one_sided"] = np.where(data["halted"], empty, raw["one_sided"] != 0)
     data["throughput_binding"] = raw["throughput_binding"] != 0
     data["spread"] = np.where(raw["one_sided"] != 0, np.nan, spread)
     for side in ("bid", "ask"):

@@ -1,6 +1,7 @@
 """What must hold between fields."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import fsum
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ MOST_LOTS = 10**15
 """Largest quantity in lots; doubles hold every whole number up to nine times that."""
 MOST_OPTIONS = 1024
 """Options that dealers can hold."""
+MOST_LEVELS = 8
+"""Levels of a circuit breaker."""
+MOST_WINDOW_STEPS = 16_383
+"""Steps of the window of a circuit breaker."""
 
 
 def check_consistency(scenario: "Scenario") -> None:
@@ -36,7 +41,18 @@ def check_consistency(scenario: "Scenario") -> None:
     ScenarioError
         For the first relation that does not hold, in one line.
     """
-    for problems in (_market, _lots, _background, _ladders, _margins, _traders, _options, _time, _prices):
+    for problems in (
+        _market,
+        _lots,
+        _background,
+        _ladders,
+        _margins,
+        _traders,
+        _options,
+        _time,
+        _prices,
+        _venue,
+    ):
         for line in problems(scenario):
             raise ScenarioError(line)
 
@@ -55,14 +71,30 @@ def _market(scenario: "Scenario") -> Iterator[str]:
         )
 
 
+def _venue(scenario: "Scenario") -> Iterator[str]:
+    breaker = scenario.venue.circuit_breaker
+    levels, halts = list(breaker.levels), list(breaker.halt_seconds)
+    where = "venue.circuit_breaker"
+    rising = all(low < high for low, high in pairwise([0.0, *levels, 1.0]))
+    if not rising or len(levels) > MOST_LEVELS:
+        expected = f"at most {MOST_LEVELS} ascending shares of price between 0 and 1"
+        yield expectation(f"{where}.levels", expected, levels)
+    if len(halts) != len(levels):
+        yield expectation(f"{where}.halt_seconds", f"as many as {where}.levels, {len(levels)}", halts)
+    window, longest = breaker.window_seconds, MOST_WINDOW_STEPS * scenario.run.dt
+    if window is not None and window > longest:
+        expected = f"at most {longest:g} s, {MOST_WINDOW_STEPS} steps of run.dt"
+        yield expectation(f"{where}.window_seconds", expected, window)
+
+
 def _lots(scenario: "Scenario") -> Iterator[str]:
     largest = MOST_LOTS * scenario.market.lot_size
     for path, value in _quantities(scenario, ""):
-        if value > largest:
+        if value is not None and value > largest:
             yield expectation(path, f"at most {largest:g}, {MOST_LOTS:g} lots of market.lot_size", value)
 
 
-def _quantities(section: Section, prefix: str) -> Iterator[tuple[str, float]]:
+def _quantities(section: Section, prefix: str) -> Iterator[tuple[str, float | None]]:
     """Yield path and value of every number in base units."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)

@@ -9,6 +9,7 @@ import numpy as np
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
 from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
+from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
 
 
 def _record(**fields: object) -> np.dtype:
@@ -149,7 +150,7 @@ CLEARING_CONFIG = _record(
     unwind_limit=_F,
 )
 
-SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I)
+SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I, delay=_I)
 
 CONFIG = _record(
     seed=np.uint64,
@@ -198,6 +199,7 @@ CONFIG = _record(
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
     prices=PRICE_CONFIG,
+    venue=VENUE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
 
@@ -247,6 +249,7 @@ MARKET = _record(
     cross_rest=_F,
     unwind_carry=_F,
     one_sided=_I,
+    halted=_I,
     mark_held=_I,
     screened_mark=_F,
     travelled=_F,
@@ -354,6 +357,7 @@ EVENT = _record(
     stage=np.int8,
     cause=np.int8,
     side=np.int8,
+    rule=np.int8,
     generation=np.int16,
     account=np.int32,
     payer=np.int32,
@@ -398,6 +402,7 @@ WORLD = _record(
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
     prices=PRICES,
+    venue=VENUE,
 )
 
 ACCOUNT = np.dtype(
@@ -474,6 +479,7 @@ TRANSFER = _record(
 SERIES = _record(
     step=np.int32,
     one_sided=np.int8,
+    halted=np.int8,
     throughput_binding=np.int8,
     mid=_F,
     last=_F,

@@ -10,6 +10,7 @@ from cascade_sim.core.book_layout import FILL_CAPACITY, INTERRUPT_REPORT_FULL, O
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.core.triggers import set_triggers
+from cascade_sim.core.venue import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
 _FEE = np.int64(TransferKind.FEE)
@@ -240,12 +241,12 @@ def fills_left(w, tape):
 
 @leaf
 def touch(w, book, bucket):
-    """Attribute the change of the mid since the last call to ``bucket``; a one-sided book keeps its last mid."""
+    """Attribute the change of the mid since the last call to ``bucket``; a one-sided or halted book keeps its last."""
     market = w.market
     if w.config.formation == lay.FORMATION_LINEAR:
         mid = market.linear_price
         market.one_sided = 0
-    elif book.best_bid > 0 and book.best_ask < TICKS:
+    elif book.best_bid > 0 and book.best_ask < TICKS and market.halted == 0:
         mid = 0.5 * (book.best_bid + book.best_ask)
         market.one_sided = 0
     else:
@@ -290,6 +291,14 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     if quantity > w.config.largest_order:
         w.control.capacity = lay.CAPACITY_SIZE
         return order_id, filled
+    if w.config.venue.gate != 0:
+        tick, quantity, order_type = admit(
+            w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN
+        )
+        if quantity <= 0:
+            return order_id, filled
+        if order_type == CALL:
+            return enter_call(w, book, side, tick, quantity, account, cause, parent), filled
     if w.config.formation == lay.FORMATION_LINEAR:
         filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
     else:

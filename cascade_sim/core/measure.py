@@ -69,6 +69,7 @@ def _write_row(w, book, accounts, tape):
     linear = w.config.formation == lay.FORMATION_LINEAR
     row.step = w.control.step
     row.one_sided = market.one_sided
+    row.halted = market.halted
     row.throughput_binding = w.now.throughput_binding
     row.mid = np.nan if market.one_sided != 0 else market.mid
     row.last = market.last
