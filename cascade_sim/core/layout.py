@@ -8,6 +8,7 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
+from cascade_sim.core.wheel import wheel_record
 
 
 def _record(**fields: object) -> np.dtype:
@@ -321,14 +322,8 @@ DEALER = _record(
 
 OPTION = _record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
 
-WHEEL = _record(
-    free=_I,
-    fresh=_I,
-    head=(np.int32, (WHEEL_SLOTS,)),
-    next=(np.int32, (WHEEL_POOL,)),
-    due=(np.int32, (WHEEL_POOL,)),
-    order_id=(_I, (WHEEL_POOL,)),
-)
+WHEEL = wheel_record(_I, 4, WHEEL_CHUNKS)
+"""Ids of resting orders by the step of their expiry."""
 
 EVENT = _record(
     event_id=_I,
