@@ -88,6 +88,21 @@ def schedule(wheel, now, due, load):
     return 1
 
 
+@routine
+def empty(wheel, first, last):
+    """Empty every slot that entries due in the steps ``first`` to ``last`` can have used."""
+    place = 0
+    slots = _SLOTS
+    for level in range(3):
+        if level == 2:
+            slots = _LAST_SLOTS
+        begin = first >> (level * SLOT_BITS)
+        end = last >> (level * SLOT_BITS)
+        for number in range(begin, min(end, begin + slots - 1) + 1):
+            wheel.head[place + (number & (slots - 1))] = 0
+        place += slots
+
+
 @leaf
 def release(wheel, chunk):
     """Give a chunk back whose entries have been read; returns the next of the list that :func:`turn` began."""

@@ -68,7 +68,9 @@ def expected(starts: list[int], delays: list[int]) -> list[int]:
 @settings(deadline=None, max_examples=FEW)
 @given(
     first=st.sampled_from([0, -1, -900, 1 - BLOCK, -BLOCK, -3 * BLOCK - 5, 77]),
-    entries=st.lists(st.tuples(st.integers(0, 3 * BLOCK if compilation_enabled() else 50), DELAY), min_size=1),
+    entries=st.lists(
+        st.tuples(st.integers(0, 3 * BLOCK if compilation_enabled() else 50), DELAY), min_size=1
+    ),
 )
 def test_wheel_and_heap_agree(first: int, entries: list[tuple[int, int]]) -> None:
     entries.sort(key=lambda entry: entry[0])
