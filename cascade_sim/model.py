@@ -13,6 +13,7 @@ from cascade_sim.agents.base import Participant
 from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.clearing.asking import told_as
 from cascade_sim.core import layout as lay
+from cascade_sim.core.acting import run_acting
 from cascade_sim.core.markets import run_markets
 from cascade_sim.core.portfolios import open_queue
 from cascade_sim.core.run import run, run_rate_driven
@@ -37,6 +38,7 @@ CAPACITIES = {
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
     lay.CAPACITY_AUCTION: "crossing orders in one call auction",
+    lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }
 
 
@@ -125,6 +127,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         """The compiled driver that has everything this scenario needs, and no more than it has to."""
         if needs_markets_driver(self.scenario):
             return functools.partial(run_markets, *self.system)
+        if int(self.state.world.activity.config.enabled):
+            return functools.partial(run_acting, *self.state)
         fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
         return functools.partial(run if fixed else run_rate_driven, *self.state)
 

@@ -27,6 +27,7 @@ from cascade_sim.clearing.asking import finite_number, require, rule_place, told
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
 from cascade_sim.clearing.engine import LiquidationEngine
 from cascade_sim.core import layout as lay
+from cascade_sim.core.activity import open_activity
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
@@ -271,6 +272,8 @@ class Market:
         """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
         self.opening_transfers = self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)
+        if int(state.world.activity.config.enabled):
+            open_activity(state.world, state.accounts)
         self.opening_positions = state.accounts["position"].copy()
         opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:

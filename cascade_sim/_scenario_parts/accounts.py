@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from cascade_sim._scenario_parts.activity import Activity
 from cascade_sim._scenario_parts.base import (
     Component,
     Count,
@@ -92,6 +93,7 @@ class Traders(Section):
     stop_loss: StopLoss = StopLoss()
     top_up: TopUp = TopUp()
     entrants: Entrants = Entrants()
+    activity: Activity = Activity()
 
 
 class Portfolios(Section):

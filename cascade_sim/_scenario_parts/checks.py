@@ -181,6 +181,19 @@ def _traders(scenario: "Scenario") -> Iterator[str]:
             f"at most traders.stop_loss.distance_high, {stop_loss.distance_high:g}",
             stop_loss.distance_low,
         )
+    take_profit, reentry = traders.activity.take_profit, traders.activity.reentry
+    if take_profit.distance_low > take_profit.distance_high:
+        yield expectation(
+            "traders.activity.take_profit.distance_low",
+            f"at most traders.activity.take_profit.distance_high, {take_profit.distance_high:g}",
+            take_profit.distance_low,
+        )
+    if reentry.probability > 0.0 and traders.activity.wake_rate == 0.0:
+        yield expectation(
+            "traders.activity.reentry.probability",
+            "0 when traders.activity.wake_rate is 0, since traders notice a closure when they wake",
+            reentry.probability,
+        )
 
 
 def _options(scenario: "Scenario") -> Iterator[str]:

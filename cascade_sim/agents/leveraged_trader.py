@@ -1,5 +1,6 @@
 """Leveraged traders: a population drawn at the start, and late entrants who follow the trend."""
 
+from cascade_sim.agents.activity import configure_activity
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
@@ -44,7 +45,7 @@ class LeveragedTraders(Cohort):
             plan.bracket_end[: int(plan.brackets)] = opening.brackets.max_notional
             plan.bracket_rate[: int(plan.brackets)] = 1.0 / opening.brackets.max_leverage
             plan.least_inverse = traders.brackets.minimum_inverse_leverage
-        self._plan_triggers(opening)
+        configure_activity(opening, self.first_account, self.count)
 
     def _total(self, opening: Opening) -> int:
         """Lots of all positions together."""
@@ -56,20 +57,6 @@ class LeveragedTraders(Cohort):
             expected = f"a notional of at most {most:.3g} in quote currency"
             raise ScenarioError(expectation("traders.open_interest", expected, traders.open_interest))
         return total
-
-    def _plan_triggers(self, opening: Opening) -> None:
-        """Stop-losses and margin calls: who has one, and where."""
-        traders, plan = opening.scenario.traders, opening.plan.traders
-        config = opening.state.world.config
-        plan.stop_share = traders.stop_loss.share
-        plan.stop_low, plan.stop_high = traders.stop_loss.distance_low, traders.stop_loss.distance_high
-        plan.top_up_share = traders.top_up.share
-        if traders.top_up.share <= 0.0:
-            return
-        ratio = traders.top_up.trigger_ratio
-        config.traders.top_up_ratio, config.traders.top_up_share = ratio, traders.top_up.amount
-        plan.top_up_rate[:] = config.clearing.tier_rate * ratio
-        plan.top_up_deduction[:] = config.clearing.tier_deduction * ratio
 
 
 class TrendFollowers(Cohort):

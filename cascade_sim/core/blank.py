@@ -16,13 +16,26 @@ from cascade_sim.core.book import clear_bit, next_above
 from cascade_sim.core.book_layout import BOOK, TICKS
 from cascade_sim.core.compile import routine
 from cascade_sim.core.state import State, System
+from cascade_sim.core.wheel import empty
 
 Words = NDArray[np.uint64]
 _WORD = 8
 _RINGS = ("market.mid_ring", "market.smooth_ring", "prices.value_ring", "prices.index_ring")
 _EMPTIED = frozenset((*_RINGS, "wheel.head", "triggers"))
 """Parts of a world that :func:`reset` empties where they were used."""
-_DEAD = frozenset(("wheel.next", "wheel.due", "wheel.order_id", "dealers.inventory", "grid"))
+_DEAD = frozenset(
+    (
+        "wheel.chunks",
+        "dealers.inventory",
+        "grid",
+        "activity.lists",
+        "activity.starts",
+        "activity.wheel",
+        "activity.actors",
+        "activity.guards",
+        "activity.calls",
+    )
+)
 """Parts that are written before they are read, or that only the configuration writes."""
 
 
@@ -165,8 +178,7 @@ def empty_clocks(w):
     """Empty the slots of the timing wheel and of the rings of past prices that the steps of a run can have used."""
     first = -w.config.burn_in
     steps = w.config.steps - first + 1
-    for k in range(min(steps, lay.WHEEL_SLOTS)):
-        w.wheel.head[(first + k) & (lay.WHEEL_SLOTS - 1)] = 0
+    empty(w.wheel, first, w.config.steps)
     for k in range(min(steps, lay.MID_RING)):
         place = (first + k) & (lay.MID_RING - 1)
         w.market.mid_ring[place] = 0.0

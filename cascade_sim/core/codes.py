@@ -26,8 +26,10 @@ INDEX_SOURCES = 16
 SOURCE_OUTAGES = 8
 BREAKER_LEVELS = 8
 AUCTION_CAPACITY = 1 << 16
-WHEEL_SLOTS = 1 << 12
-WHEEL_POOL = 1 << 18
+WHEEL_CHUNKS = 1 << 17
+ACTOR_CAPACITY = 1 << 21
+ACTOR_CHUNKS = 1 << 19
+SORT_BUCKETS = 1 << 12
 TRADE_CAPACITY = 1 << 16
 EVENT_CAPACITY = 1 << 15
 TRANSFER_CAPACITY = 1 << 21
@@ -83,6 +85,7 @@ CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
 CAPACITY_SIZE = 7
 CAPACITY_AUCTION = 10
+CAPACITY_ACTORS = 8
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""
@@ -133,9 +136,5 @@ FLAG_BANKRUPT = 16
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1
-WATCH_STOP_LONG = 2
-WATCH_STOP_SHORT = 3
-WATCH_TOP_UP_LONG = 4
-WATCH_TOP_UP_SHORT = 5
-WATCHES = 6
+WATCHES = 2
 """Rows of price triggers, one column per account: even rows fire at or below, odd rows at or above their price."""

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.acting import run_acting
+from cascade_sim.core.activity import open_activity
 from cascade_sim.core.blank import reset
-from cascade_sim.core.compile import kernel, part, routine
+from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.opening import open_world
 from cascade_sim.core.opening_layout import OPENED
@@ -154,6 +156,11 @@ def finish(w, book, accounts, row):
     row.fingerprint = fingerprint
 
 
+@leaf
+def _no_activity(w, accounts):
+    """Nobody acts."""
+
+
 @routine
 def open_run(w, book, accounts, traders, watch, scratch, scores, tape, plan, rows, key):
     """Open a blank world from a key; returns whether that was possible."""
@@ -168,6 +175,7 @@ def open_run(w, book, accounts, traders, watch, scratch, scores, tape, plan, row
 @part
 def _run_all(
     drive,
+    wake,
     w,
     book,
     accounts,
@@ -185,7 +193,7 @@ def _run_all(
     out,
     stop,
 ):
-    """See :func:`run_ensemble`; ``drive`` is the driver that takes the phases."""
+    """See :func:`run_ensemble`; ``drive`` is the driver that takes the phases, ``wake`` readies those who act."""
     control = w.control
     for k in range(len(keys)):
         if stop[0] != 0:
@@ -196,6 +204,7 @@ def _run_all(
         if status != STATUS_DONE:
             row.status = status
             return k + 1
+        wake(w, accounts)
         until = min(0, w.config.steps)
         status = drive(w, book, accounts, traders, watch, scratch, scores, tape, until, _EVERY_PHASE)
         _begin(w, book, accounts, row)
@@ -243,6 +252,7 @@ def run_ensemble(
     """
     return _run_all(
         run,
+        _no_activity,
         w,
         book,
         accounts,
@@ -269,6 +279,34 @@ def run_rate_driven_ensemble(
     """As :func:`run_ensemble`, for flows whose rates follow the book."""
     return _run_all(
         run_rate_driven,
+        _no_activity,
+        w,
+        book,
+        accounts,
+        traders,
+        watch,
+        scratch,
+        scores,
+        tape,
+        plan,
+        rows,
+        blank,
+        keys,
+        first,
+        last,
+        out,
+        stop,
+    )
+
+
+@kernel
+def run_acting_ensemble(
+    w, book, accounts, traders, watch, scratch, scores, tape, plan, rows, blank, keys, first, last, out, stop
+):
+    """As :func:`run_ensemble`, for leveraged traders who act."""
+    return _run_all(
+        run_acting,
+        open_activity,
         w,
         book,
         accounts,

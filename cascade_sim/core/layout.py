@@ -10,6 +10,7 @@ from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
 from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
 from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
+from cascade_sim.core.wheel import wheel_record
 
 
 def _record(**fields: object) -> np.dtype:
@@ -112,10 +113,6 @@ TRADER_CONFIG = _record(
     trend_probability=_F,
     trend_saturation=_F,
     market_limit=_F,
-    stops=_I,
-    top_ups=_I,
-    top_up_ratio=_F,
-    top_up_share=_F,
 )
 
 DEALER_CONFIG = _record(
@@ -340,14 +337,8 @@ GRID = _record(
 """The options again, an array per property (see ``core/deltas.py``): logarithm of forward ratio over strike in ticks,
 years to expiry at the start, volatility, +1 for a call and -1 for a put, forward ratio, and the delta per lot."""
 
-WHEEL = _record(
-    free=_I,
-    fresh=_I,
-    head=(np.int32, (WHEEL_SLOTS,)),
-    next=(np.int32, (WHEEL_POOL,)),
-    due=(np.int32, (WHEEL_POOL,)),
-    order_id=(_I, (WHEEL_POOL,)),
-)
+WHEEL = wheel_record(_I, 4, WHEEL_CHUNKS)
+"""Ids of resting orders by the step of their expiry."""
 
 EVENT = _record(
     event_id=_I,
@@ -386,6 +377,52 @@ TRIGGERS = _record(
 )
 """Accounts with a liquidation trigger on one side, by tick (see ``core/triggers.py``)."""
 
+ACTIVITY_CONFIG = _record(
+    enabled=_I,
+    guarded=_I,
+    first_account=_I,
+    count=_I,
+    wake_rate=_F,
+    momentum_share=_F,
+    rebalance_share=_F,
+    trend_steps=_I,
+    trend_saturation=_F,
+    change=_F,
+    band=_F,
+    market_limit=_F,
+    stop_share=_F,
+    stop_low=_F,
+    stop_high=_F,
+    take_share=_F,
+    take_low=_F,
+    take_high=_F,
+    call_share=_F,
+    call_ratio=_F,
+    call_amount=_F,
+    call_rate=(_F, (TIER_CAPACITY,)),
+    call_deduction=(_F, (TIER_CAPACITY,)),
+    reentry_probability=_F,
+    reentry_limit=_I,
+    reentry_delay=_F,
+)
+
+ACTOR = _record(wakes=np.int32, leverage=np.float32, entries=np.int16, side=np.int8, traits=np.int8)
+"""A leveraged trader as an actor. What it would hold is its ``leverage`` times the collateral it began with."""
+
+GUARD = _record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
+"""Price triggers of a trader in ticks, 0 for none, and its links in the lists below and above the price."""
+
+ACTIVITY = _record(
+    config=ACTIVITY_CONFIG,
+    lists=(TRIGGERS, (2,)),
+    starts=(_I, (SORT_BUCKETS + 1,)),
+    wheel=wheel_record(np.int32, 7, ACTOR_CHUNKS),
+    actors=(ACTOR, (ACTOR_CAPACITY,)),
+    guards=(GUARD, (ACTOR_CAPACITY,)),
+    calls=(np.float32, (ACTOR_CAPACITY,)),
+)
+"""Leveraged traders who act during the run, one row each (see ``core/activity.py``)."""
+
 WORLD = _record(
     config=CONFIG,
     control=CONTROL,
@@ -393,7 +430,6 @@ WORLD = _record(
     totals=TOTALS,
     now=STEP,
     draft=EVENT,
-    watch_bound=(_F, (WATCHES,)),
     providers=(PROVIDER, (PROVIDER_CAPACITY,)),
     acting=(_I, (PROVIDER_CAPACITY,)),
     dealers=(DEALER, (DEALER_CAPACITY,)),
@@ -403,6 +439,7 @@ WORLD = _record(
     triggers=(TRIGGERS, (2,)),
     prices=PRICES,
     venue=VENUE,
+    activity=ACTIVITY,
 )
 
 ACCOUNT = np.dtype(

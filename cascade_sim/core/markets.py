@@ -6,6 +6,7 @@ market without any of these mechanisms take :func:`cascade_sim.core.run.run`, wh
 """
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.activity import act
 from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
@@ -28,6 +29,9 @@ def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
 @routine
 def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     """What happens in a market when its phase is over."""
+    w = worlds[market]
+    if phase == lay.PHASE_TRADE and w.activity.config.enabled != 0 and w.control.step >= 0:
+        act(w, books[market], accounts[market], watch[market], scratch[market], tapes[market])
     if phase == lay.PHASE_TRADE and market == len(worlds) - 1:
         for each in range(len(worlds)):
             cross_arbitrage(worlds, books, accounts, watch, tapes, each)

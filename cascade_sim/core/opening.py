@@ -39,9 +39,6 @@ DRAW_SIDE = 0
 DRAW_SIZE = 1
 DRAW_ENTRY = 3
 DRAW_LEVERAGE = 5
-DRAW_STOP = 7
-DRAW_STOP_DISTANCE = 8
-DRAW_TOP_UP = 9
 DRAW_LEG = 10
 DRAW_HEDGED = 11
 """Draws of a leveraged trader and of a portfolio; a normal takes its own and the next."""
@@ -256,56 +253,7 @@ def _open_traders(w, accounts, watch, rows, plan, scratch, scores):
     _open_positions(w, accounts, rows, plan.holders, lots, ticks, scores[1], first, config.accounts)
     for k in range(config.accounts):
         refresh_triggers(w, accounts, watch, first + k)
-    _open_stops(w, watch, config, key, lots, ticks)
-    _open_top_ups(w, accounts, watch, config, key, lots)
     return OPENED
-
-
-@leaf
-def _watch_price(w, watch, row, account, price):
-    """Set a trigger, and keep the bound that no trigger of the row lies beyond."""
-    watch[row, account] = price
-    if row % 2 == 0:
-        w.watch_bound[row] = max(w.watch_bound[row], price)
-    else:
-        w.watch_bound[row] = min(w.watch_bound[row], price)
-
-
-@part
-def _open_stops(w, watch, config, key, lots, ticks):
-    """Stop-losses of those who hold one, at a distance from their entry price."""
-    if config.stop_share <= 0.0:
-        return
-    for k in range(config.accounts):
-        if lots[k] == 0 or not uniform(key, k, DRAW_STOP) < config.stop_share:
-            continue
-        reach = config.stop_low + (config.stop_high - config.stop_low) * uniform(key, k, DRAW_STOP_DISTANCE)
-        w.config.traders.stops = 1
-        if lots[k] > 0:
-            _watch_price(w, watch, lay.WATCH_STOP_LONG, config.first_account + k, ticks[k] * (1.0 - reach))
-        else:
-            _watch_price(w, watch, lay.WATCH_STOP_SHORT, config.first_account + k, ticks[k] * (1.0 + reach))
-
-
-@part
-def _open_top_ups(w, accounts, watch, config, key, lots):
-    """Triggers of margin calls: the price at which equity is the ratio times the maintenance margin."""
-    if config.top_up_share <= 0.0:
-        return
-    tiers = w.config.clearing.tiers
-    for k in range(config.accounts):
-        if lots[k] == 0 or not uniform(key, k, DRAW_TOP_UP) < config.top_up_share:
-            continue
-        account = config.first_account + k
-        price = liquidation_price(
-            float(lots[k] * w.config.atoms),
-            float(accounts[account].cash),
-            config.top_up_rate[:tiers],
-            config.top_up_deduction[:tiers],
-        )
-        w.config.traders.top_ups = 1
-        row = lay.WATCH_TOP_UP_LONG if lots[k] > 0 else lay.WATCH_TOP_UP_SHORT
-        _watch_price(w, watch, row, account, price)
 
 
 @part

@@ -57,15 +57,8 @@ TRADERS = _record(
     least_inverse=_F,
     tick_size=_F,
     lot_size=_F,
-    stop_share=_F,
-    stop_low=_F,
-    stop_high=_F,
-    top_up_share=_F,
-    top_up_rate=(_F, (TIER_CAPACITY,)),
-    top_up_deduction=(_F, (TIER_CAPACITY,)),
 )
-"""``accounts`` is 0 where nobody opens. Ends of brackets are notionals in quote currency, their rates initial margins;
-the tiers of a margin call are those of maintenance times the ratio that provokes it."""
+"""``accounts`` is 0 where nobody opens. Ends of brackets are notionals in quote currency, their rates initial margins."""
 
 ENTRANTS = _record(
     first_account=_I,

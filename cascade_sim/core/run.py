@@ -14,11 +14,11 @@ from cascade_sim.core.mark import mark, news
 from cascade_sim.core.measure import record
 from cascade_sim.core.providers import quote
 from cascade_sim.core.snapshots import take_snapshots
-from cascade_sim.core.traders import late_entrants, scheduled_shocks, stops_and_top_ups, value_and_arbitrage
+from cascade_sim.core.traders import late_entrants, scheduled_shocks, value_and_arbitrage
 
 
 @routine
-def _trade(w, book, accounts, traders, watch, scratch, tape):
+def _trade(w, book, accounts, traders, watch, tape):
     """Phase 5. Python participants act first; the driver returns for them once a step."""
     control = w.control
     if w.config.participants > 0:
@@ -29,7 +29,6 @@ def _trade(w, book, accounts, traders, watch, scratch, tape):
         value_and_arbitrage(w, book, accounts, watch, tape)
     if control.step >= 0:
         late_entrants(w, book, accounts, traders, watch, tape)
-        stops_and_top_ups(w, book, accounts, watch, scratch[0], tape)
     return lay.RETURN_DONE
 
 
@@ -50,7 +49,7 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     elif phase == lay.PHASE_SHOCK:
         scheduled_shocks(w, book, accounts, watch, tape)
     elif phase == lay.PHASE_TRADE:
-        status = _trade(w, book, accounts, traders, watch, scratch, tape)
+        status = _trade(w, book, accounts, traders, watch, tape)
     elif phase == lay.PHASE_HEDGE:
         status = hedge(w, book, accounts, watch, tape)
     elif phase == lay.PHASE_MARK:

@@ -94,7 +94,6 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], port
     watch = np.zeros((markets, lay.WATCHES, accounts))
     watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
     worlds = allocate(lay.WORLD, markets)
-    worlds.watch_bound[:, 1::2] = np.inf
     rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
     rows["first_breach_step"] = -1
     rows["breach_event"] = lay.NO_EVENT

@@ -19,7 +19,7 @@ _LAST = TICKS - 1
 
 
 @leaf
-def _tick_of(row, price):
+def tick_of(row, price):
     """The list that a trigger price belongs to: the tick at or before it on the way from distress; 0 for none."""
     if row == lay.WATCH_LIQUIDATE_LONG:
         if price <= 0.0:
@@ -63,10 +63,10 @@ def set_triggers(w, accounts, watch, account, low, high):
 
     At most one of them: an account is in one list at a time, so it leaves the old one before it joins the new one.
     """
-    old_low = _tick_of(lay.WATCH_LIQUIDATE_LONG, watch[lay.WATCH_LIQUIDATE_LONG, account])
-    old_high = _tick_of(lay.WATCH_LIQUIDATE_SHORT, watch[lay.WATCH_LIQUIDATE_SHORT, account])
-    new_low = _tick_of(lay.WATCH_LIQUIDATE_LONG, low)
-    new_high = _tick_of(lay.WATCH_LIQUIDATE_SHORT, high)
+    old_low = tick_of(lay.WATCH_LIQUIDATE_LONG, watch[lay.WATCH_LIQUIDATE_LONG, account])
+    old_high = tick_of(lay.WATCH_LIQUIDATE_SHORT, watch[lay.WATCH_LIQUIDATE_SHORT, account])
+    new_low = tick_of(lay.WATCH_LIQUIDATE_LONG, low)
+    new_high = tick_of(lay.WATCH_LIQUIDATE_SHORT, high)
     watch[lay.WATCH_LIQUIDATE_LONG, account] = low
     watch[lay.WATCH_LIQUIDATE_SHORT, account] = high
     longs, shorts = w.triggers[lay.WATCH_LIQUIDATE_LONG], w.triggers[lay.WATCH_LIQUIDATE_SHORT]
@@ -118,8 +118,8 @@ def lots_between(w, accounts, watch, row, low, high):
     Walks the occupied ticks of that range: an account without a trigger, which is in no list, is never in it.
     """
     lists = w.triggers[row]
-    last = _tick_of(row, high)
-    tick = _tick_of(row, low)
+    last = tick_of(row, high)
+    tick = tick_of(row, low)
     if lists.head[tick] == 0:
         tick = next_above(lists, tick)
     total = np.int64(0)

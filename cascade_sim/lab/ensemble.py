@@ -18,6 +18,7 @@ from cascade_sim.core.ensemble import (
     STATUS_DONE,
     STATUS_NOT_OPENED,
     STATUS_WAITING,
+    run_acting_ensemble,
     run_rate_driven_ensemble,
 )
 from cascade_sim.core.ensemble import (
@@ -136,8 +137,11 @@ class _Worker:
         _refuse_python(self.model)
         self.blank = blank_of(self.model.system)
         self.rows = np.zeros(0, lay.TRANSFER).view(np.recarray)
-        fixed = int(self.model.state.world.config.flow.kind) == lay.FLOW_FIXED
+        world = self.model.state.world
+        fixed = int(world.config.flow.kind) == lay.FLOW_FIXED
         self.kernel: Any = run_compiled if fixed else run_rate_driven_ensemble
+        if int(world.activity.config.enabled):
+            self.kernel = run_acting_ensemble
         self.window = event_window(scenario, self.model)
 
     def run(self, keys: NDArray[np.uint64], out: Rows, stop: NDArray[np.int64]) -> int:
