@@ -96,7 +96,11 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             configure_prices(world, market.scenario, market.mark_rule, market.instrument, contracts)
         self._couple()
         self._advance = self._choose_driver()
-        for market in everyone:
+        self._open()
+
+    def _open(self) -> None:
+        """Open the accounts of every market from the seed."""
+        for market in self.markets.values():
             market.open_world()
         if len(self.system.portfolios):
             open_queue(self.system.worlds, self.system.portfolios)

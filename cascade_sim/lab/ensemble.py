@@ -125,7 +125,7 @@ def seed_keys(seeds: Iterable[int]) -> NDArray[np.uint64]:
 class _ConfiguredModel(CascadeModel):
     """A model whose world is configured and stays blank: the compiled loop opens it, once per run."""
 
-    def _open_world(self) -> None:
+    def _open(self) -> None:
         """Leave the world blank."""
 
 
@@ -163,12 +163,8 @@ def event_window(scenario: Scenario, model: CascadeModel) -> tuple[int, int]:
 def _refuse_python(model: CascadeModel) -> None:
     """Refuse what would have to leave compiled code."""
     scenario, config = model.scenario, model.state.world.config
-    if scenario.markets:
-        raise ScenarioError(
-            expectation("markets", "a single market in an ensemble", len(scenario.markets) + 1)
-        )
     if needs_markets_driver(scenario):
-        expected = "no portfolios, index sources, funding or impact prices in an ensemble"
+        expected = "in an ensemble one market without portfolios, venue rules, index sources or funding"
         raise ScenarioError(expectation("scenario", expected, scenario.name))
     rules = {
         "market.mark_price": (config.mark_rule, scenario.market.mark_price),

@@ -133,7 +133,12 @@ def assert_rows(frame: pd.DataFrame, scenario: cs.Scenario, seeds: Sequence[int]
 @pytest.mark.kernel
 def test_an_ensemble_is_its_runs_one_by_one() -> None:
     # Small: it also runs with the compiler off.
-    short = {"run.steps": 20, "run.burn_in_steps": 3, "shock.at_seconds": 4.0, "background.patient_orders": 60}
+    short = {
+        "run.steps": 20,
+        "run.burn_in_steps": 3,
+        "shock.at_seconds": 4.0,
+        "background.patient_orders": 60,
+    }
     scenario = small(**VARIANTS["stops_and_top_ups"], **short)
     assert_rows(cs.run_ensemble(scenario, (3, 4, 3), workers=1), scenario, (3, 4, 3))
 
@@ -225,9 +230,17 @@ def test_rules_written_in_python_are_refused(
         record = config.clearing if place.startswith("clearing") else config
         record[code] = lay.RULE_PYTHON
 
-    monkeypatch.setattr(ensemble._ConfiguredModel, "_open_world", configured)
+    monkeypatch.setattr(ensemble._ConfiguredModel, "_open", configured)
     with pytest.raises(ScenarioError, match=f"^{place}: expected a compiled rule in an ensemble, received "):
         cs.run_ensemble(small(), [1])
+
+
+def test_several_markets_are_refused() -> None:
+    scenario = small(**{"portfolios.count": 10})
+    with pytest.raises(
+        ScenarioError, match=r"^scenario: expected in an ensemble one market without portfolios"
+    ):
+        cs.run_ensemble(scenario, [1])
 
 
 def test_wrong_requests_are_refused_in_one_line() -> None:
