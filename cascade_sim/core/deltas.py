@@ -9,7 +9,17 @@ import math
 
 import numpy as np
 
+from cascade_sim.core.codes import OPTION_CAPACITY
 from cascade_sim.core.compile import kernel, leaf
+
+GRID = np.dtype(
+    [
+        (name, np.float64, (OPTION_CAPACITY,))
+        for name in ("log_ratio", "years", "volatility", "sign", "scale", "delta")
+    ]
+)
+"""The options of :data:`layout.OPTION` again, an array per property: logarithm of forward ratio over strike in ticks, years
+to expiry at the start, volatility, +1 for a call and -1 for a put, forward ratio, and the delta per lot."""
 
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts, so that a whole multiple of the first is exact.
@@ -83,7 +93,7 @@ def fill_deltas(count, log_price, elapsed, log_ratio, years, volatility, sign, s
     elapsed : float
         Years since the start; every option outlives it.
     log_ratio, years, volatility, sign, scale, delta : float64, shape (capacity,)
-        As in :data:`layout.GRID`.
+        As in :data:`GRID`.
     """
     for index in range(count):
         total = max(volatility[index] * math.sqrt(years[index] - elapsed), _SMALLEST)

@@ -8,6 +8,7 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
+from cascade_sim.core.deltas import GRID
 from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
 from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
 from cascade_sim.core.wheel import wheel_record
@@ -325,17 +326,6 @@ DEALER = _record(
 )
 
 OPTION = _record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
-
-GRID = _record(
-    log_ratio=(_F, (OPTION_CAPACITY,)),
-    years=(_F, (OPTION_CAPACITY,)),
-    volatility=(_F, (OPTION_CAPACITY,)),
-    sign=(_F, (OPTION_CAPACITY,)),
-    scale=(_F, (OPTION_CAPACITY,)),
-    delta=(_F, (OPTION_CAPACITY,)),
-)
-"""The options again, an array per property (see ``core/deltas.py``): logarithm of forward ratio over strike in ticks,
-years to expiry at the start, volatility, +1 for a call and -1 for a put, forward ratio, and the delta per lot."""
 
 WHEEL = wheel_record(_I, 4, WHEEL_CHUNKS)
 """Ids of resting orders by the step of their expiry."""
