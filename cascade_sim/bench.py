@@ -251,7 +251,7 @@ def start(_request: Request) -> Figures:
     }
 
 
-_LONG = ("run.steps=25_000", "background.market_rate=400", "background.market_size=0.03")
+_LONG = ("run.steps=25000", "background.market_rate=400", "background.market_size=0.03")
 _MANY_TRADES = 10_000_000
 
 
