@@ -168,7 +168,7 @@ def _refuse_python(model: CascadeModel) -> None:
             expectation("markets", "a single market in an ensemble", len(scenario.markets) + 1)
         )
     if needs_markets_driver(scenario):
-        expected = "no portfolios, index sources, funding or impact prices in an ensemble"
+        expected = "no portfolios, index sources, funding, impact prices or venue rules in an ensemble"
         raise ScenarioError(expectation("scenario", expected, scenario.name))
     rules = {
         "market.mark_price": (config.mark_rule, scenario.market.mark_price),
