@@ -9,21 +9,20 @@ two that meet, the younger is the taker, as it would have been in continuous tra
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import clear_bit, reduce, set_bit
+from cascade_sim.core.book import SERIAL_MASK, clear_bit, reduce, set_bit
 from cascade_sim.core.book_layout import ORDER_SLOT_BITS, PRICE_BITS, TICKS
 from cascade_sim.core.compile import leaf, part, routine
 from cascade_sim.core.ledger import settle, touch
 from cascade_sim.core.sorting import sort_by_score
 
-_SERIAL_MASK = 0x7FFFFFFF
-_HALF_OF_SERIALS = 0x40000000
+_HALF_OF_SERIALS = (SERIAL_MASK + 1) // 2
 
 
 @part
 def _is_older(book, slot, other):
     """Whether an order was entered before another; serial numbers start again when they run out."""
     difference = np.int64(book.orders[other].serial) - np.int64(book.orders[slot].serial)
-    return (difference & _SERIAL_MASK) < _HALF_OF_SERIALS
+    return (difference & SERIAL_MASK) < _HALF_OF_SERIALS
 
 
 @part

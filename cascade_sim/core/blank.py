@@ -34,6 +34,10 @@ _DEAD = frozenset(
         "activity.actors",
         "activity.guards",
         "activity.calls",
+        "venue.past",
+        "venue.pool",
+        "venue.pool_key",
+        "venue.limit",
     )
 )
 """Parts that are written before they are read, or that only the configuration writes."""
