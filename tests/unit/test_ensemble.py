@@ -133,7 +133,12 @@ def assert_rows(frame: pd.DataFrame, scenario: cs.Scenario, seeds: Sequence[int]
 @pytest.mark.kernel
 def test_an_ensemble_is_its_runs_one_by_one() -> None:
     # Small: it also runs with the compiler off.
-    short = {"run.steps": 20, "run.burn_in_steps": 3, "shock.at_seconds": 4.0, "background.patient_orders": 60}
+    short = {
+        "run.steps": 20,
+        "run.burn_in_steps": 3,
+        "shock.at_seconds": 4.0,
+        "background.patient_orders": 60,
+    }
     scenario = small(**VARIANTS["stops_and_top_ups"], **short)
     assert_rows(cs.run_ensemble(scenario, (3, 4, 3), workers=1), scenario, (3, 4, 3))
 
