@@ -65,8 +65,8 @@ class IndexSource(Section):
         0.0, "Standard deviation of the source's own error", "share of price", ge=0, le=0.1
     )
     noise_seconds: float = measure(60.0, "How often that error is drawn anew", "s", gt=0)
-    outages: Windows = choice(
-        (), "Pairs [from, to] of seconds since step 0 in which the source publishes nothing"
+    outages: Windows = measure(
+        (), "Pairs [from, to] since step 0 between which the source publishes nothing", "s"
     )
 
 

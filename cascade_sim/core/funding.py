@@ -26,7 +26,7 @@ def _premium(w):
     index = w.market.index
     prices = w.prices
     if w.config.prices.funding_impact == 0:
-        if w.market.one_sided != 0:
+        if w.market.one_sided != 0 or w.market.halted != 0:
             return prices.premium
         return (w.market.mid - index) / index
     if prices.impact_bid <= 0.0 or prices.impact_ask <= 0.0:

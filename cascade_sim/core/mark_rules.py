@@ -71,11 +71,14 @@ def average_price(book, tick, upwards, value):
 def note_impact(w, book):
     """Average prices at which an order of the impact notional would sell and buy, and the middle of the two.
 
-    The middle keeps its value while a side cannot take the order.
+    The middle keeps its value while a side cannot take the order, or trading is halted.
     """
     prices = w.prices
     value = w.config.prices.impact_value
-    if w.config.formation == lay.FORMATION_LINEAR:
+    if w.market.halted != 0:
+        prices.impact_bid = 0.0
+        prices.impact_ask = 0.0
+    elif w.config.formation == lay.FORMATION_LINEAR:
         price = w.market.linear_price
         gap = 0.5 * w.config.impact * value / price
         prices.impact_bid = price - gap
@@ -89,10 +92,13 @@ def note_impact(w, book):
 
 @routine
 def note_book(w, book):
-    """Median of best bid, best ask and last trade, and its exponential average; both stand while a side is empty."""
+    """Median of best bid, best ask and last trade, and its exponential average.
+
+    Both stand while a side is empty or trading is halted.
+    """
     market = w.market
     prices = w.prices
-    if market.one_sided != 0:
+    if market.one_sided != 0 or market.halted != 0:
         return
     if w.config.formation == lay.FORMATION_LINEAR:
         prices.book_median = market.linear_price

@@ -39,10 +39,15 @@ def _reading(worlds, w, number):
 
 @part
 def _publish(worlds, w, number):
-    """Let a source renew its value when it is due or has moved far enough; one that is down holds what it said."""
+    """Let a source renew its value when it is due or has moved far enough; one that is down holds what it said.
+
+    A source whose market is halted is down.
+    """
     source = w.prices.source[number]
     step = w.control.step
     if _is_down(source, step):
+        return
+    if source.market >= 0 and worlds[source.market].market.halted != 0:
         return
     price = _reading(worlds, w, number)
     if price <= 0.0:

@@ -40,9 +40,13 @@ class Index:
     clamp: float = 0.03
     stale: int = 0
     history: dict[tuple[int | None, int], float] = field(default_factory=dict)
+    halted: set[int] = field(default_factory=set, init=False)
 
-    def step(self, step: int, fundamental: float, mids: Sequence[float]) -> float:
-        """Take in one step's prices and return the index."""
+    def step(
+        self, step: int, fundamental: float, mids: Sequence[float], halted: Sequence[bool] = ()
+    ) -> float:
+        """Take in one step's prices and return the index; a source whose market is halted publishes nothing."""
+        self.halted = {market for market, stands in enumerate(halted) if stands}
         self.history[None, step] = fundamental
         for market, mid in enumerate(mids):
             self.history[market, step] = mid
@@ -55,7 +59,7 @@ class Index:
         return self.value
 
     def _publish(self, number: int, source: Source, step: int) -> None:
-        if any(first <= step < end for first, end in source.outages):
+        if source.market in self.halted or any(first <= step < end for first, end in source.outages):
             return
         seen = step - source.delay
         if (source.market, seen) not in self.history:

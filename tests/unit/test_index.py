@@ -154,6 +154,26 @@ def test_an_ensemble_forgets_the_index_of_the_run_before() -> None:
         run_ensemble(small(**SHORT, **sources(one={})), [3])
 
 
+@pytest.mark.parametrize("name", ["mid", "impact_mid"])
+def test_marks_of_the_book_and_the_premium_stand_while_trading_is_halted(name: str) -> None:
+    breaker = {"levels": [0.01], "halt_seconds": [20.0], "window_seconds": 60.0, "direction": "down"}
+    paid = {"market.funding.interval_seconds": 60.0, "market.funding.premium": "impact"}
+    settings = {"venue.circuit_breaker": breaker, "market.mark_price": name, **paid}
+    model = cs.CascadeModel(small(**SHORT, **settings), rng=3)
+    premiums, halted, marks = [], [], []
+    while not model.finished:
+        model.step()
+        world = model.state.world
+        premiums.append(float(world.prices.premium))
+        marks.append(float(world.market.mark))
+        halted.append(bool(world.market.halted))
+    still = np.flatnonzero(halted)
+    assert len(still) >= 19
+    for values in (premiums, marks):
+        assert np.array_equal(np.array(values)[still], np.array(values)[still - 1])
+    assert len(set(marks)) > 10
+
+
 def random_source(generator: np.random.Generator) -> dict[str, Any]:
     """Return the arguments of a source's twin, some of them at their defaults."""
     begin = generator.integers(-2, 30)
@@ -205,9 +225,11 @@ def test_the_kernel_gives_what_the_twin_gives(seed: int) -> None:
         w.market.fundamental = start * float(np.exp(generator.normal(0.0, 0.01)))
         for k in range(2):
             worlds[k].market.mid = start * float(np.exp(generator.normal(0.0, 0.01)))
+            worlds[k].market.halted = int(generator.random() < 0.1)
         update_index(worlds, 0)
         mids = [float(worlds[k].market.mid) for k in range(2)]
-        assert float(w.market.index) == twin.step(step, float(w.market.fundamental), mids)
+        halted = [bool(worlds[k].market.halted) for k in range(2)]
+        assert float(w.market.index) == twin.step(step, float(w.market.fundamental), mids, halted)
         for k in range(2):
             worlds[k].market.mid_ring[step & (lay.MID_RING - 1)] = mids[k]
 
