@@ -227,7 +227,12 @@ _EVENTS: tuple[Column, ...] = (
     Column("leverage", "float32", "-", "notional over equity"),
     Column("loss", "float64", "quote", "loss borne at this stage, never negative"),
     Column("payer_account_id", "Int64", "-", "account that bears the loss"),
-    Column("waited_seconds", "float32", "s", "time in the liquidation queue"),
+    Column(
+        "waited_seconds",
+        "float32",
+        "s",
+        "time since the breach, or since the order that now arrived was decided",
+    ),
 )
 
 _TRADES: tuple[Column, ...] = (

@@ -40,6 +40,7 @@ from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import volatility_per_sqrt_second
+from cascade_sim.market.latency import configure_latency
 from cascade_sim.market.mark_price import MarkInputs
 from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.recorder import Recorder
@@ -78,6 +79,7 @@ _CAPACITIES = {
     lay.CAPACITY_WHEEL: "orders waiting for their expiry",
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
+    lay.CAPACITY_FLIGHT: "orders on their way to the book",
 }
 
 
@@ -122,7 +124,7 @@ def _load_brackets(scenario: Scenario) -> BracketTable | None:
 
 def needs_markets_driver(scenario: Scenario) -> bool:
     """Whether a scenario uses a mechanism that only the driver for several markets knows."""
-    return bool(scenario.markets)
+    return bool(scenario.markets) or scenario.latency.is_active
 
 
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
@@ -254,6 +256,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         world.totals.first_liquidation_step = -1
         world.totals.first_adl_step = -1
         world.control.step = -scenario.run.burn_in_steps
+        configure_latency(world, scenario)
 
     def _finish_opening(self) -> None:
         """Close the books of the opening and place the orders that rest from the beginning."""
@@ -439,7 +442,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         gamma = float(dealer.inventory[:count] @ world.options["gamma"][:count])
         inputs = HedgeInputs(
             delta=float(dealer.delta) * lot,
-            position=int(self.state.accounts[int(dealer.account)].position) * lot,
+            position=int(self.state.accounts[int(dealer.account)].position + dealer.pending) * lot,
             gamma=gamma * lot / tick,
             price=float(world.market.hedge_mid) * tick,
             lot_size=lot,

@@ -63,11 +63,14 @@ def notional_at_requirement(
 
 
 def waited_seconds(raw: NDArray[Any], dt: float) -> NDArray[np.float64]:
-    """Return the seconds between the breach and what was done about it; NaN outside the pipeline."""
+    """Return the seconds between the breach and what was done about it.
+
+    Outside the pipeline it is the time that the event's order took from decision to book, NaN if it took none.
+    """
     ids = raw["event_id"]
     at = np.minimum(np.searchsorted(ids, raw["breach"]), max(len(ids) - 1, 0))
     known = (raw["breach"] >= 0) & (ids[at] == raw["breach"]) & np.isin(raw["stage"], _QUEUED)
-    return np.where(known, (raw["step"] - raw["step"][at]) * dt, np.nan)
+    return np.where(known, (raw["step"] - raw["step"][at]) * dt, raw["waited"] * dt)
 
 
 def event_columns(

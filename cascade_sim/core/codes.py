@@ -71,6 +71,7 @@ CAPACITY_TRANSFERS = 4
 CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
 CAPACITY_SIZE = 7
+CAPACITY_FLIGHT = 8
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""
@@ -97,6 +98,10 @@ RECORD_FULL = 2
 FLAG_MARGINED = 1
 FLAG_ACTIVE = 2
 FLAG_LATE = 4
+FLAG_STOP_SENT = 64
+"""A stop-loss order of the account is on its way."""
+IN_FLIGHT = 2**31 - 1
+"""End of the cooldown of an account while its close-out is on its way: the engine leaves it alone until then."""
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
+from cascade_sim.core.flight_layout import FLIGHT, FLIGHT_SLOTS, LATENCY_CONFIG, NOWHERE
 
 
 def _record(**fields: object) -> np.dtype:
@@ -178,6 +179,7 @@ CONFIG = _record(
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
+    latency=LATENCY_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
 
@@ -186,6 +188,7 @@ CONTROL = _record(
     phase=_I,
     market=_I,
     prepared=_I,
+    delaying=_I,
     stage=_I,
     rounds_done=_I,
     cursor=_I,
@@ -289,6 +292,8 @@ PROVIDER = _record(
     paused=_I,
     quotes=_I,
     withdrawn=_I,
+    due=_I,
+    quoted=_F,
     ids=(_I, (2 * LEVEL_CAPACITY,)),
 )
 
@@ -297,6 +302,7 @@ DEALER = _record(
     phase=_F,
     delta=_F,
     hedges=_I,
+    pending=_I,
     inventory=(_F, (OPTION_CAPACITY,)),
 )
 
@@ -361,6 +367,7 @@ WORLD = _record(
     options=(OPTION, (OPTION_CAPACITY,)),
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
+    flight=FLIGHT,
 )
 
 ACCOUNT = np.dtype(

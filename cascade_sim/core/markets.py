@@ -8,17 +8,24 @@ market without any of these mechanisms take :func:`cascade_sim.core.run.run`, wh
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.latency import orders_arrive, orders_decided
 from cascade_sim.core.run import run_phase
 
 
 @routine
 def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
     """What happens in a market before its phase begins; once per phase, however often the driver stops in it."""
+    w = worlds[market]
+    if w.config.latency.active != 0:
+        orders_arrive(w, books[market], accounts[market], watch[market], tapes[market])
 
 
 @routine
 def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     """What happens in a market when its phase is over."""
+    w = worlds[market]
+    if w.config.latency.active != 0:
+        orders_decided(w)
 
 
 @kernel

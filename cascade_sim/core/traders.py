@@ -7,6 +7,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import leaf, part, routine
 from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import equity, maintenance, notional, place, refresh_triggers, transfer
 from cascade_sim.core.rng import PURPOSE_ENTRANT, stream, uniform
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
@@ -135,14 +136,14 @@ def crossed(w, watch, row, out):
 
 
 @part
-def _stop_out(w, book, accounts, watch, tape, account):
+def execute_stop(w, book, accounts, watch, tape, account, side, quantity, lots):
+    """Enter a stop-loss for ``lots`` of the ``quantity`` that was decided, and write its event."""
     row = accounts[account]
-    side = -1 if row.position > 0 else 1
     begin_event(w, accounts, _EVENT_STOP, _NO_STAGE, _STOP_LOSS, account)
     parent = w.control.next_event
-    _, filled = place(
-        w, book, accounts, watch, tape, account, side, 0, abs(row.position), _MARKET, _STOP_LOSS, parent
-    )
+    _, filled = place(w, book, accounts, watch, tape, account, side, 0, lots, _MARKET, _STOP_LOSS, parent)
+    w.draft.side = side
+    w.draft.quantity = quantity
     w.draft.filled = filled
     commit_event(w, accounts, tape)
     if row.position == 0:
@@ -150,6 +151,20 @@ def _stop_out(w, book, accounts, watch, tape, account):
         low, high = lay.WATCH_STOP_LONG, lay.WATCH_STOP_SHORT
         watch[low, account] = 0.0
         watch[high, account] = np.inf
+
+
+@part
+def _stop_out(w, book, accounts, watch, tape, account):
+    row = accounts[account]
+    side = -1 if row.position > 0 else 1
+    lots = abs(row.position)
+    if w.control.delaying != 0:
+        if (row.traits & lay.FLAG_STOP_SENT) != 0:
+            return
+        if defer(w, account, side, 0, lots, _MARKET, _STOP_LOSS, lay.NO_EVENT) != 0:
+            row.traits |= lay.FLAG_STOP_SENT
+            return
+    execute_stop(w, book, accounts, watch, tape, account, side, lots, lots)
 
 
 @part
