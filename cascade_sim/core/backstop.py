@@ -296,7 +296,6 @@ def unwind_fund(w, book, accounts, watch, tape):
     market.unwind_carry -= lots
     side = -1 if position > 0 else 1
     tick = np.int64(math.floor(market.mid * (1.0 + side * clearing.unwind_limit) + 0.5))
-    if w.control.delaying != 0:
-        if defer(w, fund, side, tick, lots, _IOC, _BACKSTOP, lay.NO_EVENT) != 0:
-            return
+    if w.control.delaying != 0 and defer(w, fund, side, tick, lots, _IOC, _BACKSTOP, lay.NO_EVENT) != 0:
+        return
     execute_unwind(w, book, accounts, watch, tape, side, tick, lots, lots)

@@ -11,6 +11,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import leaf, part, routine
+from cascade_sim.core.flight_layout import FLIGHT_SLOTS, NOWHERE
 from cascade_sim.core.rng import PURPOSE_LATENCY, exponential, stream
 from cascade_sim.domain.enums import Cause, OrderType
 
@@ -64,9 +65,9 @@ def _new_entry(w):
         flight.free = np.int64(flight.pool[entry].next)
         return entry
     entry = flight.fresh + 1
-    if entry >= lay.NOWHERE:
+    if entry >= NOWHERE:
         w.control.capacity = lay.CAPACITY_FLIGHT
-        return lay.NOWHERE
+        return NOWHERE
     flight.fresh = entry
     return entry
 
@@ -88,7 +89,7 @@ def append_due(flight, phase, entry):
     """Put a message at the end of the list of its phase and step of arrival."""
     message = flight.pool[entry]
     message.next = 0
-    slot = phase * lay.FLIGHT_SLOTS + (message.due & (lay.FLIGHT_SLOTS - 1))
+    slot = phase * FLIGHT_SLOTS + (message.due & (FLIGHT_SLOTS - 1))
     last = np.int64(flight.tail[slot])
     if last == 0:
         flight.head[slot] = entry
@@ -101,7 +102,7 @@ def append_due(flight, phase, entry):
 def _enqueue(w, due, account, side, tick, quantity, order_type, cause, parent):
     """Write a message down and put it on its way, or in the queue when it is there already. Returns its entry."""
     late = due >= w.config.steps
-    entry = lay.NOWHERE if late else _new_entry(w)
+    entry = NOWHERE if late else _new_entry(w)
     flight = w.flight
     message = flight.pool[entry]
     message.tick = tick
@@ -115,7 +116,7 @@ def _enqueue(w, due, account, side, tick, quantity, order_type, cause, parent):
     message.side = side
     message.order_type = order_type
     message.cause = cause
-    if entry != lay.NOWHERE:
+    if entry != NOWHERE:
         if due <= w.control.step:
             append_waiting(flight, entry)
         else:

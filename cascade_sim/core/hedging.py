@@ -96,11 +96,14 @@ def send_hedge(w, book, accounts, watch, tape, number, lots):
     side = 1 if lots > 0 else -1
     offset = w.market.mid * w.config.dealers.price_limit
     tick = np.int64(math.floor(w.market.mid + side * offset + 0.5))
-    if w.control.delaying != 0:
-        if defer(w, dealer.account, side, tick, abs(lots), _IOC, _HEDGE, lay.NO_EVENT) != 0:
-            dealer.pending += lots
-            return
-    execute_hedge(w, book, accounts, watch, tape, number, side, tick, abs(lots))
+    size = abs(lots)
+    if (
+        w.control.delaying != 0
+        and defer(w, dealer.account, side, tick, size, _IOC, _HEDGE, lay.NO_EVENT) != 0
+    ):
+        dealer.pending += lots
+        return
+    execute_hedge(w, book, accounts, watch, tape, number, side, tick, size)
 
 
 @routine

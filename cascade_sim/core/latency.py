@@ -14,6 +14,7 @@ from cascade_sim.core.backstop import execute_unwind
 from cascade_sim.core.book import cancel, submit
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.flight import append_due, append_waiting
+from cascade_sim.core.flight_layout import FLIGHT_SLOTS
 from cascade_sim.core.flow import schedule_expiry
 from cascade_sim.core.hedging import execute_hedge
 from cascade_sim.core.ledger import equity, place, touch
@@ -167,7 +168,7 @@ def _list_due(w):
     """List what arrives in this phase and step in ``flight.entry`` in the order of sending; returns how many."""
     flight = w.flight
     phase, step = w.control.phase, w.control.step
-    slot = phase * lay.FLIGHT_SLOTS + (step & (lay.FLIGHT_SLOTS - 1))
+    slot = phase * FLIGHT_SLOTS + (step & (FLIGHT_SLOTS - 1))
     entry = np.int64(flight.head[slot])
     flight.head[slot] = 0
     flight.tail[slot] = 0
@@ -213,7 +214,7 @@ def orders_arrive(w, book, accounts, watch, tape):
         w.flight.left = w.config.latency.messages
     elif control.phase == lay.PHASE_RECORD and w.flight.waiting > 0:
         w.now.throughput_binding = 1
-    if w.flight.head[control.phase * lay.FLIGHT_SLOTS + (control.step & (lay.FLIGHT_SLOTS - 1))] != 0:
+    if w.flight.head[control.phase * FLIGHT_SLOTS + (control.step & (FLIGHT_SLOTS - 1))] != 0:
         _arrive(w, book, accounts, watch, tape)
     _work_off(w, book, accounts, watch, tape)
     control.delaying = 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
-from cascade_sim.core.flight_layout import FLIGHT, FLIGHT_SLOTS, LATENCY_CONFIG, NOWHERE
+from cascade_sim.core.flight_layout import FLIGHT, LATENCY_CONFIG
 
 
 def _record(**fields: object) -> np.dtype:

@@ -185,10 +185,10 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
     row = accounts[account]
     side = -1 if row.position > 0 else 1
     tick = bankruptcy_tick(w, row)
-    if w.control.delaying != 0 and w.config.switches.impact_off == 0:
-        if defer(w, account, side, tick, quantity, _IOC, _CAUSE, lay.NO_EVENT) != 0:
-            row.cooldown_until = lay.IN_FLIGHT
-            return
+    delaying = w.control.delaying != 0 and w.config.switches.impact_off == 0
+    if delaying and defer(w, account, side, tick, quantity, _IOC, _CAUSE, lay.NO_EVENT) != 0:
+        row.cooldown_until = lay.IN_FLIGHT
+        return
     close_out(w, book, accounts, watch, tape, account, side, tick, quantity, quantity)
 
 

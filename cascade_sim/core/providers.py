@@ -92,10 +92,10 @@ def _quote(w, book, provider, side, price, size):
     lots = np.int64(size + 0.5)
     if lots < 1 or tick < 1:
         return
-    if w.control.delaying != 0:
-        if defer(w, provider.account, side, tick, lots, _SLIDE, _QUOTE, lay.NO_EVENT) != 0:
-            return
-    order_id, _ = submit(book, side, tick, lots, provider.account, _SLIDE, _QUOTE, lay.NO_EVENT)
+    account = provider.account
+    if w.control.delaying != 0 and defer(w, account, side, tick, lots, _SLIDE, _QUOTE, lay.NO_EVENT) != 0:
+        return
+    order_id, _ = submit(book, side, tick, lots, account, _SLIDE, _QUOTE, lay.NO_EVENT)
     if order_id != 0:
         provider.ids[provider.quotes] = order_id
         provider.quotes += 1
