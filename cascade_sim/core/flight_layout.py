@@ -9,21 +9,19 @@ _I = np.int64
 
 FLIGHT_SLOTS = 1 << 12
 FLIGHT_POOL = 1 << 18
-NOWHERE = np.int64(FLIGHT_POOL - 1)
-"""The entry of a message that will not arrive within the run, or that found no room; it is in no list."""
 
 LATENCY_CONFIG = np.dtype(
     [
         ("active", _I),
-        ("late_quotes", _I),
         ("messages", _I),
+        ("late", _I, (CAUSES,)),
         ("delay", _F, (CAUSES,)),
         ("jitter", _F, (CAUSES,)),
         ("phase", _I, (CAUSES,)),
     ]
 )
-"""Delays and means of jitter in steps, not rounded; the phase in which the orders of a cause arrive; messages per step
-(0: no limit)."""
+"""Messages per step (0: no limit); by cause whether its orders take time, delay and mean of jitter in steps, not
+rounded, and the phase in which they arrive."""
 
 MESSAGE = np.dtype(
     [
@@ -49,6 +47,8 @@ FLIGHT = np.dtype(
     [
         ("free", _I),
         ("fresh", _I),
+        ("sent", _I),
+        ("sent_last", _I),
         ("left", _I),
         ("waiting", _I),
         ("front", _I),
@@ -64,5 +64,6 @@ FLIGHT = np.dtype(
         ("pool", MESSAGE, (FLIGHT_POOL,)),
     ]
 )
-"""Messages under way by phase and step of arrival, each list in the order of sending; behind them the queue of those
-that arrived (``front`` to ``back``) and what the engine can still take in this step (``left``)."""
+"""Messages that were sent in this phase (from ``sent`` on), those under way by phase and step of arrival, and the queue
+in front of the book (``front`` to ``back``): each a list in the order of sending or of arrival, linked through the pool,
+whose entry 0 ends it. ``left`` is what the engine can still take in this step."""

@@ -12,8 +12,8 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.backstop import execute_unwind
 from cascade_sim.core.book import cancel, submit
-from cascade_sim.core.compile import part, routine
-from cascade_sim.core.flight import append_due, append_waiting
+from cascade_sim.core.compile import leaf, part, routine
+from cascade_sim.core.flight import append_due, append_waiting, arrival_step
 from cascade_sim.core.flight_layout import FLIGHT_SLOTS
 from cascade_sim.core.flow import schedule_expiry
 from cascade_sim.core.hedging import execute_hedge
@@ -90,7 +90,7 @@ def _enter_quote(w, book, message):
     touch(w, book, message.tick)
     if kept > 0:
         return False
-    if w.config.latency.late_quotes != 0 and message.tick == lay.MOVE_QUOTE_REVISION:
+    if w.config.latency.late[_QUOTE] != 0 and message.tick == lay.MOVE_QUOTE_REVISION:
         news = config.fundamental_weight * (message.value - provider.quoted) / config.count
         provider.quoted = message.value
         w.market.mid_move[lay.MOVE_QUOTE_REVISION] -= news
@@ -116,7 +116,7 @@ def _enter_with_event(w, book, accounts, watch, tape, message):
         execute_hedge(w, book, accounts, watch, tape, number, side, message.tick, quantity)
     elif cause == _LIQUIDATION:
         close_out(w, book, accounts, watch, tape, account, side, message.tick, quantity, lots)
-        # Whoever is bankrupt now is handled in this step's pipeline; the others have their time to recover.
+        # Whoever is bankrupt now must not wait for the pipeline; the others have their time to recover.
         row.cooldown_until = step
         if equity(w, row) > 0.0:
             row.cooldown_until = step + max(1, w.config.clearing.cooldown_steps)
@@ -125,6 +125,12 @@ def _enter_with_event(w, book, accounts, watch, tape, message):
     place_of_event = tape.events_count - 1
     if place_of_event >= 0 and tape.events[place_of_event].event_id == event:
         tape.events[place_of_event].waited = step - message.decided
+
+
+@leaf
+def _forget(flight, entry):
+    flight.pool[entry].next = flight.free
+    flight.free = entry
 
 
 @routine
@@ -142,8 +148,7 @@ def _deliver(w, book, accounts, watch, tape, entry):
     else:
         _enter(w, book, accounts, watch, tape, message)
     if done:
-        message.next = w.flight.free
-        w.flight.free = entry
+        _forget(w.flight, entry)
     return done
 
 
@@ -207,7 +212,7 @@ def _arrive(w, book, accounts, watch, tape):
 def orders_arrive(w, book, accounts, watch, tape):
     """Before a phase: what waits enters, as much as this step allows; from here on orders take their time.
 
-    Call :func:`orders_decided` when the phase is over: nothing that happens between phases is delayed.
+    Call :func:`orders_set_out` when the phase is over: nothing that happens between phases is delayed.
     """
     control = w.control
     if control.phase == lay.PHASE_QUOTES:
@@ -220,7 +225,33 @@ def orders_arrive(w, book, accounts, watch, tape):
     control.delaying = 1
 
 
+@part
+def _set_out(w, book, accounts, watch, tape):
+    """Send what was decided in this phase on its way; what takes less than half a step arrives now."""
+    flight = w.flight
+    step = w.control.step
+    entry = flight.sent
+    flight.sent = 0
+    while entry != 0:
+        message = flight.pool[entry]
+        following = np.int64(message.next)
+        due = arrival_step(w, np.int64(message.account), np.int64(message.cause))
+        message.due = due
+        if due > step:
+            if due < w.config.steps:
+                append_due(flight, w.config.latency.phase[message.cause], entry)
+            else:
+                _forget(flight, entry)
+        elif w.config.latency.messages > 0:
+            append_waiting(flight, entry)
+        else:
+            _deliver(w, book, accounts, watch, tape, entry)
+        entry = following
+
+
 @routine
-def orders_decided(w):
-    """After a phase: orders enter at once again."""
+def orders_set_out(w, book, accounts, watch, tape):
+    """After a phase: its orders are on their way, and from here on orders enter at once again."""
     w.control.delaying = 0
+    if w.flight.sent != 0:
+        _set_out(w, book, accounts, watch, tape)

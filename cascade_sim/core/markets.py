@@ -8,7 +8,7 @@ market without any of these mechanisms take :func:`cascade_sim.core.run.run`, wh
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
-from cascade_sim.core.latency import orders_arrive, orders_decided
+from cascade_sim.core.latency import orders_arrive, orders_set_out
 from cascade_sim.core.run import run_phase
 
 
@@ -25,7 +25,7 @@ def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     """What happens in a market when its phase is over."""
     w = worlds[market]
     if w.config.latency.active != 0:
-        orders_decided(w)
+        orders_set_out(w, books[market], accounts[market], watch[market], tapes[market])
 
 
 @kernel

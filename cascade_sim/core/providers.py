@@ -8,7 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book import cancel, submit
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
-from cascade_sim.core.flight import defer, hold_quotes
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import equity, touch
 from cascade_sim.core.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
@@ -34,12 +34,30 @@ def acting_order(seed, step, count, order):
 
 
 @part
+def _hold_quotes(w, provider, bucket):
+    """How many quotes, the first ones, rest for now because their cancellation is on its way or waits for the engine.
+
+    ``bucket`` is what the move of the mid will be attributed to.
+    """
+    kept = provider.quotes
+    if w.config.latency.late[_QUOTE] == 0:
+        if w.config.latency.messages == 0:
+            return np.int64(0)
+        gone = min(w.flight.left, kept)
+        w.flight.left -= gone
+        kept -= gone
+        if kept == 0:
+            return kept
+    defer(w, provider.account, np.int64(1), bucket, np.int64(0), _SLIDE, _QUOTE, lay.NO_EVENT)
+    return kept
+
+
+@routine
 def _cancel_quotes(w, book, index, bucket):
-    """Cancel a provider's quotes; ``bucket`` is what the move of the mid is attributed to if that takes time."""
     provider = w.providers[index]
     kept = np.int64(0)
     if w.control.delaying != 0:
-        kept = hold_quotes(w, index, bucket)
+        kept = _hold_quotes(w, provider, bucket)
     for k in range(kept, provider.quotes):
         cancel(book, provider.ids[k])
     provider.quotes = kept
@@ -168,6 +186,6 @@ def quote(w, book, accounts, tape):
     touch(w, book, lay.MOVE_QUOTE_REVISION)
     news = config.fundamental_weight * (w.market.fundamental - w.market.quoted_fundamental)
     w.market.quoted_fundamental = w.market.fundamental
-    if w.market.mid != before and w.config.latency.late_quotes == 0:
+    if w.market.mid != before and w.config.latency.late[_QUOTE] == 0:
         w.market.mid_move[lay.MOVE_QUOTE_REVISION] -= news
         w.market.mid_move[lay.MOVE_NEWS] += news

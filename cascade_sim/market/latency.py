@@ -39,7 +39,7 @@ def configure_latency(world: Any, scenario: Scenario) -> None:
         config.jitter[cause] = delays[name].jitter_seconds / dt
         config.phase[cause] = phase
     config.messages = latency.messages_per_step
-    config.late_quotes = int(config.delay[Cause.QUOTE] + config.jitter[Cause.QUOTE] > 0.0)
+    config.late[:] = config.delay + config.jitter > 0.0
     config.active = 1
     world.providers["due"] = lay.NEVER
     world.providers["quoted"] = world.market.quoted_fundamental
