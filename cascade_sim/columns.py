@@ -141,7 +141,12 @@ _SERIES: tuple[Column, ...] = (
     ),
     Column("one_sided", "bool", "-", "at least one side of the book is empty"),
     Column("halted", "bool", "-", "trading is halted"),
-    Column("throughput_binding", "bool", "-", "the limit of liquidations in one step was reached"),
+    Column(
+        "throughput_binding",
+        "bool",
+        "-",
+        "a limit of one step, of liquidations or of messages, left something waiting",
+    ),
     Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if the book is one-sided"),
     *_depth_columns(),
     *_volume_columns(),
