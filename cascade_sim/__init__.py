@@ -24,6 +24,8 @@ _HOME = {
     "Participant": "cascade_sim.agents.base",
     "run": "cascade_sim.lab.single",
     "counterfactual": "cascade_sim.lab.counterfactual",
+    "run_ensemble": "cascade_sim.lab.ensemble",
+    "EnsembleInterrupted": "cascade_sim.lab.ensemble",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]

@@ -9,7 +9,16 @@ from typing import Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from cascade_sim._scenario_parts.accounts import Clearing, Dealers, Holders, Options, Shock, Switches, Traders
+from cascade_sim._scenario_parts.accounts import (
+    Clearing,
+    Dealers,
+    Holders,
+    Options,
+    Portfolios,
+    Shock,
+    Switches,
+    Traders,
+)
 from cascade_sim._scenario_parts.base import Component, Section, choice
 from cascade_sim._scenario_parts.checks import check_consistency
 from cascade_sim._scenario_parts.commented import commented_yaml
@@ -17,6 +26,7 @@ from cascade_sim._scenario_parts.latency import Latency
 from cascade_sim._scenario_parts.market import (
     Arbitrage,
     Background,
+    CrossArbitrage,
     FixedRates,
     Fundamental,
     Liquidity,
@@ -33,6 +43,7 @@ __all__ = ["Component", "Scenario", "load_scenario", "parse_override", "scenario
 
 _LIBRARY = "cascade_sim.scenarios"
 _SUFFIXES = (".yaml", ".yml")
+_SHARED = frozenset(("name", "run", "switches", "markets"))
 
 
 class Scenario(Section):
@@ -57,7 +68,9 @@ class Scenario(Section):
     liquidity: Liquidity = Liquidity()
     value_traders: ValueTraders = ValueTraders()
     arbitrage: Arbitrage = Arbitrage()
+    cross_arbitrage: CrossArbitrage = CrossArbitrage()
     traders: Traders = Traders()
+    portfolios: Portfolios = Portfolios()
     holders: Holders = Holders()
     dealers: Dealers = Dealers()
     options: Options = Options()
@@ -77,6 +90,8 @@ class Scenario(Section):
         except ValidationError as error:
             raise ScenarioError(error_line(cls, error)) from error
         check_consistency(scenario)
+        if scenario.markets:
+            scenario.market_scenarios()
         return scenario
 
     @classmethod
@@ -164,6 +179,48 @@ class Scenario(Section):
             Loading it gives an equal scenario.
         """
         return commented_yaml(self, notes or {})
+
+    def market_scenarios(self) -> dict[str, "Scenario"]:
+        """Return the tree of each market by name, this one's first, under the name of its venue.
+
+        A further market has everything of this one that it does not say otherwise, except the scheduled orders of the
+        shock: those it has only if it says ``shock.quantity``.
+
+        Raises
+        ------
+        ScenarioError
+            If a further market's tree is refused, or two have one name.
+        """
+        alone: Any = {**self.tree(), "markets": {}}
+        found = (
+            {self.market.venue: type(self).model_validate(alone)}
+            if self.markets
+            else {self.market.venue: self}
+        )
+        for name, change in self.markets.items():
+            path = f"markets.{name}"
+            if name in found:
+                raise ScenarioError(
+                    expectation(path, f"a name other than the venue {self.market.venue}", name)
+                )
+            shared = sorted(_SHARED & change.keys())
+            if shared:
+                raise ScenarioError(
+                    expectation(path, f"no section {shared[0]}, which markets share", shared[0])
+                )
+            quiet = merged(alone, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}})
+            try:
+                found[name] = type(self).model_validate(merged(quiet, change))
+            except ScenarioError as error:
+                raise ScenarioError(f"{path}.{error}") from error
+            if self.portfolios.count > 0 and found[name].market.quote != self.market.quote:
+                expected = f"{self.market.quote}, the one currency of all portfolios"
+                raise ScenarioError(expectation(f"{path}.market.quote", expected, found[name].market.quote))
+            if found[name].portfolios.count != self.portfolios.count:
+                expected = f"portfolios.count, {self.portfolios.count}: each has a leg in every market"
+                received = found[name].portfolios.count
+                raise ScenarioError(expectation(f"{path}.portfolios.count", expected, received))
+        return found
 
     @property
     def scenario_hash(self) -> str:

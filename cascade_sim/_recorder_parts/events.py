@@ -1,6 +1,7 @@
 """The events table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -62,15 +63,41 @@ def notional_at_requirement(
     return np.where((requirement > 0.0) & np.isfinite(notional), notional, np.nan)
 
 
-def waited_seconds(raw: NDArray[Any], dt: float) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Breaches:
+    """When each breach episode began.
+
+    Attributes
+    ----------
+    event_id : int64, shape (n,)
+        Ascending.
+    step : int32, shape (n,)
+        Of that event.
+    """
+
+    event_id: NDArray[np.int64]
+    step: NDArray[np.int32]
+
+
+def find_breaches(pieces: Iterable[NDArray[Any]]) -> Breaches:
+    """Return the breaches among all events, which come in order, in pieces of any length."""
+    found = [rows[rows["type"] == EventType.BREACH][["event_id", "step"]] for rows in pieces]
+    ids = [np.empty(0, np.int64), *(rows["event_id"] for rows in found)]
+    steps = [np.empty(0, np.int32), *(rows["step"] for rows in found)]
+    return Breaches(np.concatenate(ids), np.concatenate(steps))
+
+
+def waited_seconds(raw: NDArray[Any], breaches: Breaches, dt: float) -> NDArray[np.float64]:
     """Return the seconds between the breach and what was done about it.
 
     Outside the pipeline it is the time that the event's order took from decision to book, NaN if it took none.
     """
-    ids = raw["event_id"]
-    at = np.minimum(np.searchsorted(ids, raw["breach"]), max(len(ids) - 1, 0))
+    ids = breaches.event_id
+    if not len(ids):
+        return np.asarray(raw["waited"] * dt)
+    at = np.minimum(np.searchsorted(ids, raw["breach"]), len(ids) - 1)
     known = (raw["breach"] >= 0) & (ids[at] == raw["breach"]) & np.isin(raw["stage"], _QUEUED)
-    return np.where(known, (raw["step"] - raw["step"][at]) * dt, raw["waited"] * dt)
+    return np.where(known, (raw["step"] - breaches.step[at]) * dt, raw["waited"] * dt)
 
 
 def event_columns(
@@ -78,10 +105,11 @@ def event_columns(
     classes: NDArray[np.int8],
     rules: Mapping[Any, str],
     tiers: tuple[NDArray[np.float64], NDArray[np.float64]],
+    breaches: Breaches,
     instrument: Instrument,
     dt: float,
 ) -> Columns:
-    """Build the events table from rows of :data:`layout.EVENT`.
+    """Build the events table, or a piece of it, from rows of :data:`layout.EVENT`.
 
     ``margin_ratio`` is equity before over maintenance margin, ``leverage`` the notional that requires this
     margin over equity before; both are NaN for accounts without margin, leverage also without positive
@@ -120,6 +148,6 @@ def event_columns(
         "leverage": leverage,
         "loss": cash(raw["loss"]),
         "payer_account_id": raw["payer"],
-        "waited_seconds": waited_seconds(raw, dt) if len(raw) else np.empty(0),
+        "waited_seconds": waited_seconds(raw, breaches, dt),
     }
     return data

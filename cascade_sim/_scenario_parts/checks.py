@@ -115,6 +115,7 @@ def _margins(scenario: "Scenario") -> Iterator[str]:
     ranges = {
         "traders.inverse_leverage": scenario.traders.inverse_leverage,
         "traders.entrants.inverse_leverage": scenario.traders.entrants.inverse_leverage,
+        "portfolios.inverse_leverage": scenario.portfolios.inverse_leverage,
     }
     for path, (low, high) in ranges.items():
         if low >= high:

@@ -15,7 +15,8 @@ class Delay(Section):
 class Latency(Section):
     """Time from decision to arrival of orders, by class of sender, and messages that the engine takes per step.
 
-    Takeovers and deleveraging do not go through the book and take no time; the scheduled shock has no delay either.
+    Takeovers and deleveraging do not go through the book and take no time; neither do the scheduled shock and arbitrage
+    between markets, whose two legs depend on each other.
     """
 
     background: Delay = Delay()

@@ -76,6 +76,13 @@ class Fundamental(Section):
     volatility: float = measure(
         0.55, "Volatility of the value; a year has 365 days", "per square root of a year", ge=0
     )
+    correlation: float = measure(
+        0.0,
+        "Correlation with the first market's value, for a further market of another asset",
+        "1",
+        ge=-1,
+        le=1,
+    )
 
 
 class FixedRates(Section):
@@ -253,3 +260,20 @@ class Arbitrage(Section):
     rate_cap: float = measure(3.0, "Largest trading speed", "base units per second", ge=0)
     position_cap: float = measure(60_000.0, "Largest position", "base units", ge=0)
     capital: float = measure(5e8, "Capital", "quote units", gt=0)
+
+
+class CrossArbitrage(Section):
+    """Arbitrage between this further market and the first market of the same asset and currency."""
+
+    threshold: float = measure(
+        0.0005, "Gap between the two mids that pays for trading", "share of price", ge=0
+    )
+    rate_per_price: float = measure(
+        5.0,
+        "Trading speed per unit of price beyond the threshold",
+        "base units per second per quote unit",
+        ge=0,
+    )
+    rate_cap: float = measure(20.0, "Largest trading speed", "base units per second", ge=0)
+    position_cap: float = measure(20_000.0, "Largest position in the further market", "base units", ge=0)
+    capital: float = measure(1e8, "Capital in each market", "quote units", gt=0)

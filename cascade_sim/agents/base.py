@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import mesa
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.opening import open_portfolios, open_world
+from cascade_sim.core.opening_layout import OPENED, PLAN
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -24,13 +26,22 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 
 
+def check_capital(amount: float) -> None:
+    """Refuse collateral (atoms, of all accounts of a class together) beyond which sums could wrap."""
+    if not amount <= lay.LARGEST_CASH:
+        expected = f"at most {lay.LARGEST_CASH / ATOMS_PER_UNIT:.3g} of the quote currency in a class"
+        raise ScenarioError(expectation("capital", expected, amount / ATOMS_PER_UNIT))
+
+
 class Opening:
-    """A world before its first step: accounts get collateral and positions here, every atom from a named account.
+    """A world before its first step, while every cohort writes down what it is and how it opens.
 
     Attributes
     ----------
     scenario, instrument, state
         What is being set up.
+    plan : record of opening_layout.PLAN
+        What the compiled opening draws its numbers from.
     initial_tick : int
         Price at the start.
     options
@@ -54,8 +65,8 @@ class Opening:
         self.initial_tick = initial_tick
         self.options = options
         self.brackets = brackets
-        self.holders: Integers = np.zeros(0, np.int64)
-        self._transfers: list[NDArray[Any]] = []
+        self.plan: Any = np.zeros(1, PLAN).view(np.recarray)[0]
+        self.plan.initial_tick = initial_tick
 
     def memory(self, seconds: float) -> float:
         """Weight of the newest observation of an exponential average, per step."""
@@ -73,57 +84,59 @@ class Opening:
         """Quantity in lots, not rounded."""
         return quantity / self.instrument.lot_size
 
-    def _book(self, source: ArrayLike, target: ArrayLike, amounts: Integers, kind: TransferKind) -> None:
-        source, target, amounts = np.broadcast_arrays(
-            np.asarray(source, np.int64), np.asarray(target, np.int64), np.asarray(amounts, np.int64)
-        )
-        cash = self.state.accounts["cash"]
-        np.subtract.at(cash, source, amounts)
-        np.add.at(cash, target, amounts)
-        rows = np.zeros(len(amounts), lay.TRANSFER)
-        negative = amounts < 0
-        rows["from_account"] = np.where(negative, target, source)
-        rows["to_account"] = np.where(negative, source, target)
-        rows["amount"] = np.abs(amounts)
-        rows["kind"] = int(kind)
-        rows["event"] = lay.NO_EVENT
-        rows["trade"] = -1
-        rows["step"] = -max(1, self.scenario.run.burn_in_steps)
-        self._transfers.append(rows[rows["amount"] > 0])
+    def deposit(self, first_account: int, count: int, amount: int) -> None:
+        """Let each of ``count`` accounts from ``first_account`` bring in ``amount`` atoms of collateral."""
+        check_capital(float(abs(amount)) * count)
+        grant = self.plan.grant[int(self.plan.grants)]
+        grant.first_account, grant.accounts, grant.amount = first_account, count, amount
+        self.plan.grants += 1
 
-    def deposit(self, accounts: ArrayLike, amounts: ArrayLike) -> None:
-        """Bring collateral (atoms) in from outside."""
-        ids = np.atleast_1d(np.asarray(accounts, np.int64))
-        gross = float(np.broadcast_to(np.abs(np.asarray(amounts, np.float64)), ids.shape).sum())
-        if gross > lay.LARGEST_CASH:
-            expected = f"at most {lay.LARGEST_CASH / ATOMS_PER_UNIT:.3g} of the quote currency in a class"
-            raise ScenarioError(expectation("capital", expected, gross / ATOMS_PER_UNIT))
-        values = np.broadcast_to(np.asarray(amounts, np.int64), ids.shape)
-        external = np.full(len(ids), int(self.state.world.config.external_account))
-        self._book(external, ids, values, TransferKind.COLLATERAL)
-        np.add.at(self.state.accounts["collateral"], ids, values)
+    def open_world(self, record: bool) -> NDArray[Any]:
+        """Open every account from the seed in the configuration.
 
-    def pay(self, source: int, target: int, amount: int, kind: TransferKind) -> None:
-        """Move cash (atoms, either sign) between two accounts."""
-        self._book(np.array([source]), np.array([target]), np.array([amount]), kind)
+        Parameters
+        ----------
+        record : bool
+            Whether to write the transfers down.
 
-    def open_positions(self, accounts: Integers, lots: Integers, ticks: Integers) -> None:
-        """Open signed positions at given prices against the unlevered holders, in turn."""
-        others = self.holders[np.arange(len(accounts)) % len(self.holders)]
-        amounts = lots * ticks * self.instrument.atoms_per_tick_lot
-        self._book(accounts, others, amounts, TransferKind.VARIATION)
-        rows = self.state.accounts
-        value = rows["entry_tick"] * rows["position"]
-        np.add.at(value, accounts, (lots * ticks).astype(np.float64))
-        np.add.at(value, others, -(lots * ticks).astype(np.float64))
-        np.add.at(rows["position"], accounts, lots)
-        np.subtract.at(rows["position"], others, lots)
-        held = rows["position"] != 0
-        rows["entry_tick"][held] = np.abs(value[held] / rows["position"][held])
+        Returns
+        -------
+        recarray of layout.TRANSFER
+            In order; empty unless ``record``.
 
-    def transfers(self) -> NDArray[Any]:
-        """Return every opening transfer, in order."""
-        return np.concatenate(self._transfers) if self._transfers else np.zeros(0, lay.TRANSFER)
+        Raises
+        ------
+        ScenarioError
+            If this seed asks for more collateral than balances may hold.
+        """
+        world, _, accounts, traders, watch, scratch, scores, _ = self.state
+        # Nobody is party to more than a deposit, a premium and a position.
+        rows = np.zeros(3 * len(accounts) if record else 0, lay.TRANSFER).view(np.recarray)
+        if self.plan.portfolios.accounts > 0:
+            self._require(open_portfolios(world, accounts, watch, scratch, scores, self.plan, rows))
+        self._require(open_world(world, accounts, traders, watch, scratch, scores, self.plan, rows))
+        return rows[: int(world.control.next_transfer)].copy()
+
+    def _require(self, status: int) -> None:
+        """Raise a ScenarioError unless ``status``, returned by a compiled opening, says that it is open."""
+        if status != OPENED:
+            check_capital(float(self.plan.refused))
+
+    def bring_in(self, account: int, amount: int) -> NDArray[Any]:
+        """Bring collateral (atoms) of one more account in from outside; returns its transfer, shape (1,)."""
+        check_capital(float(abs(amount)))
+        accounts, world = self.state.accounts, self.state.world
+        external = int(world.config.external_account)
+        accounts["cash"][external] -= amount
+        accounts["cash"][account] += amount
+        accounts["collateral"][account] += amount
+        row = np.zeros(1, lay.TRANSFER).view(np.recarray)
+        row.transfer_id, row.step = world.control.next_transfer, -max(1, self.scenario.run.burn_in_steps)
+        row.kind, row.event, row.trade = int(TransferKind.COLLATERAL), lay.NO_EVENT, -1
+        row.from_account, row.to_account = (external, account) if amount >= 0 else (account, external)
+        row.amount = abs(amount)
+        world.control.next_transfer += 1
+        return row
 
 
 class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
@@ -150,7 +163,7 @@ class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
         return np.arange(self.first_account, self.first_account + self.count, dtype=np.int64)
 
     def open(self, opening: Opening) -> None:
-        """Configure the cohort and open its accounts."""
+        """Write the cohort's configuration, and what the compiled opening of its accounts draws from."""
 
 
 class Participant(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types

@@ -27,12 +27,18 @@ WHEEL_POOL = 1 << 18
 TRADE_CAPACITY = 1 << 16
 EVENT_CAPACITY = 1 << 15
 TRANSFER_CAPACITY = 1 << 21
-SERIES_CAPACITY = 1 << 12
-TRADES_KEPT = 1 << 15
+SERIES_CAPACITY = 1 << 10
+TRADES_KEPT = 1 << 14
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14
 """Rows on the tape at which the driver copies it away; the room beyond is for what one account or phase may add."""
-DEPTH_BINS = 64
+DEPTH_EDGES_BP = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""Outer edges of the bins of depth snapshots, basis points of the mid; the first bin begins at the mid."""
+DEPTH_BINS = len(DEPTH_EDGES_BP)
+MAP_BINS = 40
+MAP_WIDTH = 0.005
+"""Bins of the liquidation map on each side of the mark, and their width as a fraction of the mark."""
+SNAPSHOTS_KEPT = 64
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
 NO_ACCOUNT = np.int64(-1)
 NO_EVENT = np.int64(-1)
@@ -62,6 +68,7 @@ RETURN_HEDGE = 6
 RETURN_AGENTS = 7
 RETURN_CAPACITY = 8
 RETURN_FLOW = 9
+RETURN_SCREEN = 10
 """Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
 
 CAPACITY_ORDERS = 1
@@ -98,6 +105,10 @@ RECORD_FULL = 2
 FLAG_MARGINED = 1
 FLAG_ACTIVE = 2
 FLAG_LATE = 4
+FLAG_CROSS = 8
+"""The account is one leg of a portfolio that shares its collateral over several markets."""
+FLAG_BANKRUPT = 16
+"""The whole portfolio of a leg has no equity left."""
 FLAG_STOP_SENT = 64
 """A stop-loss order of the account is on its way."""
 IN_FLIGHT = 2**31 - 1

@@ -6,9 +6,10 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
+from cascade_sim.core.deltas import fill_deltas
 from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.flight import defer
-from cascade_sim.core.greeks import black76_delta, black76_gamma
+from cascade_sim.core.greeks import first_deviate, normal_density, normal_distribution, total_volatility
 from cascade_sim.core.ledger import place
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
@@ -27,12 +28,40 @@ def update_greeks(w, price):
         option = w.options[index]
         forward = price * option.forward_ratio
         years = option.years - elapsed
-        call = option.is_call != 0
-        option.delta = (
-            black76_delta(call, forward, option.strike, years, option.volatility) * option.forward_ratio
-        )
-        gamma = black76_gamma(forward, option.strike, years, option.volatility)
+        # As black76_delta and black76_gamma, with the deviate and the total volatility that they share.
+        total = total_volatility(years, option.volatility)
+        deviate = first_deviate(forward, option.strike, total)
+        delta = normal_distribution(deviate) if option.is_call != 0 else -normal_distribution(-deviate)
+        gamma = normal_density(deviate) / (forward * total) if total > 0.0 else 0.0
+        option.delta = delta * option.forward_ratio
         option.gamma = gamma * option.forward_ratio * option.forward_ratio
+
+
+@routine
+def update_deltas(w, price):
+    """Deltas of the grid at an underlying price in ticks; what :func:`update_greeks` gives, for hedges alone."""
+    elapsed = max(0.0, w.control.step * w.config.dt) / SECONDS_PER_YEAR
+    grid = w.grid
+    fill_deltas(
+        w.config.dealers.options,
+        math.log(price),
+        elapsed,
+        grid.log_ratio,
+        grid.years,
+        grid.volatility,
+        grid.sign,
+        grid.scale,
+        grid.delta,
+    )
+
+
+@routine
+def delta_to_hedge(w, dealer):
+    """Delta of a dealer's option inventory in lots of the underlying, by the grid."""
+    total = 0.0
+    for index in range(w.config.dealers.options):
+        total += dealer.inventory[index] * w.grid.delta[index]
+    return total
 
 
 @kernel
@@ -123,9 +152,11 @@ def hedge(w, book, accounts, watch, tape):
         if is_due(w, dealer):
             if control.answered == 0:
                 if control.handled == 0:
-                    update_greeks(w, w.market.hedge_mid)
+                    update_deltas(w, w.market.hedge_mid)
+                    if config.rule == lay.RULE_PYTHON:  # it is told the gamma too
+                        update_greeks(w, w.market.hedge_mid)
                     control.handled = 1
-                dealer.delta = dealer_delta(w, dealer)
+                dealer.delta = delta_to_hedge(w, dealer)
                 if config.rule == lay.RULE_PYTHON:
                     control.request_account = number
                     return lay.RETURN_HEDGE

@@ -99,6 +99,12 @@ def _enter_quote(w, book, message):
 
 
 @part
+def _others_may_pay(row):
+    """Whether an account is a leg of a portfolio that is not bankrupt as a whole."""
+    return (row.traits & lay.FLAG_CROSS) != 0 and (row.traits & lay.FLAG_BANKRUPT) == 0
+
+
+@part
 def _enter_with_event(w, book, accounts, watch, tape, message):
     """Enter an order whose event is written now, with what it waited for (steps since the decision)."""
     side, quantity, cause = np.int64(message.side), message.quantity, np.int64(message.cause)
@@ -116,10 +122,10 @@ def _enter_with_event(w, book, accounts, watch, tape, message):
         execute_hedge(w, book, accounts, watch, tape, number, side, message.tick, quantity)
     elif cause == _LIQUIDATION:
         close_out(w, book, accounts, watch, tape, account, side, message.tick, quantity, lots)
-        # Whoever is bankrupt now must not wait for the pipeline; the others have their time to recover.
-        row.cooldown_until = step
-        if equity(w, row) > 0.0:
-            row.cooldown_until = step + max(1, w.config.clearing.cooldown_steps)
+        row.cooldown_until = step + max(1, w.config.clearing.cooldown_steps)
+        if equity(w, row) <= 0.0 and not _others_may_pay(row):
+            # The pipeline takes a bankrupt account over at once.
+            row.cooldown_until = step
     else:
         execute_unwind(w, book, accounts, watch, tape, side, message.tick, quantity, lots)
     place_of_event = tape.events_count - 1

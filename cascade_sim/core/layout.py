@@ -91,6 +91,18 @@ PROVIDER_CONFIG = _record(
 
 DISCRETIONARY_CONFIG = _record(account=_I, threshold=_F, rate=_F, rate_cap=_F, position_cap=_F)
 
+CROSS_CONFIG = _record(
+    account=_I,
+    partner=_I,
+    threshold=_F,
+    rate=_F,
+    rate_cap=_F,
+    position_cap=_F,
+    tick=_F,
+    lot=_F,
+)
+"""Arbitrage of a market against its ``partner``; ``tick`` in quote currency, ``lot`` in base units."""
+
 TRADER_CONFIG = _record(
     first_account=_I,
     count=_I,
@@ -161,6 +173,8 @@ CONFIG = _record(
     taker_fee=_F,
     volatility=_F,
     record=_I,
+    depth_every=_I,
+    map_every=_I,
     check_every=_I,
     shocks=_I,
     shock_account=_I,
@@ -171,11 +185,14 @@ CONFIG = _record(
     external_account=_I,
     formation_account=_I,
     participants=_I,
+    portfolios=_I,
+    portfolio_account=_I,
     switches=SWITCHES,
     flow=FLOW_CONFIG,
     providers=PROVIDER_CONFIG,
     value=DISCRETIONARY_CONFIG,
     arbitrage=DISCRETIONARY_CONFIG,
+    cross=CROSS_CONFIG,
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
@@ -226,9 +243,13 @@ MARKET = _record(
     imbalance=_F,
     value_carry=_F,
     arbitrage_carry=_F,
+    cross_carry=_F,
+    cross_rest=_F,
     unwind_carry=_F,
     one_sided=_I,
     mark_held=_I,
+    screened_mark=_F,
+    travelled=_F,
     mid_move=(_F, (MOVES,)),
     mark_gap=(_F, (MOVES,)),
     mark_move=(_F, (MOVES,)),
@@ -308,6 +329,17 @@ DEALER = _record(
 
 OPTION = _record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
 
+GRID = _record(
+    log_ratio=(_F, (OPTION_CAPACITY,)),
+    years=(_F, (OPTION_CAPACITY,)),
+    volatility=(_F, (OPTION_CAPACITY,)),
+    sign=(_F, (OPTION_CAPACITY,)),
+    scale=(_F, (OPTION_CAPACITY,)),
+    delta=(_F, (OPTION_CAPACITY,)),
+)
+"""The options again, an array per property (see ``core/deltas.py``): logarithm of forward ratio over strike in ticks,
+years to expiry at the start, volatility, +1 for a call and -1 for a put, forward ratio, and the delta per lot."""
+
 WHEEL = _record(
     free=_I,
     fresh=_I,
@@ -365,6 +397,7 @@ WORLD = _record(
     acting=(_I, (PROVIDER_CAPACITY,)),
     dealers=(DEALER, (DEALER_CAPACITY,)),
     options=(OPTION, (OPTION_CAPACITY,)),
+    grid=GRID,
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
     flight=FLIGHT,
@@ -389,6 +422,13 @@ ACCOUNT = np.dtype(
     ]
 )
 """64 bytes per account. ``cash`` is collateral minus the cost of the open position: equity = cash + position x mark."""
+
+PORTFOLIO = _record(due=_F, entry=_I, place=_I)
+"""A portfolio with a leg in every market, leg ``k`` of portfolio p in the account ``portfolio_account + p`` of market k.
+
+It is looked at again when the marks have travelled to ``due``. Row k also holds entry k of the queue by that distance, a
+binary heap of portfolios; ``place`` is where the portfolio of this row stands in it.
+"""
 
 TRADER = np.dtype(
     [
@@ -468,13 +508,23 @@ SERIES = _record(
     impact=_F,
 )
 
+DEPTH_ROW = _record(step=np.int32, side=np.int8, distance_bp=np.float32, quantity=_I)
+"""Resting lots of one side (+1 bids) between the previous edge and ``distance_bp``."""
+
+MAP_ROW = _record(step=np.int32, accounts=np.int32, low=_F, high=_F, quantity=_I, side=np.int8)
+"""Lots and accounts whose liquidation trigger lies between two prices in ticks; side of the forced order."""
+
 TAPE = _record(
     trades_count=_I,
     events_count=_I,
     transfers_count=_I,
     series_count=_I,
+    depth_count=_I,
+    liquidation_map_count=_I,
     trades=(TRADE, (TRADE_CAPACITY,)),
     events=(EVENT, (EVENT_CAPACITY,)),
     transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
     series=(SERIES, (SERIES_CAPACITY,)),
+    depth=(DEPTH_ROW, (2 * DEPTH_BINS * SNAPSHOTS_KEPT,)),
+    liquidation_map=(MAP_ROW, (2 * MAP_BINS * SNAPSHOTS_KEPT,)),
 )

@@ -212,6 +212,10 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
             else:
                 quantity = size_account(w, row)
             _close_on_book(w, book, accounts, watch, tape, account, quantity)
+    if (row.traits & lay.FLAG_CROSS) != 0 and (row.traits & lay.FLAG_BANKRUPT) == 0:
+        # The other legs may still pay for this one: the next screen shares their equity anew.
+        control.stage = STAGE_EXECUTE
+        return lay.RETURN_DONE
     if row.position == 0:
         cover_debt(w, accounts, watch, tape, account)
     elif equity(w, row) <= 0.0:
@@ -238,6 +242,8 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
         control.cursor = 0
         control.stage = STAGE_EXECUTE
     while control.cursor < control.listed and control.handled < clearing.accounts_per_step:
+        if control.capacity != 0:
+            break
         if is_filling(tape):
             return lay.RETURN_DRAIN
         status = _process(w, book, accounts, watch, scratch, scores, tape)
@@ -261,12 +267,15 @@ def _note_queue(w, accounts, scratch):
 
 @routine
 def liquidate(w, book, accounts, watch, scratch, scores, tape):
-    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds. Returns a RETURN code."""
+    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds.
+
+    Returns a RETURN code; RETURN_SCREEN when portfolios over several markets must be looked at first.
+    """
     control = w.control
     clearing = w.config.clearing
     if control.step < 0:
         return lay.RETURN_DONE
-    while w.config.switches.liquidation != 0:
+    while w.config.switches.liquidation != 0 and control.capacity == 0:
         if control.stage == STAGE_REFRESH:
             status = instant_mark(w)
             if status != lay.RETURN_DONE:
@@ -277,6 +286,10 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
                 break
             if control.handled >= clearing.accounts_per_step:
                 break
+            if w.config.portfolios > 0:
+                if control.answered == 0:
+                    return lay.RETURN_SCREEN
+                control.answered = 0
             control.cursor = 0
             control.listed = screen(w, accounts, watch, scratch, scores, tape)
             if control.listed == 0:

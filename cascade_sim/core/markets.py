@@ -6,9 +6,11 @@ market without any of these mechanisms take :func:`cascade_sim.core.run.run`, wh
 """
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
 from cascade_sim.core.latency import orders_arrive, orders_set_out
+from cascade_sim.core.portfolios import screen_portfolios
 from cascade_sim.core.run import run_phase
 
 
@@ -26,10 +28,13 @@ def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     w = worlds[market]
     if w.config.latency.active != 0:
         orders_set_out(w, books[market], accounts[market], watch[market], tapes[market])
+    if phase == lay.PHASE_TRADE and market == len(worlds) - 1:
+        for each in range(len(worlds)):
+            cross_arbitrage(worlds, books, accounts, watch, tapes, each)
 
 
 @kernel
-def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes, until, phases):
+def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases):
     """Advance all markets by at most ``phases`` phases, not beyond the start of step ``until``.
 
     Returns RETURN_DONE or why it stopped on the way; ``worlds[0].control.market`` is the market that asks.
@@ -49,6 +54,10 @@ def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes,
         )
         if status == lay.RETURN_FLOW:
             rate_driven_flow(w, book, accounts[market], watch[market], tape)
+            w.control.answered = 1
+            continue
+        if status == lay.RETURN_SCREEN:
+            screen_portfolios(worlds, accounts, watch, tapes, portfolios)
             w.control.answered = 1
             continue
         if status != lay.RETURN_DONE:

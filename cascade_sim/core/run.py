@@ -13,6 +13,7 @@ from cascade_sim.core.liquidation import liquidate
 from cascade_sim.core.mark import mark, news
 from cascade_sim.core.measure import record
 from cascade_sim.core.providers import quote
+from cascade_sim.core.snapshots import take_snapshots
 from cascade_sim.core.traders import late_entrants, scheduled_shocks, stops_and_top_ups, value_and_arbitrage
 
 
@@ -68,6 +69,7 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
         control.phase = 0
         control.sequence = 0
         control.step += 1
+        take_snapshots(w, book, accounts, watch, tape)
     return lay.RETURN_DONE
 
 

@@ -109,3 +109,25 @@ def triggered(w, accounts, watch, out, scores):
         scores[k] = out[k]
     sort_by_score(out, scores, count)
     return count
+
+
+@routine
+def lots_between(w, accounts, watch, row, low, high):
+    """Lots of the accounts whose liquidation trigger in ``row`` of ``watch`` lies in [low, high], 0 < low.
+
+    Walks the occupied ticks of that range: an account without a trigger, which is in no list, is never in it.
+    """
+    lists = w.triggers[row]
+    last = _tick_of(row, high)
+    tick = _tick_of(row, low)
+    if lists.head[tick] == 0:
+        tick = next_above(lists, tick)
+    total = np.int64(0)
+    while tick <= last:
+        link = np.int64(lists.head[tick])
+        while link != 0:
+            if low <= watch[row, link - 1] <= high:
+                total += abs(accounts[link - 1].position)
+            link = np.int64(accounts[link - 1].next)
+        tick = next_above(lists, tick)
+    return total

@@ -18,7 +18,7 @@ def _mid_after(scenario: Scenario, seed: int) -> float:
     model.run()
     mid = float(model.state.world.market.mid) * model.instrument.tick_size
     model.close()
-    return mid
+    return float(mid)
 
 
 def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float | None:
@@ -41,6 +41,8 @@ def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float
     float or None
         Quote currency per base unit; None where there are no providers whose depth could set the size.
     """
+    # The first market alone: what others would do to it is no impact of this order.
+    scenario = next(iter(scenario.market_scenarios().values()))
     liquidity = scenario.liquidity
     ladder = liquidity.count * liquidity.size * sum(liquidity.size_growth**k for k in range(liquidity.levels))
     if scenario.market.price_formation.name == "linear_impact":

@@ -1,0 +1,1 @@
+"""What a model is made of: one object per market; private to ``cascade_sim.model``."""

@@ -1,0 +1,389 @@
+"""One market of a world: its contract, rules, cohorts, accounts and recorder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_sim.agents.background_flow import BackgroundFlow
+from cascade_sim.agents.base import Cohort, Opening, Participant
+from cascade_sim.agents.discretionary import (
+    Arbitrageurs,
+    CrossArbitrageurs,
+    OptionCustomers,
+    ShockSource,
+    UnleveredHolders,
+    ValueTraders,
+)
+from cascade_sim.agents.leveraged_trader import LeveragedTraders, TrendFollowers, entrant_count
+from cascade_sim.agents.liquidity_provider import LiquidityProviders
+from cascade_sim.agents.options_dealer import OptionsDealers, load_options
+from cascade_sim.agents.portfolio_trader import PortfolioTraders
+from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
+from cascade_sim.clearing.brackets import BracketTable, load_brackets
+from cascade_sim.clearing.engine import LiquidationEngine
+from cascade_sim.core import layout as lay
+from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.flow import opening_stock
+from cascade_sim.core.hedging import dealers_gamma, update_greeks
+from cascade_sim.core.state import State
+from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
+from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.units import volatility_per_sqrt_second
+from cascade_sim.market.latency import configure_latency
+from cascade_sim.market.mark_price import MarkInputs
+from cascade_sim.options.hedging import HedgeInputs
+from cascade_sim.recorder import Recorder
+from cascade_sim.registry import HEDGINGS, MARK_PRICES, PRICE_FORMATIONS
+from cascade_sim.scenario import Scenario
+
+SYSTEM_ACCOUNTS = (
+    AccountClass.EXTERNAL,
+    AccountClass.INSURANCE_FUND,
+    AccountClass.FEES,
+    AccountClass.ROUNDING,
+    AccountClass.PRICE_FORMATION,
+)
+COHORTS: tuple[type[Cohort], ...] = (
+    BackgroundFlow,
+    ShockSource,
+    ValueTraders,
+    Arbitrageurs,
+    OptionCustomers,
+    UnleveredHolders,
+    LiquidityProviders,
+    OptionsDealers,
+    LeveragedTraders,
+    TrendFollowers,
+    PortfolioTraders,
+)
+PARTICIPANT_ACCOUNTS = 64
+"""Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
+RECORD_LEVELS = {"summary": lay.RECORD_SUMMARY, "series": lay.RECORD_SERIES, "full": lay.RECORD_FULL}
+
+
+def check_inputs(scenario: Scenario) -> None:
+    """Build every rule and read every input file that a scenario names.
+
+    Parameters
+    ----------
+    scenario : Scenario
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        As :class:`CascadeModel` would.
+    """
+    for each in scenario.market_scenarios().values():
+        _check_market(each)
+
+
+def _check_market(scenario: Scenario) -> None:
+    market, instrument = scenario.market, _instrument(scenario)
+    LiquidationEngine.from_scenario(scenario, instrument)
+    MARK_PRICES.create(market.mark_price)
+    PRICE_FORMATIONS.create(market.price_formation)
+    HEDGINGS.create(scenario.dealers.hedging)
+    instrument.price_to_tick(load_options(scenario)[1])
+    _load_brackets(scenario)
+
+
+def _instrument(scenario: Scenario) -> Instrument:
+    market = scenario.market
+    return Instrument(
+        market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
+    )
+
+
+def _load_brackets(scenario: Scenario) -> BracketTable | None:
+    brackets = scenario.traders.brackets
+    if brackets.path is None:
+        return None
+    if brackets.symbol is None:
+        raise ScenarioError(
+            expectation("traders.brackets.symbol", "the name of a contract in the file", None)
+        )
+    return load_brackets(brackets.path, brackets.symbol)
+
+
+def market_seed(seed: int, name: str | None) -> np.uint64:
+    """Key of every draw of a market; a further market's depends on its name, not on how many others there are.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    name : str, optional
+        Name of a further market; None for the first.
+    """
+    spawn = () if name is None else (crc32(name.encode()),)
+    sequence = np.random.SeedSequence(seed & 0xFFFFFFFFFFFFFFFF, spawn_key=spawn)
+    return np.uint64(sequence.generate_state(1, np.uint64)[0])
+
+
+class Market:
+    """One instrument on one venue, with everything that acts on it.
+
+    Parameters
+    ----------
+    model : CascadeModel
+        The model that the cohorts join.
+    scenario : Scenario
+        Fully resolved for this market.
+    seed : int
+        Seed of the run.
+    name : str, optional
+        Name of a further market; None for the first.
+    several : bool
+        Whether the world has more than this market.
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        If a rule, parameter or input file is wrong.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        scenario: Scenario,
+        seed: int,
+        name: str | None = None,
+        *,
+        several: bool = False,
+    ) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.name = name
+        market = scenario.market
+        self.instrument = _instrument(scenario)
+        self.engine = LiquidationEngine.from_scenario(scenario, self.instrument)
+        self.mark_rule: Any = MARK_PRICES.create(market.mark_price)
+        self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
+        self.options, price, self.chain = load_options(scenario)
+        self.initial_tick = self.instrument.price_to_tick(price)
+        self.brackets = _load_brackets(scenario)
+        self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
+        self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
+        self.start_accounts: NDArray[Any] | None = None
+        self.start_mark = float(self.initial_tick)
+        self.dealer_value_start: float | None = None
+        self.participants: list[Participant] = []
+        self.entrants = entrant_count(scenario)
+        self._number_accounts(model, COHORTS + (CrossArbitrageurs,) * several)
+
+    def _number_accounts(self, model: Any, kinds: tuple[type[Cohort], ...]) -> None:
+        first = len(SYSTEM_ACCOUNTS)
+        self.cohorts: dict[type[Cohort], Cohort] = {}
+        self.first_participant = 0
+        for kind in kinds:
+            if kind is LeveragedTraders:
+                self.first_participant = first
+                first += PARTICIPANT_ACCOUNTS
+            count = kind.size(self.scenario)
+            self.cohorts[kind] = kind(model, first, count)
+            first += count
+        self.account_count = first
+
+    def open(self, state: State) -> None:
+        """Write everything that the scenario decides into ``state``; nothing has been drawn yet."""
+        scenario = self.scenario
+        self.state = state
+        self._configure()
+        opening = Opening(
+            scenario, self.instrument, self.state, self.initial_tick, self.options, self.brackets
+        )
+        classes = self.state.accounts["account_class"]
+        classes[: len(SYSTEM_ACCOUNTS)] = SYSTEM_ACCOUNTS
+        classes[self.first_participant : self.account_count] = AccountClass.PARTICIPANT
+        for cohort in self.cohorts.values():
+            classes[cohort.accounts] = cohort.account_class
+        self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
+        fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
+        opening.deposit(int(self.state.world.config.fund_account), 1, fund)
+        for cohort in self.cohorts.values():
+            cohort.open(opening)
+        self.opening = opening
+
+    def _configure(self) -> None:
+        """Write what belongs to no cohort into the kernel configuration."""
+        scenario, world = self.scenario, self.state.world
+        config, dt = world.config, self.scenario.run.dt
+        config.seed = market_seed(self.seed, self.name)
+        config.value_seed, config.own_weight = config.seed, 1.0
+        config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
+        config.atoms = self.instrument.atoms_per_tick_lot
+        config.largest_order = min(2**31 - 1, 2**62 // (TICKS * self.instrument.atoms_per_tick_lot))
+        config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
+        config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
+        config.record = RECORD_LEVELS[scenario.run.record]
+        config.depth_every, config.map_every = scenario.run.depth_every_steps, scenario.run.map_every_steps
+        config.check_every = 1000
+        (
+            config.external_account,
+            config.fund_account,
+            config.fee_account,
+            config.rounding_account,
+            config.formation_account,
+        ) = range(len(SYSTEM_ACCOUNTS))
+        config.dealers.gamma_every = 1
+        config.dealers.customer_account = self.cohorts[OptionCustomers].first_account
+        config.mark_rule = getattr(self.mark_rule, "compiled", lay.RULE_PYTHON)
+        config.mark_memory = 1.0
+        if hasattr(self.mark_rule, "memory"):
+            with told_as(rule_place(MARK_PRICES, self.mark_rule, "memory")):
+                config.mark_memory = self.mark_rule.memory(dt)
+        config.basis_memory = config.mark_memory
+        config.mark_instant = int(getattr(self.mark_rule, "instant", False))
+        config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))
+        self.formation.configure(config, self.instrument)
+        self.engine.configure(config, scenario, self.brackets)
+        for name in world.config.switches.dtype.names:
+            config.switches[name] = int(getattr(scenario.switches, name))
+        market = world.market
+        for name in (
+            "fundamental",
+            "previous_fundamental",
+            "quoted_fundamental",
+            "mid",
+            "mark",
+            "index",
+            "last",
+            "linear_price",
+        ):
+            market[name] = self.initial_tick
+        for name in ("slow_mid", "hedge_mid", "provider_mid", "own_mid"):
+            market[name] = self.initial_tick
+        world.totals.first_liquidation_step = -1
+        world.totals.first_adl_step = -1
+        world.control.step = -scenario.run.burn_in_steps
+        configure_latency(world, scenario)
+
+    def open_world(self) -> None:
+        """Open every account from the seed, and place the orders that rest from the beginning."""
+        state = self.state
+        self.opening_transfers = self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)
+        self.opening_positions = state.accounts["position"].copy()
+        opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
+        if self.scenario.run.burn_in_steps == 0:
+            self.note_start()
+
+    def arbitrage_against(self, partner: int) -> None:
+        """Let arbitrageurs trade this market against the market number ``partner`` of the world."""
+        cohort = self.cohorts[CrossArbitrageurs]
+        assert isinstance(cohort, CrossArbitrageurs)
+        cohort.trade_against(self.opening, partner)
+
+    def share_portfolios(self, first: Market) -> None:
+        """Make the portfolio accounts of this market further legs of those of the first."""
+        cohort = self.cohorts[PortfolioTraders]
+        assert isinstance(cohort, PortfolioTraders)
+        cohort.join(self.opening, first.opening.plan.portfolios.shared_seed)
+
+    def note_start(self) -> None:
+        """Remember the accounts as step 0 begins."""
+        self.start_accounts = np.array(self.state.accounts, copy=True, subok=False)
+        self.start_mark = float(self.state.world.market.mark)
+        self.dealer_value_start = self.dealer_option_value()
+        self.state.world.totals.messages_start = int(self.state.book.messages)
+
+    def join(self, participant: Participant) -> None:
+        """Give an agent written in Python an account; raises ScenarioError when there are too many."""
+        used = len(self.participants)
+        if used >= PARTICIPANT_ACCOUNTS:
+            expected = f"at most {PARTICIPANT_ACCOUNTS} participants"
+            raise ScenarioError(expectation("participant", expected, used + 1))
+        participant.account = self.first_participant + used
+        self.participants.append(participant)
+        row = self.opening.bring_in(participant.account, self.instrument.cash_to_atoms(participant.capital))
+        self.opening_transfers = np.concatenate((self.opening_transfers, row))
+        self.state.world.config.participants = len(self.participants)
+        if self.scenario.run.burn_in_steps == 0:
+            self.note_start()
+
+    def close(self) -> None:
+        """Give the memory of the run back."""
+        del self.state, self.recorder, self.opening
+        self.start_accounts = None
+
+    @property
+    def step_number(self) -> int:
+        """The step that comes next; negative during burn-in."""
+        return int(self.state.world.control.step)
+
+    def answer(self, status: int) -> None:
+        """Do what the kernels of this market cannot: drain the tape, ask a rule written in Python."""
+        world = self.state.world
+        if status == lay.RETURN_DRAIN:
+            self.recorder.drain(self.state.tape)
+        elif status == lay.RETURN_MARK:
+            world.market.asked_mark = self._ask_mark()
+            world.control.answered = 1
+        elif status == lay.RETURN_HEDGE:
+            world.control.request_quantity = self._ask_hedge(int(world.control.request_account))
+            world.control.answered = 1
+        else:
+            self.engine.answer(status, self.state)
+
+    def _ask_mark(self) -> float:
+        market, tick = self.state.world.market, self.instrument.tick_size
+        inputs = MarkInputs(
+            mid=float(market.mid) * tick,
+            last=float(market.last) * tick,
+            index=float(market.index) * tick,
+            mark=float(market.mark) * tick,
+            basis=float(market.basis) * tick,
+            one_sided=bool(market.one_sided),
+            dt=self.scenario.run.dt,
+        )
+        place = rule_place(MARK_PRICES, self.mark_rule, "mark")
+        with told_as(place, self.step_number):
+            answer = self.mark_rule.mark(inputs)
+        price = finite_number(place, self.step_number, answer, "price")
+        require(place, self.step_number, price > 0.0, "a price above 0", price)
+        return price / tick
+
+    def _ask_hedge(self, number: int) -> int:
+        world, lot, tick = self.state.world, self.instrument.lot_size, self.instrument.tick_size
+        dealer = world.dealers[number]
+        rule: Any = self.cohorts[OptionsDealers].rule
+        count = int(world.config.dealers.options)
+        gamma = float(dealer.inventory[:count] @ world.options["gamma"][:count])
+        inputs = HedgeInputs(
+            delta=float(dealer.delta) * lot,
+            position=int(self.state.accounts[int(dealer.account)].position + dealer.pending) * lot,
+            gamma=gamma * lot / tick,
+            price=float(world.market.hedge_mid) * tick,
+            lot_size=lot,
+        )
+        place = rule_place(HEDGINGS, rule, "trade")
+        with told_as(place, self.step_number):
+            answer = rule.trade(inputs)
+        quantity = finite_number(place, self.step_number, answer, "quantity")
+        largest = int(world.config.largest_order)
+        expected = f"at most {largest * lot:g} base units either way"
+        require(place, self.step_number, abs(quantity) <= largest * lot, expected, quantity)
+        return round(quantity / lot)
+
+    def dealer_option_value(self) -> float | None:
+        """Value of all dealers' options at the mark in quote currency, by Black (1976); None without options."""
+        if self.options is None or self.scenario.dealers.count == 0:
+            return None
+        grid, inventory = self.options
+        elapsed = max(0.0, self.step_number * self.scenario.run.dt) / (365.0 * 86400.0)
+        mark = float(self.state.world.market.mark) * self.instrument.tick_size
+        return float(inventory @ grid.aged(elapsed).prices(mark))
+
+    def gamma_per_percent(self) -> float:
+        """Base units that all dealers together must trade per 1 % move from the present mark; negative when short."""
+        world = self.state.world
+        if world.config.dealers.count == 0:
+            return 0.0
+        mark = float(world.market.mark)
+        update_greeks(world, mark)
+        return float(dealers_gamma(world)) * 0.01 * mark * self.instrument.lot_size
