@@ -131,7 +131,7 @@ _SERIES: tuple[Column, ...] = (
     _INSTRUMENT,
     *_floats(
         "quote",
-        mid="middle of best bid and best ask; NaN if the book is one-sided",
+        mid="middle of best bid and best ask; NaN if the book is one-sided or trading is halted",
         last="price of the last trade; NaN before the first",
         mark="mark price, on which margin is judged",
         index="index price from the oracle",
@@ -147,12 +147,17 @@ _SERIES: tuple[Column, ...] = (
         "-",
         "a limit of one step, of liquidations or of messages, left something waiting",
     ),
-    Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if the book is one-sided"),
+    Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if there is no mid"),
     *_depth_columns(),
     *_volume_columns(),
     *_mark_move_columns(),
     Column("open_interest", "float64", "base", "sum of the long positions"),
-    Column("funding_rate", "float64", "fraction", "funding rate of one interval"),
+    Column(
+        "funding_rate",
+        "float64",
+        "fraction",
+        "funding rate of one interval; an estimate until its last step, when it is paid",
+    ),
     Column(
         "distressed_accounts", "int32", "accounts", "accounts below maintenance margin at the end of the step"
     ),
@@ -160,7 +165,7 @@ _SERIES: tuple[Column, ...] = (
         "queue_accounts",
         "int32",
         "accounts",
-        "eligible accounts that the throughput limit left waiting at the end of the step",
+        "eligible accounts that the throughput limit or a halt left waiting at the end of the step",
     ),
     *_floats(
         "quote",

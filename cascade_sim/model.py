@@ -19,6 +19,7 @@ from cascade_sim.core.run import run, run_rate_driven
 from cascade_sim.core.state import State, System, allocate_system
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, UnknownNameError, expectation
+from cascade_sim.market.prices import configure_prices, needs_prices
 from cascade_sim.scenario import Scenario
 
 __all__ = ["CascadeModel", "Market", "check_inputs", "needs_markets_driver"]
@@ -36,12 +37,19 @@ CAPACITIES = {
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
     lay.CAPACITY_FLIGHT: "orders on their way to the book",
+    lay.CAPACITY_AUCTION: "crossing orders in one call auction",
 }
 
 
 def needs_markets_driver(scenario: Scenario) -> bool:
     """Whether a scenario uses a mechanism that only the driver for several markets knows."""
-    return bool(scenario.markets) or scenario.portfolios.count > 0 or scenario.latency.is_active
+    return (
+        bool(scenario.markets)
+        or scenario.portfolios.count > 0
+        or needs_prices(scenario)
+        or scenario.venue.has_rules
+        or scenario.latency.is_active
+    )
 
 
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
@@ -82,6 +90,10 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         )
         for number, market in enumerate(everyone):
             market.open(self.system.state(number))
+        contracts = {name: market.instrument for name, market in self.markets.items()}
+        for market in everyone:
+            world = market.state.world
+            configure_prices(world, market.scenario, market.mark_rule, market.instrument, contracts)
         self._couple()
         self._advance = self._choose_driver()
         for market in everyone:

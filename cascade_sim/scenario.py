@@ -35,7 +35,9 @@ from cascade_sim._scenario_parts.market import (
     ValueTraders,
 )
 from cascade_sim._scenario_parts.messages import error_line
+from cascade_sim._scenario_parts.prices import Index
 from cascade_sim._scenario_parts.tree import leaves, merged, nested, plain_tree, tree_hash
+from cascade_sim._scenario_parts.venue import Venue
 from cascade_sim._scenario_parts.yaml_text import parse_yaml, write_yaml
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 
@@ -63,7 +65,9 @@ class Scenario(Section):
     description: str = choice("", "What happens and why")
     run: Run = Run()
     market: Market = Market()
+    venue: Venue = Venue()
     fundamental: Fundamental = Fundamental()
+    index: Index = Index()
     background: Background = Field(default=FixedRates(), description="Flow without leverage, by name")
     liquidity: Liquidity = Liquidity()
     value_traders: ValueTraders = ValueTraders()

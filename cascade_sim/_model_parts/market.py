@@ -35,8 +35,10 @@ from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import volatility_per_sqrt_second
+from cascade_sim.market.circuit_breaker import configure_venue
 from cascade_sim.market.latency import configure_latency
 from cascade_sim.market.mark_price import MarkInputs
+from cascade_sim.market.prices import check_sources
 from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.recorder import Recorder
 from cascade_sim.registry import HEDGINGS, MARK_PRICES, PRICE_FORMATIONS
@@ -79,8 +81,10 @@ def check_inputs(scenario: Scenario) -> None:
     ScenarioError, DataFileError
         As :class:`CascadeModel` would.
     """
-    for each in scenario.market_scenarios().values():
+    scenarios = scenario.market_scenarios()
+    for each in scenarios.values():
         _check_market(each)
+        check_sources(each, scenarios)
 
 
 def _check_market(scenario: Scenario) -> None:
@@ -242,6 +246,7 @@ class Market:
         config.mark_instant = int(getattr(self.mark_rule, "instant", False))
         config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))
         self.formation.configure(config, self.instrument)
+        configure_venue(world, scenario, self.instrument)
         self.engine.configure(config, scenario, self.brackets)
         for name in world.config.switches.dtype.names:
             config.switches[name] = int(getattr(scenario.switches, name))
@@ -332,6 +337,7 @@ class Market:
 
     def _ask_mark(self) -> float:
         market, tick = self.state.world.market, self.instrument.tick_size
+        prices = self.state.world.prices
         inputs = MarkInputs(
             mid=float(market.mid) * tick,
             last=float(market.last) * tick,
@@ -340,6 +346,11 @@ class Market:
             basis=float(market.basis) * tick,
             one_sided=bool(market.one_sided),
             dt=self.scenario.run.dt,
+            delayed_index=float(prices.delayed_index) * tick,
+            impact_mid=float(prices.impact_mid) * tick,
+            book_median=float(prices.book_median) * tick,
+            book_average=float(prices.book_average) * tick,
+            funding_basis=float(prices.funding_basis),
         )
         place = rule_place(MARK_PRICES, self.mark_rule, "mark")
         with told_as(place, self.step_number):

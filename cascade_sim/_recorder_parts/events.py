@@ -24,6 +24,10 @@ RULE_KEYS = tuple(
 """What a deciding component can be named for: a stage of the pipeline or, outside it, a type of event."""
 
 
+VENUE_RULES = ("price_band", "circuit_breaker")
+"""Names of the rules that halt a market, by the codes from 1 on of :data:`layout.HALT_BAND` and its like."""
+
+
 def class_codes(classes: NDArray[np.int8], accounts: NDArray[Any]) -> NDArray[np.int64]:
     """Return the class code of each account, -1 where there is no account."""
     if not len(classes):
@@ -34,13 +38,15 @@ def class_codes(classes: NDArray[np.int8], accounts: NDArray[Any]) -> NDArray[np
 def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[Any]":
     """Return the name of the component that decided each event.
 
-    The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given.
+    The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given. A rule of
+    the venue stands in the event itself.
     """
     named = {key.name.lower() if isinstance(key, IntEnum) else str(key): rule for key, rule in rules.items()}
     for key in named:
         if key not in RULE_KEYS:
             raise CascadeError(expectation("rules", "a stage or a type of event", key, RULE_KEYS))
-    names = sorted(set(named.values()))
+    own = raw["rule"].astype(np.int64)
+    names = sorted({*named.values(), *(VENUE_RULES if own.any() else ())})
     code_of_stage = np.full(len(Stage), -1, np.int64)
     code_of_type = np.full(len(EventType), -1, np.int64)
     for key, rule in named.items():
@@ -49,6 +55,9 @@ def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[
         if key.upper() in Stage.__members__:
             code_of_stage[Stage[key.upper()]] = names.index(rule)
     codes = np.where(raw["stage"] != Stage.NONE, code_of_stage[raw["stage"]], code_of_type[raw["type"]])
+    if own.any():
+        by_venue = np.array([names.index(rule) for rule in VENUE_RULES])
+        codes = np.where(own > 0, by_venue[own - 1], codes)
     return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=str))
 
 

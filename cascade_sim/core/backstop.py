@@ -294,7 +294,7 @@ def unwind_fund(w, book, accounts, watch, tape):
     clearing = w.config.clearing
     fund = w.config.fund_account
     position = accounts[fund].position
-    if position == 0 or w.control.step < 0 or clearing.unwind_rate <= 0.0:
+    if position == 0 or w.control.step < 0 or clearing.unwind_rate <= 0.0 or w.market.halted != 0:
         return
     market = w.market
     market.unwind_carry += abs(position) * min(1.0, clearing.unwind_rate)

@@ -19,7 +19,8 @@ from cascade_sim.core.state import State, System
 
 Words = NDArray[np.uint64]
 _WORD = 8
-_EMPTIED = frozenset(("market.mid_ring", "market.smooth_ring", "wheel.head", "triggers"))
+_RINGS = ("market.mid_ring", "market.smooth_ring", "prices.value_ring", "prices.index_ring")
+_EMPTIED = frozenset((*_RINGS, "wheel.head", "triggers"))
 """Parts of a world that :func:`reset` empties where they were used."""
 _DEAD = frozenset(("wheel.next", "wheel.due", "wheel.order_id", "dealers.inventory", "grid", "flight"))
 """Parts that are written before they are read, that only the configuration writes, or that only latency uses."""
@@ -103,6 +104,7 @@ def blank_of(system: System) -> Blank:
         "providers": int(config.providers.count),
         "dealers": int(config.dealers.count),
         "options": int(config.dealers.options),
+        "prices.source": int(config.prices.index_sources),
     }
     world = system.worlds.view(np.uint64, np.ndarray)
     book = system.books.view(np.uint64, np.ndarray)
@@ -169,6 +171,10 @@ def empty_clocks(w):
         place = (first + k) & (lay.MID_RING - 1)
         w.market.mid_ring[place] = 0.0
         w.market.smooth_ring[place] = 0.0
+        if w.config.prices.mark_delay >= 0:
+            w.prices.index_ring[place] = 0.0
+        if w.config.prices.index_sources > 0:
+            w.prices.value_ring[place] = 0.0
 
 
 @routine

@@ -30,6 +30,7 @@ def begin_event(w, accounts, kind, stage, cause, account):
     draft.account = account
     draft.payer = lay.NO_ACCOUNT
     draft.side = 0
+    draft.rule = 0
     draft.generation = 0
     draft.parent = lay.NO_EVENT
     draft.breach = lay.NO_EVENT

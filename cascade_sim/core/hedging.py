@@ -142,7 +142,7 @@ def hedge(w, book, accounts, watch, tape):
     control = w.control
     if config.count == 0 or config.rule == lay.HEDGE_NONE or control.step < 0:
         return lay.RETURN_DONE
-    if w.config.switches.delta_hedging == 0:
+    if w.config.switches.delta_hedging == 0 or w.market.halted != 0:
         return lay.RETURN_DONE
     if control.cursor == 0 and control.answered == 0:
         control.handled = 0

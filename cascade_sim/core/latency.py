@@ -22,6 +22,7 @@ from cascade_sim.core.liquidation import close_out
 from cascade_sim.core.rng import PURPOSE_ARRIVAL, stream, word
 from cascade_sim.core.sorting import sort_by_score
 from cascade_sim.core.traders import execute_stop
+from cascade_sim.core.venue import UNKNOWN, submit_quote
 from cascade_sim.domain.enums import Cause, OrderType
 
 _QUOTE = np.int64(Cause.QUOTE)
@@ -60,21 +61,19 @@ def _enter(w, book, accounts, watch, tape, message):
 
 
 @part
-def _enter_quote(w, book, message):
+def _enter_quote(w, book, accounts, message):
     """Carry out a provider's cancellation, as far as the engine allows, or one quote of its new ladder."""
     config = w.config.providers
     provider = w.providers[message.account - config.first_account]
     if message.quantity > 0:
-        order_id, _ = submit(
-            book,
-            np.int64(message.side),
-            message.tick,
-            message.quantity,
-            provider.account,
-            _SLIDE,
-            _QUOTE,
-            lay.NO_EVENT,
-        )
+        account, side = provider.account, np.int64(message.side)
+        if w.config.venue.gate != 0:
+            w.venue.quoted[0 if side > 0 else 1] = UNKNOWN
+            order_id = submit_quote(w, book, accounts, account, side, message.tick, message.quantity)
+        else:
+            order_id, _ = submit(
+                book, side, message.tick, message.quantity, account, _SLIDE, _QUOTE, lay.NO_EVENT
+            )
         if order_id != 0:
             provider.ids[provider.quotes] = order_id
             provider.quotes += 1
@@ -146,7 +145,7 @@ def _deliver(w, book, accounts, watch, tape, entry):
     cause = np.int64(message.cause)
     done = True
     if cause == _QUOTE:
-        done = _enter_quote(w, book, message)
+        done = _enter_quote(w, book, accounts, message)
     elif message.parent < 0 and (
         cause == _STOP_LOSS or cause == _HEDGE or cause == _LIQUIDATION or cause == _BACKSTOP
     ):

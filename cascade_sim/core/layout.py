@@ -9,6 +9,8 @@ import numpy as np
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
 from cascade_sim.core.flight_layout import FLIGHT, LATENCY_CONFIG
+from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
+from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
 
 
 def _record(**fields: object) -> np.dtype:
@@ -30,6 +32,7 @@ SWITCHES = _record(
     backstop=_I,
     stop_losses=_I,
     arbitrage=_I,
+    funding=_I,
     impact_off=_I,
     placebo=_I,
 )
@@ -148,7 +151,7 @@ CLEARING_CONFIG = _record(
     unwind_limit=_F,
 )
 
-SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I)
+SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I, delay=_I)
 
 CONFIG = _record(
     seed=np.uint64,
@@ -197,6 +200,8 @@ CONFIG = _record(
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
     latency=LATENCY_CONFIG,
+    prices=PRICE_CONFIG,
+    venue=VENUE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
 
@@ -247,6 +252,7 @@ MARKET = _record(
     cross_rest=_F,
     unwind_carry=_F,
     one_sided=_I,
+    halted=_I,
     mark_held=_I,
     screened_mark=_F,
     travelled=_F,
@@ -357,6 +363,7 @@ EVENT = _record(
     stage=np.int8,
     cause=np.int8,
     side=np.int8,
+    rule=np.int8,
     generation=np.int16,
     account=np.int32,
     payer=np.int32,
@@ -401,6 +408,8 @@ WORLD = _record(
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
     flight=FLIGHT,
+    prices=PRICES,
+    venue=VENUE,
 )
 
 ACCOUNT = np.dtype(
@@ -477,12 +486,14 @@ TRANSFER = _record(
 SERIES = _record(
     step=np.int32,
     one_sided=np.int8,
+    halted=np.int8,
     throughput_binding=np.int8,
     mid=_F,
     last=_F,
     mark=_F,
     index=_F,
     fundamental=_F,
+    funding_rate=_F,
     best_bid=_F,
     best_ask=_F,
     bid_depth=(_F, (BANDS,)),

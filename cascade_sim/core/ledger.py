@@ -11,6 +11,7 @@ from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.flight import defer
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.core.triggers import set_triggers
+from cascade_sim.core.venue import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
 _FEE = np.int64(TransferKind.FEE)
@@ -241,12 +242,12 @@ def fills_left(w, tape):
 
 @leaf
 def touch(w, book, bucket):
-    """Attribute the change of the mid since the last call to ``bucket``; a one-sided book keeps its last mid."""
+    """Attribute the change of the mid since the last call to ``bucket``; a one-sided or halted book keeps its last."""
     market = w.market
     if w.config.formation == lay.FORMATION_LINEAR:
         mid = market.linear_price
         market.one_sided = 0
-    elif book.best_bid > 0 and book.best_ask < TICKS:
+    elif book.best_bid > 0 and book.best_ask < TICKS and market.halted == 0:
         mid = 0.5 * (book.best_bid + book.best_ask)
         market.one_sided = 0
     else:
@@ -298,6 +299,14 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         entry = defer(w, account, side, tick, quantity, order_type, cause, parent)
         if entry != 0:
             return -entry, filled
+    if w.config.venue.gate != 0:
+        tick, quantity, order_type = admit(
+            w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN
+        )
+        if quantity <= 0:
+            return order_id, filled
+        if order_type == CALL:
+            return enter_call(w, book, side, tick, quantity, account, cause, parent), filled
     if w.config.formation == lay.FORMATION_LINEAR:
         filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
     else:

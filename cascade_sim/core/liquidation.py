@@ -256,12 +256,12 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
 
 @part
 def _note_queue(w, accounts, scratch):
-    """Record who is left waiting because of the throughput limit."""
+    """Record who is left waiting because of the throughput limit, or because trading is halted."""
     w.now.queue_accounts = max(0, w.control.listed - w.control.cursor)
     w.now.queue_notional = 0.0
     w.now.throughput_binding = 0
     for k in range(w.control.cursor, w.control.listed):
-        w.now.throughput_binding = 1
+        w.now.throughput_binding = 1 - w.market.halted
         w.now.queue_notional += notional(w, accounts[np.int64(scratch[0, k])])
 
 
@@ -293,6 +293,9 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
             control.cursor = 0
             control.listed = screen(w, accounts, watch, scratch, scores, tape)
             if control.listed == 0:
+                break
+            if w.market.halted != 0:
+                _note_queue(w, accounts, scratch)
                 break
             control.stage = STAGE_RANK
         status = _run_round(w, book, accounts, watch, scratch, scores, tape)

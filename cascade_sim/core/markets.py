@@ -9,7 +9,9 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.halts import apply_venue_rules
 from cascade_sim.core.latency import orders_arrive, orders_set_out
+from cascade_sim.core.oracle import after_mark, before_mark
 from cascade_sim.core.portfolios import screen_portfolios
 from cascade_sim.core.run import run_phase
 
@@ -17,7 +19,11 @@ from cascade_sim.core.run import run_phase
 @routine
 def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
     """What happens in a market before its phase begins; once per phase, however often the driver stops in it."""
+    if worlds[market].control.phase == lay.PHASE_MARK:
+        before_mark(worlds, books, market)
     w = worlds[market]
+    if w.control.phase == lay.PHASE_QUOTES:
+        apply_venue_rules(w, books[market], accounts[market], watch[market], tapes[market])
     if w.config.latency.active != 0:
         orders_arrive(w, books[market], accounts[market], watch[market], tapes[market])
 
@@ -31,6 +37,8 @@ def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     if phase == lay.PHASE_TRADE and market == len(worlds) - 1:
         for each in range(len(worlds)):
             cross_arbitrage(worlds, books, accounts, watch, tapes, each)
+    if phase == lay.PHASE_MARK:
+        after_mark(worlds, accounts, watch, tapes, market)
 
 
 @kernel

@@ -69,12 +69,14 @@ def _write_row(w, book, accounts, tape):
     linear = w.config.formation == lay.FORMATION_LINEAR
     row.step = w.control.step
     row.one_sided = market.one_sided
+    row.halted = market.halted
     row.throughput_binding = w.now.throughput_binding
     row.mid = np.nan if market.one_sided != 0 else market.mid
     row.last = market.last
     row.mark = market.mark
     row.index = market.index
     row.fundamental = market.fundamental
+    row.funding_rate = w.prices.funding_rate
     row.best_bid = np.nan if linear else _price(book.best_bid)
     row.best_ask = np.nan if linear else _price(book.best_ask)
     depth_in_bands(w, book, row)

@@ -11,6 +11,7 @@ from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import equity, touch
 from cascade_sim.core.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
+from cascade_sim.core.venue import submit_quote
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
@@ -104,7 +105,7 @@ def _size_factor(w, provider, stress):
 
 
 @part
-def _quote(w, book, provider, side, price, size):
+def _quote(w, book, accounts, provider, side, price, size):
     """Post one level; a price that would cross slides to the nearest that does not."""
     tick = np.int64(math.floor(price)) if side > 0 else np.int64(math.ceil(price))
     lots = np.int64(size + 0.5)
@@ -113,7 +114,10 @@ def _quote(w, book, provider, side, price, size):
     account = provider.account
     if w.control.delaying != 0 and defer(w, account, side, tick, lots, _SLIDE, _QUOTE, lay.NO_EVENT) != 0:
         return
-    order_id, _ = submit(book, side, tick, lots, account, _SLIDE, _QUOTE, lay.NO_EVENT)
+    if w.config.venue.gate != 0:
+        order_id = submit_quote(w, book, accounts, account, side, tick, lots)
+    else:
+        order_id, _ = submit(book, side, tick, lots, account, _SLIDE, _QUOTE, lay.NO_EVENT)
     if order_id != 0:
         provider.ids[provider.quotes] = order_id
         provider.quotes += 1
@@ -133,11 +137,13 @@ def _requote(w, book, accounts, index, stress, noise_key):
     share = _size_factor(w, provider, stress)
     bid_share = share * min(1.0, max(0.0, 1.0 - inventory / config.inventory_limit))
     ask_share = share * min(1.0, max(0.0, 1.0 + inventory / config.inventory_limit))
+    w.venue.quoted[0] = 0
+    w.venue.quoted[1] = 0
     for level in range(config.levels):
         distance = spread * config.level_distance[level]
         size = config.level_size[level]
-        _quote(w, book, provider, 1, centre - distance, size * bid_share)
-        _quote(w, book, provider, -1, centre + distance, size * ask_share)
+        _quote(w, book, accounts, provider, 1, centre - distance, size * bid_share)
+        _quote(w, book, accounts, provider, -1, centre + distance, size * ask_share)
 
 
 @part

@@ -25,7 +25,8 @@ def _trade(w, book, accounts, traders, watch, scratch, tape):
         if control.answered == 0:
             return lay.RETURN_AGENTS
         control.answered = 0
-    value_and_arbitrage(w, book, accounts, watch, tape)
+    if w.market.halted == 0:
+        value_and_arbitrage(w, book, accounts, watch, tape)
     if control.step >= 0:
         late_entrants(w, book, accounts, traders, watch, tape)
         stops_and_top_ups(w, book, accounts, watch, scratch[0], tape)

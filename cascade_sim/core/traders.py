@@ -82,11 +82,13 @@ def value_and_arbitrage(w, book, accounts, watch, tape):
 
 @routine
 def scheduled_shocks(w, book, accounts, watch, tape):
-    """Phase 4: market orders of the scheduled shocks, spread evenly over their steps."""
-    step = w.control.step
+    """Phase 4: market orders of the scheduled shocks, spread evenly over their steps; they wait while trading is halted."""
+    if w.market.halted != 0:
+        return
     account = w.config.shock_account
     for index in range(w.config.shocks):
         shock = w.config.shock[index]
+        step = w.control.step - shock.delay
         if step < shock.first_step or step > shock.last_step:
             continue
         steps = shock.last_step - shock.first_step + 1
@@ -188,7 +190,7 @@ def _top_up(w, accounts, watch, tape, account):
 @part
 def stops_and_top_ups(w, book, accounts, watch, scratch, tape):
     """Stop-losses and answers to margin calls; both look at the mark as the step began."""
-    if w.config.traders.stops != 0 and w.config.switches.stop_losses != 0:
+    if w.config.traders.stops != 0 and w.config.switches.stop_losses != 0 and w.market.halted == 0:
         for row in (lay.WATCH_STOP_LONG, lay.WATCH_STOP_SHORT):
             count = crossed(w, watch, row, scratch)
             for k in range(count):
@@ -220,9 +222,13 @@ def _entry_side(w, trader):
 
 @part
 def late_entrants(w, book, accounts, traders, watch, tape):
-    """Accounts that open a position now, in the direction of the trend, with collateral from outside."""
+    """Accounts that open a position now, in the direction of the trend, with collateral from outside.
+
+    Their clock stands while trading is halted: if those who came meanwhile all acted at once, they would be the market.
+    """
     arrival = w.control.arrival
-    while arrival < len(traders) and traders[arrival].arrival_step <= w.control.step:
+    due = w.control.step - w.venue.halted_steps
+    while arrival < len(traders) and traders[arrival].arrival_step <= due:
         trader = traders[arrival]
         arrival += 1
         account = np.int64(trader.account)

@@ -163,10 +163,13 @@ def _refuse_python(model: CascadeModel) -> None:
         raise ScenarioError(
             expectation("latency", "orders without latency in an ensemble", "some that take time")
         )
-    if needs_markets_driver(scenario):
+    if scenario.markets:
         raise ScenarioError(
             expectation("markets", "a single market in an ensemble", len(scenario.markets) + 1)
         )
+    if needs_markets_driver(scenario):
+        expected = "no portfolios, index sources, funding or impact prices in an ensemble"
+        raise ScenarioError(expectation("scenario", expected, scenario.name))
     rules = {
         "market.mark_price": (config.mark_rule, scenario.market.mark_price),
         "dealers.hedging": (config.dealers.rule, scenario.dealers.hedging),
