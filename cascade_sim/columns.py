@@ -141,7 +141,12 @@ _SERIES: tuple[Column, ...] = (
     ),
     Column("one_sided", "bool", "-", "at least one side of the book is empty"),
     Column("halted", "bool", "-", "trading is halted"),
-    Column("throughput_binding", "bool", "-", "the limit of liquidations in one step was reached"),
+    Column(
+        "throughput_binding",
+        "bool",
+        "-",
+        "a limit of one step, of liquidations or of messages, left something waiting",
+    ),
     Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if there is no mid"),
     *_depth_columns(),
     *_volume_columns(),
@@ -232,7 +237,12 @@ _EVENTS: tuple[Column, ...] = (
     Column("leverage", "float32", "-", "notional over equity"),
     Column("loss", "float64", "quote", "loss borne at this stage, never negative"),
     Column("payer_account_id", "Int64", "-", "account that bears the loss"),
-    Column("waited_seconds", "float32", "s", "time in the liquidation queue"),
+    Column(
+        "waited_seconds",
+        "float32",
+        "s",
+        "time since the breach, or since the order that now arrived was decided",
+    ),
 )
 
 _TRADES: tuple[Column, ...] = (

@@ -37,6 +37,7 @@ CAPACITIES = {
     lay.CAPACITY_WHEEL: "orders waiting for their expiry",
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
+    lay.CAPACITY_FLIGHT: "orders on their way to the book",
     lay.CAPACITY_AUCTION: "crossing orders in one call auction",
     lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }
@@ -49,6 +50,7 @@ def needs_markets_driver(scenario: Scenario) -> bool:
         or scenario.portfolios.count > 0
         or needs_prices(scenario)
         or scenario.venue.has_rules
+        or scenario.latency.is_active
     )
 
 

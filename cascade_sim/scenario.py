@@ -22,6 +22,7 @@ from cascade_sim._scenario_parts.accounts import (
 from cascade_sim._scenario_parts.base import Component, Section, choice
 from cascade_sim._scenario_parts.checks import check_consistency
 from cascade_sim._scenario_parts.commented import commented_yaml
+from cascade_sim._scenario_parts.latency import Latency
 from cascade_sim._scenario_parts.market import (
     Arbitrage,
     Background,
@@ -78,6 +79,7 @@ class Scenario(Section):
     dealers: Dealers = Dealers()
     options: Options = Options()
     clearing: Clearing = Clearing()
+    latency: Latency = Latency()
     shock: Shock = Shock()
     switches: Switches = Switches()
     markets: dict[str, dict[str, Any]] = choice(

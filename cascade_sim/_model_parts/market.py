@@ -37,6 +37,7 @@ from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import volatility_per_sqrt_second
 from cascade_sim.market.circuit_breaker import configure_venue
+from cascade_sim.market.latency import configure_latency
 from cascade_sim.market.mark_price import MarkInputs
 from cascade_sim.market.prices import check_sources
 from cascade_sim.options.hedging import HedgeInputs
@@ -267,6 +268,7 @@ class Market:
         world.totals.first_liquidation_step = -1
         world.totals.first_adl_step = -1
         world.control.step = -scenario.run.burn_in_steps
+        configure_latency(world, scenario)
 
     def open_world(self) -> None:
         """Open every account from the seed, and place the orders that rest from the beginning."""
@@ -368,7 +370,7 @@ class Market:
         gamma = float(dealer.inventory[:count] @ world.options["gamma"][:count])
         inputs = HedgeInputs(
             delta=float(dealer.delta) * lot,
-            position=int(self.state.accounts[int(dealer.account)].position) * lot,
+            position=int(self.state.accounts[int(dealer.account)].position + dealer.pending) * lot,
             gamma=gamma * lot / tick,
             price=float(world.market.hedge_mid) * tick,
             lot_size=lot,

@@ -97,13 +97,16 @@ def find_breaches(pieces: Iterable[NDArray[Any]]) -> Breaches:
 
 
 def waited_seconds(raw: NDArray[Any], breaches: Breaches, dt: float) -> NDArray[np.float64]:
-    """Return the seconds between the breach and what was done about it; NaN outside the pipeline."""
+    """Return the seconds between the breach and what was done about it.
+
+    Outside the pipeline it is the time that the event's order took from decision to book, NaN if it took none.
+    """
     ids = breaches.event_id
     if not len(ids):
-        return np.full(len(raw), np.nan)
+        return np.asarray(raw["waited"] * dt)
     at = np.minimum(np.searchsorted(ids, raw["breach"]), len(ids) - 1)
     known = (raw["breach"] >= 0) & (ids[at] == raw["breach"]) & np.isin(raw["stage"], _QUEUED)
-    return np.where(known, (raw["step"] - breaches.step[at]) * dt, np.nan)
+    return np.where(known, (raw["step"] - breaches.step[at]) * dt, raw["waited"] * dt)
 
 
 def event_columns(

@@ -52,6 +52,7 @@ def check_consistency(scenario: "Scenario") -> None:
         _time,
         _prices,
         _venue,
+        _latency,
     ):
         for line in problems(scenario):
             raise ScenarioError(line)
@@ -227,6 +228,17 @@ def _options(scenario: "Scenario") -> Iterator[str]:
             f"an expiry after the run of {duration:g} s (run.steps, run.dt)",
             list(options.expiry_days),
         )
+
+
+def _latency(scenario: "Scenario") -> Iterator[str]:
+    dt = scenario.run.dt
+    for name, delay in scenario.latency.delays().items():
+        if 0.0 < delay.delay_seconds < 0.5 * dt and delay.jitter_seconds == 0.0:
+            yield expectation(
+                f"latency.{name}.delay_seconds",
+                f"0 or at least half a step, {0.5 * dt:g} s (run.dt)",
+                delay.delay_seconds,
+            )
 
 
 def _time(scenario: "Scenario") -> Iterator[str]:

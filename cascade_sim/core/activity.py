@@ -12,6 +12,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.flight import defer
 from cascade_sim.core.guards import reached, set_guards
 from cascade_sim.core.ledger import equity, maintenance, notional, place, refresh_triggers, transfer
 from cascade_sim.core.margin import liquidation_price
@@ -46,7 +47,9 @@ REBALANCES = 2
 LEFT = 4
 RETURNING = 8
 BUSY = 16
-"""Traits of an actor: what kind it is, whether it has left for good or will return, whether a trigger moves it now."""
+UNARMED = 32
+"""Traits of an actor: what kind it is, whether it has left for good or will return, whether a trigger moves it now,
+whether the order of its return had not been filled when it was sent."""
 
 # What is listed of an actor in a step: its number, what it does, and signed lots, packed into one word.
 _GUARD = 0
@@ -287,7 +290,11 @@ def _list_awake(w, accounts, out, count, trend):
             lots = np.int64(0)
             if actor.traits & BUSY:
                 continue
-            if row.position == 0:
+            if actor.traits & UNARMED:
+                actor.traits &= ~UNARMED
+                if row.position != 0:
+                    _arm_return(w, row, number)
+            elif row.position == 0:
                 if _notice_closure(w, actor, number) != 0:
                     out[count] = _packed(number, _ENTER, np.int64(0))
                     count += 1
@@ -322,6 +329,14 @@ def _trade(w, book, accounts, watch, tape, number, account, lots):
         set_guards(w.activity, number, side, stop, take, _call_price(w, row))
 
 
+@routine
+def _arm_return(w, row, number):
+    """Set the triggers of a position with which a trader has come back; it answers no margin call."""
+    key = stream(w.config.seed, PURPOSE_REENTRY, np.int64(w.activity.actors[number].entries))
+    stop, take = _distances(w, number, key, _RETURN_STOP, _RETURN_TAKE)
+    _arm(w, row, number, stop, take, False)
+
+
 @part
 def _enter(w, book, accounts, watch, tape, number, account, trend):
     """Open a position again, with the collateral of the first one; what is missing of it comes from outside."""
@@ -343,26 +358,44 @@ def _enter(w, book, accounts, watch, tape, number, account, trend):
     lots = max(1.0, min(math.floor(lots), np.float64(w.config.largest_order)))
     _order_lots(w, book, accounts, watch, tape, account, side * np.int64(lots))
     if row.position != 0:
-        stop, take = _distances(w, number, key, _RETURN_STOP, _RETURN_TAKE)
-        _arm(w, row, number, stop, take, False)
+        _arm_return(w, row, number)
+    elif w.control.delaying != 0:
+        # The order may be on its way; the next wake-up looks what became of it.
+        actor.traits |= UNARMED
+
+
+@routine
+def execute_stop(w, book, accounts, watch, tape, account, side, quantity, lots):
+    """Enter a stop-loss for ``lots`` of the ``quantity`` that was decided, and write its event."""
+    row = accounts[account]
+    begin_event(w, accounts, _EVENT_STOP, _NO_STAGE, _STOP_LOSS, account)
+    parent = w.control.next_event
+    _, filled = place(w, book, accounts, watch, tape, account, side, 0, lots, _MARKET, _STOP_LOSS, parent)
+    w.draft.side = side
+    w.draft.quantity = quantity
+    w.draft.filled = filled
+    commit_event(w, accounts, tape)
+    if row.position == 0:
+        row.outcome = max(row.outcome, _STOPPED)
 
 
 @part
 def _close(w, book, accounts, watch, tape, account, is_stop):
-    """Close a whole position at market: a stop-loss, which is an event, or a take-profit."""
+    """Close a whole position at market: a stop-loss, which is an event, or a take-profit. One is sent at a time."""
     row = accounts[account]
     side = -1 if row.position > 0 else 1
     size = abs(row.position)
+    cause = _STOP_LOSS if is_stop else _SPECULATION
+    if w.control.delaying != 0:
+        if (row.traits & lay.FLAG_STOP_SENT) != 0:
+            return
+        if defer(w, account, side, 0, size, _MARKET, cause, lay.NO_EVENT) != 0:
+            row.traits |= lay.FLAG_STOP_SENT
+            return
     if is_stop:
-        begin_event(w, accounts, _EVENT_STOP, _NO_STAGE, _STOP_LOSS, account)
-        parent = w.control.next_event
-        _, filled = place(w, book, accounts, watch, tape, account, side, 0, size, _MARKET, _STOP_LOSS, parent)
-        w.draft.filled = filled
-        commit_event(w, accounts, tape)
-        if row.position == 0:
-            row.outcome = max(row.outcome, _STOPPED)
+        execute_stop(w, book, accounts, watch, tape, account, side, size, size)
     else:
-        place(w, book, accounts, watch, tape, account, side, 0, size, _MARKET, _SPECULATION, lay.NO_EVENT)
+        place(w, book, accounts, watch, tape, account, side, 0, size, _MARKET, cause, lay.NO_EVENT)
 
 
 @part

@@ -7,6 +7,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import equity, notional, off_book_trade, place, refresh_triggers, transfer
 from cascade_sim.core.sorting import sort_by_score
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, OrderType, Outcome, Stage, TransferKind
@@ -273,6 +274,20 @@ def absorb(w, accounts, watch, scratch, scores, tape, account):
     return lay.RETURN_DONE
 
 
+@part
+def execute_unwind(w, book, accounts, watch, tape, side, tick, quantity, lots):
+    """Enter an order of the fund for ``lots`` of the ``quantity`` that was decided, and write its event."""
+    fund = w.config.fund_account
+    begin_event(w, accounts, _UNWIND, _FUND_STAGE, _BACKSTOP, fund)
+    event = w.control.next_event
+    _, filled = place(w, book, accounts, watch, tape, fund, side, tick, lots, _IOC, _BACKSTOP, event)
+    w.draft.side = side
+    w.draft.quantity = quantity
+    w.draft.filled = filled
+    w.draft.limit = float(tick)
+    commit_event(w, accounts, tape)
+
+
 @routine
 def unwind_fund(w, book, accounts, watch, tape):
     """The fund sells down what it took over, a share of its position per second, within a distance of the mid."""
@@ -289,11 +304,6 @@ def unwind_fund(w, book, accounts, watch, tape):
     market.unwind_carry -= lots
     side = -1 if position > 0 else 1
     tick = np.int64(math.floor(market.mid * (1.0 + side * clearing.unwind_limit) + 0.5))
-    begin_event(w, accounts, _UNWIND, _FUND_STAGE, _BACKSTOP, fund)
-    event = w.control.next_event
-    _, filled = place(w, book, accounts, watch, tape, fund, side, tick, lots, _IOC, _BACKSTOP, event)
-    w.draft.side = side
-    w.draft.quantity = lots
-    w.draft.filled = filled
-    w.draft.limit = float(tick)
-    commit_event(w, accounts, tape)
+    if w.control.delaying != 0 and defer(w, fund, side, tick, lots, _IOC, _BACKSTOP, lay.NO_EVENT) != 0:
+        return
+    execute_unwind(w, book, accounts, watch, tape, side, tick, lots, lots)

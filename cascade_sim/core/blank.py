@@ -34,13 +34,14 @@ _DEAD = frozenset(
         "activity.actors",
         "activity.guards",
         "activity.calls",
+        "flight",
         "venue.past",
         "venue.pool",
         "venue.pool_key",
         "venue.limit",
     )
 )
-"""Parts that are written before they are read, or that only the configuration writes."""
+"""Parts that are written before they are read, that only the configuration writes, or that no run of an ensemble uses."""
 
 
 class Blank(NamedTuple):

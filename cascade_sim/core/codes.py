@@ -84,6 +84,7 @@ CAPACITY_TRANSFERS = 4
 CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
 CAPACITY_SIZE = 7
+CAPACITY_FLIGHT = 8
 CAPACITY_AUCTION = 10
 CAPACITY_ACTORS = 8
 
@@ -133,6 +134,10 @@ FLAG_CROSS = 8
 """The account is one leg of a portfolio that shares its collateral over several markets."""
 FLAG_BANKRUPT = 16
 """The whole portfolio of a leg has no equity left."""
+FLAG_STOP_SENT = 64
+"""A stop-loss order of the account is on its way."""
+IN_FLIGHT = 2**31 - 1
+"""End of the cooldown of an account while its close-out is on its way: the engine leaves it alone until then."""
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1

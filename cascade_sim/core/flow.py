@@ -42,7 +42,13 @@ _CAUSE = np.int64(Cause.BACKGROUND)
 
 @routine
 def schedule_expiry(w, order_id, lifetime_steps):
-    """Put an order on the timing wheel; it is cancelled ``lifetime_steps`` steps from now (at least one)."""
+    """Put an order on the timing wheel; it is cancelled ``lifetime_steps`` steps from now (at least one).
+
+    The life of an order on its way (negative id) begins when it reaches the book.
+    """
+    if order_id < 0:
+        w.flight.pool[-order_id].lifetime = lifetime_steps
+        return
     due = w.control.step + max(1, lifetime_steps)
     if due > w.config.steps:
         return

@@ -8,6 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
 from cascade_sim.core.deltas import fill_deltas
 from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.flight import defer
 from cascade_sim.core.greeks import first_deviate, normal_density, normal_distribution, total_volatility
 from cascade_sim.core.ledger import place
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
@@ -93,13 +94,28 @@ def is_due(w, dealer):
 
 @part
 def hedge_order(w, accounts, number):
-    """Signed lots the dealer wants to trade now: minus its delta less what it holds, outside the band."""
+    """Signed lots the dealer wants to trade now: minus its delta less what it holds or has sent for, outside the band."""
     dealer = w.dealers[number]
     target = -np.int64(math.floor(dealer.delta + 0.5))
-    gap = target - accounts[dealer.account].position
+    gap = target - accounts[dealer.account].position - dealer.pending
     if abs(gap) < w.config.dealers.band:
         return np.int64(0)
     return gap
+
+
+@part
+def execute_hedge(w, book, accounts, watch, tape, number, side, tick, lots):
+    """Enter one hedge and write its event."""
+    dealer = w.dealers[number]
+    begin_event(w, accounts, _EVENT_HEDGE, _NO_STAGE, _HEDGE, dealer.account)
+    parent = w.control.next_event
+    _, filled = place(w, book, accounts, watch, tape, dealer.account, side, tick, lots, _IOC, _HEDGE, parent)
+    w.draft.side = side
+    w.draft.quantity = lots
+    w.draft.filled = filled
+    w.draft.limit = float(tick)
+    commit_event(w, accounts, tape)
+    dealer.hedges += 1
 
 
 @part
@@ -109,17 +125,14 @@ def send_hedge(w, book, accounts, watch, tape, number, lots):
     side = 1 if lots > 0 else -1
     offset = w.market.mid * w.config.dealers.price_limit
     tick = np.int64(math.floor(w.market.mid + side * offset + 0.5))
-    begin_event(w, accounts, _EVENT_HEDGE, _NO_STAGE, _HEDGE, dealer.account)
-    parent = w.control.next_event
-    _, filled = place(
-        w, book, accounts, watch, tape, dealer.account, side, tick, abs(lots), _IOC, _HEDGE, parent
-    )
-    w.draft.side = side
-    w.draft.quantity = abs(lots)
-    w.draft.filled = filled
-    w.draft.limit = float(tick)
-    commit_event(w, accounts, tape)
-    dealer.hedges += 1
+    size = abs(lots)
+    if (
+        w.control.delaying != 0
+        and defer(w, dealer.account, side, tick, size, _IOC, _HEDGE, lay.NO_EVENT) != 0
+    ):
+        dealer.pending += lots
+        return
+    execute_hedge(w, book, accounts, watch, tape, number, side, tick, size)
 
 
 @routine

@@ -9,6 +9,7 @@ import numpy as np
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
 from cascade_sim.core.deltas import GRID
+from cascade_sim.core.flight_layout import FLIGHT, LATENCY_CONFIG
 from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
 from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
 from cascade_sim.core.wheel import wheel_record
@@ -196,6 +197,7 @@ CONFIG = _record(
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
+    latency=LATENCY_CONFIG,
     prices=PRICE_CONFIG,
     venue=VENUE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
@@ -206,6 +208,7 @@ CONTROL = _record(
     phase=_I,
     market=_I,
     prepared=_I,
+    delaying=_I,
     stage=_I,
     rounds_done=_I,
     cursor=_I,
@@ -314,6 +317,8 @@ PROVIDER = _record(
     paused=_I,
     quotes=_I,
     withdrawn=_I,
+    due=_I,
+    quoted=_F,
     ids=(_I, (2 * LEVEL_CAPACITY,)),
 )
 
@@ -322,6 +327,7 @@ DEALER = _record(
     phase=_F,
     delta=_F,
     hedges=_I,
+    pending=_I,
     inventory=(_F, (OPTION_CAPACITY,)),
 )
 
@@ -427,6 +433,7 @@ WORLD = _record(
     grid=GRID,
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
+    flight=FLIGHT,
     prices=PRICES,
     venue=VENUE,
     activity=ACTIVITY,

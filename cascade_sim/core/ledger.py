@@ -8,6 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book import submit
 from cascade_sim.core.book_layout import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
+from cascade_sim.core.flight import defer
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.core.triggers import set_triggers
 from cascade_sim.core.venue import CALL, UNKNOWN, admit, enter_call
@@ -282,7 +283,10 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
 
 @kernel
 def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
-    """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests."""
+    """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
+
+    A negative id is minus the entry of an order that is on its way to the book (:mod:`cascade_sim.core.flight`).
+    """
     first = tape.trades_count
     filled = np.int64(0)
     order_id = np.int64(0)
@@ -291,6 +295,10 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     if quantity > w.config.largest_order:
         w.control.capacity = lay.CAPACITY_SIZE
         return order_id, filled
+    if w.control.delaying != 0:
+        entry = defer(w, account, side, tick, quantity, order_type, cause, parent)
+        if entry != 0:
+            return -entry, filled
     if w.config.venue.gate != 0:
         tick, quantity, order_type = admit(
             w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN

@@ -8,6 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.backstop import absorb, cover_debt, unwind_fund
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event, is_filling
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import (
     equity,
     maintenance,
@@ -129,11 +130,9 @@ def _charge_fee(w, accounts, watch, tape, account, traded, event):
 
 
 @routine
-def _close_on_book(w, book, accounts, watch, tape, account, quantity):
-    """Send the close-out as immediate or cancel at the bankruptcy price."""
+def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots):
+    """Enter a close-out for ``lots`` of the ``quantity`` that was decided, charge its fee and write its event."""
     row = accounts[account]
-    side = -1 if row.position > 0 else 1
-    tick = bankruptcy_tick(w, row)
     before = row.cash
     worth = equity(w, row)
     begin_event(w, accounts, _LIQUIDATION, _BOOK, _CAUSE, account)
@@ -146,14 +145,14 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
             tape,
             account,
             w.config.formation_account,
-            quantity,
+            lots,
             math.floor(w.market.mark + 0.5),
             _CAUSE,
             event,
         )
-        filled = quantity
+        filled = lots
     else:
-        _, filled = place(w, book, accounts, watch, tape, account, side, tick, quantity, _IOC, _CAUSE, event)
+        _, filled = place(w, book, accounts, watch, tape, account, side, tick, lots, _IOC, _CAUSE, event)
     traded = abs(row.cash - before)
     _charge_fee(w, accounts, watch, tape, account, traded, event)
     draft = w.draft
@@ -176,8 +175,21 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
     if filled > 0 and row.outcome < _PARTIAL:
         totals.liquidated_accounts += 1
         row.outcome = _PARTIAL
-    if row.position == 0:
+    if filled > 0 and row.position == 0:
         row.outcome = max(row.outcome, _LIQUIDATED)
+
+
+@part
+def _close_on_book(w, book, accounts, watch, tape, account, quantity):
+    """Send the close-out as immediate or cancel at the bankruptcy price."""
+    row = accounts[account]
+    side = -1 if row.position > 0 else 1
+    tick = bankruptcy_tick(w, row)
+    delaying = w.control.delaying != 0 and w.config.switches.impact_off == 0
+    if delaying and defer(w, account, side, tick, quantity, _IOC, _CAUSE, lay.NO_EVENT) != 0:
+        row.cooldown_until = lay.IN_FLIGHT
+        return
+    close_out(w, book, accounts, watch, tape, account, side, tick, quantity, quantity)
 
 
 @part
@@ -189,6 +201,7 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
     if control.stage == STAGE_EXECUTE:
         if row.position == 0:
             return lay.RETURN_DONE
+        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
         if equity(w, row) > 0.0 or w.config.switches.impact_off != 0:
             if control.answered != 0:
                 quantity = control.request_quantity
@@ -199,7 +212,6 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
             else:
                 quantity = size_account(w, row)
             _close_on_book(w, book, accounts, watch, tape, account, quantity)
-        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
     if (row.traits & lay.FLAG_CROSS) != 0 and (row.traits & lay.FLAG_BANKRUPT) == 0:
         # The other legs may still pay for this one: the next screen shares their equity anew.
         control.stage = STAGE_EXECUTE

@@ -11,6 +11,7 @@ from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
 from cascade_sim.core.halts import apply_venue_rules
+from cascade_sim.core.latency import orders_arrive, orders_set_out
 from cascade_sim.core.oracle import after_mark, before_mark
 from cascade_sim.core.portfolios import screen_portfolios
 from cascade_sim.core.run import run_phase
@@ -24,6 +25,8 @@ def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
     w = worlds[market]
     if w.control.phase == lay.PHASE_QUOTES:
         apply_venue_rules(w, books[market], accounts[market], watch[market], tapes[market])
+    if w.config.latency.active != 0:
+        orders_arrive(w, books[market], accounts[market], watch[market], tapes[market])
 
 
 @routine
@@ -32,6 +35,8 @@ def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     w = worlds[market]
     if phase == lay.PHASE_TRADE and w.activity.config.enabled != 0 and w.control.step >= 0:
         act(w, books[market], accounts[market], watch[market], scratch[market], tapes[market])
+    if w.config.latency.active != 0:
+        orders_set_out(w, books[market], accounts[market], watch[market], tapes[market])
     if phase == lay.PHASE_TRADE and market == len(worlds) - 1:
         for each in range(len(worlds)):
             cross_arbitrage(worlds, books, accounts, watch, tapes, each)

@@ -164,7 +164,9 @@ def _refuse_python(model: CascadeModel) -> None:
     """Refuse what would have to leave compiled code."""
     scenario, config = model.scenario, model.state.world.config
     if needs_markets_driver(scenario):
-        expected = "in an ensemble one market without portfolios, venue rules, index sources, funding or latency"
+        expected = (
+            "in an ensemble one market without portfolios, venue rules, index sources, funding or latency"
+        )
         raise ScenarioError(expectation("scenario", expected, scenario.name))
     rules = {
         "market.mark_price": (config.mark_rule, scenario.market.mark_price),
