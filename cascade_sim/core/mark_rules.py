@@ -71,8 +71,10 @@ def average_price(book, tick, upwards, value):
 def note_impact(w, book):
     """Average prices at which an order of the impact notional would sell and buy, and the middle of the two.
 
-    The middle keeps its value while a side cannot take the order.
+    The middle keeps its value while a side cannot take the order, and all three do while trading is halted.
     """
+    if w.market.halted != 0:
+        return
     prices = w.prices
     value = w.config.prices.impact_value
     if w.config.formation == lay.FORMATION_LINEAR:
