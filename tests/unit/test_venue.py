@@ -200,6 +200,14 @@ def test_a_halted_market_stands_still_and_reopens(rules: dict[str, Any], rule: s
     assert series.loc[first["step"], "mid"] > 0.0
 
 
+@pytest.mark.parametrize("mark", ["ema_mid", "mid", "last", "impact_mid"])
+def test_a_mark_that_follows_no_index_stands_in_a_halt(mark: str) -> None:
+    series = collect(ran(**BREAKER, **{"market.mark_price.name": mark})).series
+    still = series.index[series["halted"]]
+    assert len(still) > 10
+    assert (series["mark"][still] == series["mark"].shift()[still]).all()
+
+
 def test_liquidations_wait_for_the_end_of_a_halt() -> None:
     rules = {"venue.circuit_breaker": {"levels": [0.02], "halt_seconds": [20.0], "price": "index"}}
     result = collect(ran(**rules, **{"market.mark_price": {"name": "median"}}))
