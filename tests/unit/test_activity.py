@@ -254,7 +254,7 @@ def test_what_is_off_changes_nothing() -> None:
 def test_markets_side_by_side_act_as_one_alone() -> None:
     alone = cs.CascadeModel(small(**EVERYTHING), rng=4)
     apart = {"quote": "EUR", "instrument": "BTC-PERP", "base": "BTC"}
-    both = cs.CascadeModel(small(**EVERYTHING, **{"markets": {"other": {"market": apart}}}), rng=4)
+    both = cs.CascadeModel(small(**EVERYTHING, markets={"other": {"market": apart}}), rng=4)
     for model in (alone, both):
         model.run()
     assert alone.state.accounts.tobytes() == both.state.accounts[: len(alone.state.accounts)].tobytes()
