@@ -12,7 +12,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book import SERIAL_MASK, clear_bit, reduce, set_bit
 from cascade_sim.core.book_layout import ORDER_SLOT_BITS, PRICE_BITS, TICKS
 from cascade_sim.core.compile import leaf, part, routine
-from cascade_sim.core.ledger import settle, touch
+from cascade_sim.core.ledger import fills_left, settle, touch
 from cascade_sim.core.sorting import sort_by_score
 
 _HALF_OF_SERIALS = (SERIAL_MASK + 1) // 2
@@ -217,7 +217,7 @@ def uncross(w, book, accounts, watch, tape, reference):
     left = volume
     buy_place = np.int64(0)
     sell_place = np.int64(0)
-    while left > 0:
+    while left > 0 and fills_left(w, tape) > 0:
         buy = _next_order(w, book, 0, buy_place)
         sell = _next_order(w, book, 1, sell_place)
         lots = min(left, np.int64(book.orders[buy].quantity_lot), np.int64(book.orders[sell].quantity_lot))

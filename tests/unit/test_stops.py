@@ -31,7 +31,7 @@ def _orders(model: CascadeModel) -> None:
 
 def _wheel(model: CascadeModel) -> None:
     model.state.world.wheel.free = 0
-    model.state.world.wheel.fresh = lay.WHEEL_POOL - 3
+    model.state.world.wheel.fresh = lay.WHEEL_CHUNKS - 1
 
 
 def _price(model: CascadeModel) -> None:
