@@ -110,6 +110,27 @@ def test_everything_is_conserved_with_orders_under_way(formation: str, limit: in
     assert (result.events["filled"] <= result.events["quantity"] * (1.0 + 1e-12)).all()
 
 
+HALTS = {"levels": [0.01], "halt_seconds": [15.0], "window_seconds": 60.0, "direction": "down"}
+BESIDES: dict[str, dict[str, Any]] = {
+    "halts": {"venue.circuit_breaker": HALTS},
+    "caps": {"venue.open_interest_cap": 41_000.0},
+    "markets": {"markets": {"futures": {"market": {"instrument": "ETH-FUT"}}}},
+}
+
+
+@pytest.mark.parametrize("name", BESIDES)
+def test_latency_beside_other_mechanisms(name: str) -> None:
+    changes = {**delayed(*CLASSES, delay=1.0, jitter=2.0), "latency.messages_per_step": 400, **BESIDES[name]}
+    model = finished(**changes)
+    for market in model.markets.values():
+        totals = market.state.world.totals
+        assert int(totals.cash) == int(totals.position) == int(totals.check_failures) == 0
+        assert int(totals.crossed_books) == 0
+        assert int(totals.trades) > 500
+    if name == "halts":
+        assert len(events_of(model, EventType.HALT)) > 0
+
+
 def test_fills_are_attributed_to_the_event_that_arrived() -> None:
     model = finished(
         **delayed("leveraged_traders", "dealers", "liquidation"), **{"traders.stop_loss.share": 0.5}
