@@ -41,6 +41,7 @@ _llvm: Any = importlib.import_module("llvmlite.binding")
 KEPT_CACHE_FOLDERS = 4
 _FOLDER_PREFIX = "kernels-"
 _INNER = {"cache": False, "_nrt": False, "no_cpython_wrapper": True}
+_LIGHT = importlib.import_module("numba.core.config")._OptLevel(1)
 _WORD_MASK = 0xFFFF_FFFF_FFFF_FFFF
 _CODE_SETTINGS = (
     "BOUNDSCHECK",
@@ -212,6 +213,7 @@ def _compile(function: F, options: dict[str, Any]) -> F:
     with _kernel_cache():
         compiled = _njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
     _compile_once_per_type(compiled)
+    _optimise_lightly(compiled)
     if options.get("no_cpython_wrapper", False):
         _enter_on_demand(compiled)
     return cast(F, compiled)
@@ -231,6 +233,26 @@ def _compile_once_per_type(dispatcher: Any) -> None:
         return resolve(plain, named)
 
     dispatcher.get_call_template = get_call_template
+
+
+def _optimise_lightly(dispatcher: Any) -> None:
+    """Have LLVM run its cheaper passes over a kernel.
+
+    What the costlier ones add, unrolling and vectorising above all, is worth nothing in code that branches on every
+    message, and costs a sixth of the compile time.
+    """
+    compile_function = dispatcher._compiler.compile
+
+    def compile_lightly(arguments: Any, return_type: Any) -> Any:
+        # The dispatcher holds numba's lock for compilation, so nobody else compiles meanwhile.
+        before = _config.OPT
+        _config.OPT = _LIGHT
+        try:
+            return compile_function(arguments, return_type)
+        finally:
+            _config.OPT = before
+
+    dispatcher._compiler.compile = compile_lightly
 
 
 def _enter_on_demand(dispatcher: Any) -> None:
