@@ -254,10 +254,11 @@ def test_what_is_off_changes_nothing() -> None:
 def test_markets_side_by_side_act_as_one_alone() -> None:
     alone = cs.CascadeModel(small(**EVERYTHING), rng=4)
     apart = {"quote": "EUR", "instrument": "BTC-PERP", "base": "BTC"}
-    both = cs.CascadeModel(small(**EVERYTHING, **{"markets": {"other": {"market": apart}}}), rng=4)
+    both = cs.CascadeModel(small(**EVERYTHING, markets={"other": {"market": apart}}), rng=4)
     for model in (alone, both):
         model.run()
-    assert alone.state.accounts.tobytes() == both.state.accounts[: len(alone.state.accounts)].tobytes()
+    traders = alone.cohorts[LeveragedTraders].accounts
+    assert alone.state.accounts[traders].tobytes() == both.state.accounts[traders].tobytes()
     second = both.markets["other"].state.world.activity
     assert int(second.actors["wakes"][: int(second.config.count)].sum()) > 1000
 
@@ -271,7 +272,8 @@ def test_an_ensemble_repeats_single_runs() -> None:
         totals, accounts = model.state.world.totals, model.state.accounts
         assert rows.trades[seed] == int(totals.trades)
         assert rows.liquidated_accounts[seed] == int(totals.liquidated_accounts)
-        assert rows.mark_end[seed] == float(model.state.world.market.mark) * model.instrument.tick_size
+        mark = model.instrument.ticks_to_prices(np.array([float(model.state.world.market.mark)]))
+        assert rows.mark_end[seed] == mark[0]
         assert int(accounts["cash"].sum()) == int(rows.conservation_error[seed]) == 0
 
 
