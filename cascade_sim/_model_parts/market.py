@@ -315,7 +315,8 @@ class Market:
         rows = np.asarray(self.state.accounts)
         # A run that keeps its summary alone may have a million accounts: what changes in them is kept, and no more.
         kept = list(_CHANGING) if self.recorder.level < lay.RECORD_SERIES else list(rows.dtype.names or ())
-        self._start = rfn.repack_fields(rows[kept])
+        # Repacking copies only what is not packed already.
+        self._start = rfn.repack_fields(rows[kept]).copy()
         self.start_mark = float(self.state.world.market.mark)
         self.dealer_value_start = self.dealer_option_value()
         self.state.world.totals.messages_start = int(self.state.book.messages)
