@@ -22,6 +22,13 @@ from numpy.typing import NDArray
 from cascade_sim.core.compile import cache_directory
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
 from cascade_sim.lab.ensemble import processors, run_ensemble
+from cascade_sim.lab.scaling import (
+    bytes_per_account,
+    growth,
+    ns_per_liquidation,
+    python_rule_step_us,
+    steps_per_second,
+)
 from cascade_sim.lab.single import run
 from cascade_sim.market.order_book import OrderBook
 from cascade_sim.model import CascadeModel
@@ -267,11 +274,23 @@ def long_run(_request: Request) -> Figures:
     return {"rss_ten_million_trades_mib": mib}
 
 
+def scaling(_request: Request) -> Figures:
+    """Speed by number of leveraged traders, what a liquidation and a Python rule cost, and memory per trader."""
+    return {
+        **steps_per_second(),
+        "growth_fixed_activity": growth(),
+        "ns_per_liquidation": ns_per_liquidation(),
+        "python_rule_step_us": python_rule_step_us(),
+        "bytes_per_account": bytes_per_account(),
+    }
+
+
 MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "order_book": order_book,
     "engine": engine,
     "recording": recording,
     "analysis": analysis,
+    "scaling": scaling,
     "ensemble": ensemble,
     "memory": memory,
     "start": start,

@@ -15,6 +15,7 @@ from cascade_sim.clearing.asking import told_as
 from cascade_sim.core import layout as lay
 from cascade_sim.core.acting import run_acting
 from cascade_sim.core.markets import run_markets
+from cascade_sim.core.memory import clear
 from cascade_sim.core.portfolios import open_queue
 from cascade_sim.core.run import run, run_rate_driven
 from cascade_sim.core.state import State, System, allocate_system
@@ -106,6 +107,9 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             market.open_world()
         if len(self.system.portfolios):
             open_queue(self.system.worlds, self.system.portfolios)
+        # The opening works with lists of all accounts; the run needs them as long as those who act.
+        clear(self.system.scratch)
+        clear(self.system.scores)
 
     def _couple(self) -> None:
         """Let markets of one asset follow one value, correlate the values of others, and let arbitrage connect."""

@@ -7,6 +7,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import numpy.lib.recfunctions as rfn
 from numpy.typing import NDArray
 
 from cascade_sim.agents.background_flow import BackgroundFlow
@@ -68,6 +69,9 @@ COHORTS: tuple[type[Cohort], ...] = (
 PARTICIPANT_ACCOUNTS = 64
 """Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
 RECORD_LEVELS = {"summary": lay.RECORD_SUMMARY, "series": lay.RECORD_SERIES, "full": lay.RECORD_FULL}
+
+_CHANGING = ("cash", "position", "entry_tick")
+"""Fields of an account that burn-in can change and that say what it held when the run began."""
 
 
 def check_inputs(scenario: Scenario) -> None:
@@ -175,7 +179,7 @@ class Market:
         self.brackets = _load_brackets(scenario)
         self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
-        self.start_accounts: NDArray[Any] | None = None
+        self._start: NDArray[Any] | None = None
         self.start_mark = float(self.initial_tick)
         self.dealer_value_start: float | None = None
         self.participants: list[Participant] = []
@@ -228,7 +232,8 @@ class Market:
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]
         config.depth_every, config.map_every = scenario.run.depth_every_steps, scenario.run.map_every_steps
-        config.check_every = 1000
+        # A full scan costs as much as there are accounts; spread over steps it stays small beside them.
+        config.check_every = max(1000, self.account_count // 20)
         (
             config.external_account,
             config.fund_account,
@@ -276,7 +281,8 @@ class Market:
         self.opening_transfers = self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)
         if int(state.world.activity.config.enabled):
             open_activity(state.world, state.accounts)
-        self.opening_positions = state.accounts["position"].copy()
+        if self.recorder.level >= lay.RECORD_FULL:
+            self.opening_positions = state.accounts["position"].copy()
         opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:
             self.note_start()
@@ -293,9 +299,24 @@ class Market:
         assert isinstance(cohort, PortfolioTraders)
         cohort.join(self.opening, first.opening.plan.portfolios.shared_seed)
 
+    @property
+    def start_accounts(self) -> NDArray[Any] | None:
+        """Rows of layout.ACCOUNT as step 0 began, None before; times and outcomes are not kept for a mere summary."""
+        if self._start is None:
+            return None
+        rows = np.array(self.state.accounts, copy=True, subok=False)
+        rows["collateral"][(rows["traits"] & lay.FLAG_LATE) != 0] = 0
+        for name in self._start.dtype.names or ():
+            rows[name] = self._start[name]
+        return rows
+
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""
-        self.start_accounts = np.array(self.state.accounts, copy=True, subok=False)
+        rows = np.asarray(self.state.accounts)
+        # A run that keeps its summary alone may have a million accounts: what changes in them is kept, and no more.
+        kept = list(_CHANGING) if self.recorder.level < lay.RECORD_SERIES else list(rows.dtype.names or ())
+        # Repacking copies only what is not packed already.
+        self._start = rfn.repack_fields(rows[kept]).copy()
         self.start_mark = float(self.state.world.market.mark)
         self.dealer_value_start = self.dealer_option_value()
         self.state.world.totals.messages_start = int(self.state.book.messages)
@@ -317,7 +338,7 @@ class Market:
     def close(self) -> None:
         """Give the memory of the run back."""
         del self.state, self.recorder, self.opening
-        self.start_accounts = None
+        self._start = None
 
     @property
     def step_number(self) -> int:

@@ -6,7 +6,7 @@ times steps; user units appear only in the recorder. Positions are signed, quant
 
 import numpy as np
 
-from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.activity_layout import ACTIVITY, TRIGGERS
 from cascade_sim.core.codes import *
 from cascade_sim.core.deltas import GRID
 from cascade_sim.core.flight_layout import FLIGHT, LATENCY_CONFIG
@@ -364,60 +364,6 @@ EVENT = _record(
     loss=_F,
     waited=_F,
 )
-
-TRIGGERS = _record(
-    bits_top=(np.uint64, (1,)),
-    bits_mid=(np.uint64, (TICKS >> 12,)),
-    bits_low=(np.uint64, (TICKS >> 6,)),
-    head=(np.int32, (TICKS,)),
-)
-"""Accounts with a liquidation trigger on one side, by tick (see ``core/triggers.py``)."""
-
-ACTIVITY_CONFIG = _record(
-    enabled=_I,
-    guarded=_I,
-    first_account=_I,
-    count=_I,
-    wake_rate=_F,
-    momentum_share=_F,
-    rebalance_share=_F,
-    trend_steps=_I,
-    trend_saturation=_F,
-    change=_F,
-    band=_F,
-    market_limit=_F,
-    stop_share=_F,
-    stop_low=_F,
-    stop_high=_F,
-    take_share=_F,
-    take_low=_F,
-    take_high=_F,
-    call_share=_F,
-    call_ratio=_F,
-    call_amount=_F,
-    call_rate=(_F, (TIER_CAPACITY,)),
-    call_deduction=(_F, (TIER_CAPACITY,)),
-    reentry_probability=_F,
-    reentry_limit=_I,
-    reentry_delay=_F,
-)
-
-ACTOR = _record(wakes=np.int32, leverage=np.float32, entries=np.int16, side=np.int8, traits=np.int8)
-"""A leveraged trader as an actor. What it would hold is its ``leverage`` times the collateral it began with."""
-
-GUARD = _record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
-"""Price triggers of a trader in ticks, 0 for none, and its links in the lists below and above the price."""
-
-ACTIVITY = _record(
-    config=ACTIVITY_CONFIG,
-    lists=(TRIGGERS, (2,)),
-    starts=(_I, (SORT_BUCKETS + 1,)),
-    wheel=wheel_record(np.int32, 7, ACTOR_CHUNKS),
-    actors=(ACTOR, (ACTOR_CAPACITY,)),
-    guards=(GUARD, (ACTOR_CAPACITY,)),
-    calls=(np.float32, (ACTOR_CAPACITY,)),
-)
-"""Leveraged traders who act during the run, one row each (see ``core/activity.py``)."""
 
 WORLD = _record(
     config=CONFIG,

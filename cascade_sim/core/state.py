@@ -1,5 +1,6 @@
 """The arrays of one world, in the order in which kernels take them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -71,6 +72,11 @@ class System(NamedTuple):
         return State(*(array[market] for array in self[:-1]))
 
 
+def _lists(dtype: np.dtype[Any], *shape: int) -> NDArray[Any]:
+    """Return zeros that :func:`core.memory.clear` can give back."""
+    return np.asarray(allocate(dtype, math.prod(shape))).reshape(shape)
+
+
 def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], portfolios: int = 0) -> System:
     """Return zeroed arrays for as many markets as there are self-trade policies.
 
@@ -106,8 +112,8 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], port
         accounts=rows,
         traders=entrants,
         watch=watch,
-        scratch=np.zeros((markets, 3, accounts), np.int64),
-        scores=np.zeros((markets, 2, accounts)),
+        scratch=_lists(np.dtype(np.int64), markets, 3, accounts),
+        scores=_lists(np.dtype(np.float64), markets, 2, accounts),
         tapes=allocate(lay.TAPE, markets),
         portfolios=allocate(lay.PORTFOLIO, portfolios),
     )

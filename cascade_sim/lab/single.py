@@ -150,7 +150,8 @@ def collect(model: Market) -> RunResult:
     model.recorder.drain(model.state.tape)
     accounts, config = model.state.accounts[: model.account_count], model.state.world.config
     tiers = int(config.clearing.tiers)
-    start = model.start_accounts if model.start_accounts is not None else accounts
+    began = model.start_accounts
+    start = began if began is not None else accounts
     records = AccountRecords(
         classes=np.array(accounts["account_class"], dtype=np.int8),
         start=np.array(start[: model.account_count], copy=True, subok=False),
@@ -185,7 +186,8 @@ def measure_conservation(model: Market, result: RunResult) -> int:
 
 def majority_direction(model: Market) -> int:
     """+1 when leveraged longs outweigh leveraged shorts at the start, else -1."""
-    rows = model.start_accounts if model.start_accounts is not None else model.state.accounts
+    began = model.start_accounts
+    rows = began if began is not None else model.state.accounts
     traders = rows["account_class"] == int(AccountClass.LEVERAGED_TRADER)
     return 1 if int(rows["position"][traders].sum()) >= 0 else -1
 

@@ -20,6 +20,7 @@ from cascade_sim.core.sorting import order_by_word
 from cascade_sim.domain.enums import Cause, Outcome
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.ensemble import run_ensemble
+from cascade_sim.lab.scaling import active_model
 from cascade_sim.lab.single import collect, measure_conservation
 from tests.reference.activity import LinearMarket, Rules, Trader
 
@@ -257,7 +258,8 @@ def test_markets_side_by_side_act_as_one_alone() -> None:
     both = cs.CascadeModel(small(**EVERYTHING, markets={"other": {"market": apart}}), rng=4)
     for model in (alone, both):
         model.run()
-    assert alone.state.accounts.tobytes() == both.state.accounts[: len(alone.state.accounts)].tobytes()
+    traders = alone.cohorts[LeveragedTraders].accounts
+    assert alone.state.accounts[traders].tobytes() == both.state.accounts[traders].tobytes()
     second = both.markets["other"].state.world.activity
     assert int(second.actors["wakes"][: int(second.config.count)].sum()) > 1000
 
@@ -271,8 +273,36 @@ def test_an_ensemble_repeats_single_runs() -> None:
         totals, accounts = model.state.world.totals, model.state.accounts
         assert rows.trades[seed] == int(totals.trades)
         assert rows.liquidated_accounts[seed] == int(totals.liquidated_accounts)
-        assert rows.mark_end[seed] == float(model.state.world.market.mark) * model.instrument.tick_size
+        mark = model.instrument.ticks_to_prices(np.array([float(model.state.world.market.mark)]))
+        assert rows.mark_end[seed] == mark[0]
         assert int(accounts["cash"].sum()) == int(rows.conservation_error[seed]) == 0
+
+
+@pytest.mark.parametrize("burn_in", [0, 30])
+def test_a_summary_keeps_what_accounts_began_with(burn_in: int) -> None:
+    runs = []
+    for record in ("summary", "full"):
+        model = cs.CascadeModel(
+            small(**EVERYTHING, **{"run.record": record, "run.burn_in_steps": burn_in}), rng=8
+        )
+        model.run()
+        runs.append(model)
+    few, all_of_them = (model.start_accounts for model in runs)
+    assert few is not None
+    assert all_of_them is not None
+    for name in ("cash", "position", "entry_tick", "collateral", "account_class"):
+        np.testing.assert_array_equal(few[name], all_of_them[name])
+    assert (few["cash"] != runs[0].state.accounts["cash"]).any()
+
+
+def test_the_benchmark_market_stays_sane() -> None:
+    model = active_model(2_000)
+    model.run(until=20_000)
+    market, totals = model.state.world.market, model.state.world.totals
+    assert abs(float(market.mid) / float(market.fundamental) - 1.0) < 0.03
+    assert int(market.one_sided) == 0
+    assert 18.0 < int(model.state.book.messages) / 20_000 < 24.0
+    assert int(totals.check_failures) == int(totals.crossed_books) == int(totals.cash) == 0
 
 
 def test_take_profits_are_speculation_and_leave_no_mark_on_the_account() -> None:

@@ -38,3 +38,12 @@ def test_every_figure_is_a_positive_number() -> None:
         "rss_small_run_mib",
     }
     assert all(value is not None and value > 0.0 for value in figures.values())
+
+
+@pytest.mark.slow
+def test_a_million_traders_fit_and_cost_what_acts() -> None:
+    figures = bench(Request(), ["scaling"])
+    assert {f"steps_per_second_1e{power}" for power in (3, 4, 5, 6)} <= set(figures)
+    assert figures["growth_fixed_activity"] < 3.0
+    size = figures["bytes_per_account"]
+    assert size is None or size < 128.0
