@@ -194,6 +194,7 @@ def settle(
     number = w.control.next_trade
     w.control.next_trade = number + 1
     w.control.sequence += 1
+    w.now.turnover += amount
     if w.control.step >= 0:
         w.totals.trades += 1
     if side > 0:
