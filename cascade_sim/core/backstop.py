@@ -158,12 +158,14 @@ def _deleverage(w, accounts, watch, scratch, scores, tape, account, count):
     tick = np.int64(math.ceil(price)) if row.position > 0 else np.int64(math.floor(price))
     tick = max(tick, 1)
     _count_account(w, row)
-    w.totals.bad_debt += np.int64(max(0.0, -equity(w, row)))
+    debt = np.int64(max(0.0, -equity(w, row)))
     sort_by_score(scratch[1], scores[1], count)
     for k in range(count):
         if row.position == 0:
             break
         _deleverage_one(w, accounts, watch, tape, account, np.int64(scratch[1, k]), tick)
+    # What is left of the debt is counted where it is paid.
+    w.totals.bad_debt += debt - np.int64(math.ceil(max(0.0, -equity(w, row))))
     row.outcome = max(row.outcome, _TAKEN_OVER)
 
 

@@ -85,8 +85,8 @@ CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
 CAPACITY_SIZE = 7
 CAPACITY_FLIGHT = 8
+CAPACITY_ACTORS = 9
 CAPACITY_AUCTION = 10
-CAPACITY_ACTORS = 8
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""

@@ -290,6 +290,7 @@ TOTALS = _record(
 )
 
 STEP = _record(
+    turnover=_I,
     distressed=_I,
     queue_accounts=_I,
     queue_notional=_F,

@@ -120,8 +120,10 @@ def _change_position(w, accounts, account, change, price):
     row = accounts[account]
     before = row.position
     after = before + change
-    if before == 0 or (before > 0) != (after > 0):
-        row.entry_tick = price if after != 0 else 0.0
+    if after == 0:
+        row.entry_tick = 0.0
+    elif before == 0 or (before > 0) != (after > 0):
+        row.entry_tick = price
     elif abs(after) > abs(before):
         row.entry_tick = (row.entry_tick * abs(before) + price * abs(change)) / abs(after)
     row.position = after
@@ -192,6 +194,7 @@ def settle(
     number = w.control.next_trade
     w.control.next_trade = number + 1
     w.control.sequence += 1
+    w.now.turnover += amount
     if w.control.step >= 0:
         w.totals.trades += 1
     if side > 0:

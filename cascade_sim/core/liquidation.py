@@ -133,7 +133,7 @@ def _charge_fee(w, accounts, watch, tape, account, traded, event):
 def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots):
     """Enter a close-out for ``lots`` of the ``quantity`` that was decided, charge its fee and write its event."""
     row = accounts[account]
-    before = row.cash
+    before = w.now.turnover
     worth = equity(w, row)
     begin_event(w, accounts, _LIQUIDATION, _BOOK, _CAUSE, account)
     event = w.control.next_event
@@ -153,7 +153,7 @@ def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lot
         filled = lots
     else:
         _, filled = place(w, book, accounts, watch, tape, account, side, tick, lots, _IOC, _CAUSE, event)
-    traded = abs(row.cash - before)
+    traded = w.now.turnover - before
     _charge_fee(w, accounts, watch, tape, account, traded, event)
     draft = w.draft
     draft.side = side

@@ -142,6 +142,7 @@ def record(w, book, accounts, watch, tape):
         w.now.sell_volume[cause] = 0
     for bucket in range(lay.MOVES):
         w.market.mark_move[bucket] = 0.0
+    w.now.turnover = 0
     w.now.distressed = 0
     w.now.queue_accounts = 0
     w.now.queue_notional = 0.0

@@ -1,0 +1,165 @@
+"""A whole market against its twin: whatever is done to them, in any order, they stay the same to the atom."""
+
+import random
+from collections import Counter
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from twin_world import BACKGROUND, MAKER, TRADERS, Choices, TwinWorld
+
+from cascade_sim.domain.enums import OrderType, SelfTradePolicy
+
+KINDS = [kind for kind in OrderType if kind != OrderType.REDUCE_ONLY]
+SIDE = st.sampled_from([1, -1])
+PEOPLE = st.sampled_from([*TRADERS, MAKER, BACKGROUND])
+LOWEST, HIGHEST = 4 * 20, 4 * 300
+"""Quarters of a tick between which the index moves."""
+CHOICES = st.builds(
+    Choices,
+    self_trade=st.sampled_from([int(policy) for policy in SelfTradePolicy]),
+    fees=st.booleans(),
+    partial=st.booleans(),
+    largest_first=st.booleans(),
+    cooldown=st.integers(0, 3),
+    rounds=st.integers(1, 3),
+    accounts_per_step=st.integers(1, 5),
+    fund=st.sampled_from([0, 50_000, 300_000, 3_000_000]),
+    collateral=st.sampled_from([40_000, 250_000]),
+)
+
+
+def ladder(world: TwinWorld, spread: int, lots: int, levels: int, owner: int = MAKER) -> None:
+    """Let one account quote both sides around the index."""
+    middle = round(world.twin.index)
+    for level in range(levels):
+        for side in (1, -1):
+            world.place(owner, side, middle - side * (spread + 2 * level), lots, OrderType.POST_ONLY_SLIDE)
+
+
+class WorldMachine(RuleBasedStateMachine):
+    """Moves of traders, of prices and of the venue; the comparison is part of each (:class:`TwinWorld`)."""
+
+    @initialize(choices=CHOICES)
+    def begin(self, choices: Choices) -> None:
+        """Open a market with a few quotes."""
+        self.world = TwinWorld(choices)
+        ladder(self.world, 1, 6, 3)
+
+    @rule(spread=st.integers(1, 4), lots=st.integers(1, 12), levels=st.integers(1, 3))
+    def quote(self, spread: int, lots: int, levels: int) -> None:
+        """Renew liquidity."""
+        ladder(self.world, spread, lots, levels)
+
+    @rule(
+        account=PEOPLE,
+        side=SIDE,
+        away=st.integers(-8, 8),
+        lots=st.integers(1, 15),
+        kind=st.sampled_from(KINDS),
+    )
+    def order(self, account: int, side: int, away: int, lots: int, kind: OrderType) -> None:
+        """Any order of anybody near the index."""
+        self.world.place(account, side, round(self.world.twin.index) + away, lots, kind)
+
+    @rule(account=st.sampled_from([*TRADERS]), side=SIDE, lots=st.integers(1, 15))
+    def enter(self, account: int, side: int, lots: int) -> None:
+        """A leveraged position at market."""
+        self.world.place(account, side, 0, lots, OrderType.MARKET)
+
+    @rule(account=PEOPLE, side=SIDE, tick=st.sampled_from([-5, 0, 1, 2, 2**18 - 1, 2**18, 2**18 + 9]))
+    def order_at_the_edge(self, account: int, side: int, tick: int) -> None:
+        """Orders at the ends of the price range; a sale for nothing sweeps the book."""
+        self.world.place(account, side, tick, 2, OrderType.LIMIT)
+
+    @rule(pick=st.integers(0, 200))
+    def cancel(self, pick: int) -> None:
+        """An order of the past, resting or not."""
+        numbers = list(self.world.ids)
+        if numbers:
+            self.world.cancel(numbers[-1 - pick % len(numbers)])
+
+    @rule(account=st.sampled_from([*TRADERS]), amount=st.integers(-120_000, 120_000))
+    def move_cash(self, account: int, amount: int) -> None:
+        """Collateral comes and goes, even where the account cannot afford it."""
+        self.world.deposit(account, amount)
+
+    @rule(quarters=st.integers(-12, 12), funding=st.booleans())
+    def step(self, quarters: int, funding: bool) -> None:
+        """The next step, a small move."""
+        self._advance(quarters, funding)
+
+    @rule(quarters=st.sampled_from([-160, -80, -40, -20, 20, 40, 80, 160]))
+    def crash(self, quarters: int) -> None:
+        """The next step, a large move."""
+        self._advance(quarters, False)
+
+    def _advance(self, quarters: int, funding: bool) -> None:
+        index = min(max(4 * self.world.twin.index + quarters, LOWEST), HIGHEST)
+        self.world.advance(Fraction(index, 4), funding)
+
+    @rule(steps=st.integers(1, 3))
+    def halt(self, steps: int) -> None:
+        """The venue stops trading; orders are collected for the auction."""
+        if self.world.twin.halted_until is None:
+            self.world.halt(steps)
+
+    @rule(name=st.sampled_from(["liquidation", "backstop", "adl"]), on=st.booleans())
+    def switch(self, name: str, on: bool) -> None:
+        """A mechanism is taken out, or comes back."""
+        self.world.switch(name, on)
+
+
+def test_the_world_is_its_twin() -> None:
+    run_state_machine_as_test(WorldMachine, settings=settings(stateful_step_count=40))
+
+
+@pytest.mark.kernel
+def test_the_world_is_its_twin_for_a_few_moves() -> None:
+    run_state_machine_as_test(WorldMachine, settings=settings(max_examples=5, stateful_step_count=20))
+
+
+def storm(world: TwinWorld, draw: random.Random, steps: int) -> None:
+    """Traders keep entering positions that the next moves destroy."""
+    owner = draw.choice([MAKER, BACKGROUND])
+    for _ in range(steps):
+        ladder(world, draw.randint(1, 3), draw.randint(2, 12), draw.randint(1, 3), owner)
+        for _ in range(draw.randint(1, 4)):
+            kind = draw.choice([OrderType.MARKET, OrderType.LIMIT])
+            away = round(world.twin.index) + draw.randint(-4, 4)
+            world.place(draw.choice([*TRADERS]), draw.choice([1, -1]), away, draw.randint(1, 15), kind)
+        if draw.random() < 0.2:
+            world.cancel(draw.choice(list(world.ids)))
+        if draw.random() < 0.4:
+            world.deposit(draw.choice([*TRADERS]), draw.randint(-200_000, 250_000))
+        if draw.random() < 0.1 and world.twin.halted_until is None:
+            world.halt(draw.randint(1, 2))
+        if draw.random() < 0.2:
+            world.switch(draw.choice(["adl", "backstop"]), draw.random() < 0.5)
+        quarters = draw.choice([-90, -40, -12, -3, 0, 3, 12, 40, 90])
+        index = min(max(4 * world.twin.index + quarters, LOWEST), HIGHEST)
+        world.advance(Fraction(index, 4), draw.random() < 0.3)
+
+
+def test_storms_reach_every_stage_of_the_pipeline() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(18):
+        varied: dict[str, Any] = {"self_trade": seed % 3, "partial": seed % 2 == 0, "cooldown": seed % 4}
+        world = TwinWorld(Choices(fund=[0, 300_000, 3_000_000][seed % 3], **varied))
+        storm(world, random.Random(seed), 25)
+        happened.update(name for name, *_ in world.twin.log)
+        happened["debt of a closed account"] += ("takeover", 0) in [(e[0], e[3]) for e in world.twin.log]
+        happened["shared loss"] += world.twin.sums.socialised > 0
+        happened["capital from outside"] += world.twin.sums.external > 0
+        happened["both deleveraged and socialised"] += _mixed(world.twin.log)
+    assert min(happened.values()) > 0, happened
+    assert len(happened) == 11, happened
+
+
+def _mixed(log: list[tuple[str, int, int, int]]) -> bool:
+    """Whether some account was deleveraged as far as that went and then socialised."""
+    return any(a[0] == "adl" and b[0] == "socialise" and a[1] == b[1] for a, b in pairwise(log))

@@ -1,0 +1,442 @@
+"""A whole market, obviously right and slow: book, ledger, isolated margin, liquidation pipeline, funding, halts.
+
+Everything is an integer or a fraction, except what is a double by definition: average entry prices, what is decided
+from them (scores of deleveraging, shares of a socialised loss), and the rate of funding. Imports nothing of ours.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from reference.order_book import LIMIT, MARKET, POST_ONLY, SLIDE, TICKS, Order, ReferenceBook
+from reference.prices import funding_payments, rounded
+from reference.venue import Order as CallOrder
+from reference.venue import hold_auction
+
+IOC = 2
+NOBODY = -1
+PARTIAL, LIQUIDATED, TAKEN_OVER, DELEVERAGED = 3, 4, 5, 6
+Entry = tuple[str, int, int, int]
+"""One line of the log: what happened, to which account, who paid for it, lots."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Numbers of the market; rates are sums of few powers of two, so that doubles hold every product exactly."""
+
+    external: int
+    fund: int
+    fees: int
+    rounding: int
+    margined: frozenset[int]
+    payers: frozenset[int]
+    atoms: int
+    self_trade: int
+    tiers: Sequence[tuple[Fraction, int]]
+    taker_fee: Fraction
+    maker_fee: Fraction
+    liquidation_fee: Fraction
+    fraction: Fraction | None
+    full_below: int
+    full_below_share: Fraction
+    largest_first: bool
+    cooldown: int
+    rounds: int
+    accounts_per_step: int
+    floor: Fraction
+    unwind_rate: Fraction
+    unwind_limit: Fraction
+    funding_share: Fraction
+    funding_cap: Fraction
+
+
+@dataclass
+class Account:
+    """``cash`` is collateral less the cost of the open position."""
+
+    cash: int = 0
+    position: int = 0
+    entry: float = 0.0
+    outcome: int = 0
+    cooldown_until: int = 0
+
+
+@dataclass
+class Sums:
+    """What the market counts from the start on."""
+
+    bad_debt: int = 0
+    socialised: int = 0
+    external: int = 0
+    fees: int = 0
+    adl_loss: int = 0
+    adl_accounts: int = 0
+    liquidated_accounts: int = 0
+    liquidated_quantity: int = 0
+    trades: int = 0
+    turnover: int = 0
+    liquidated_book: int = 0
+
+
+@dataclass
+class WorldTwin:
+    """The market between two calls; prices in ticks, cash in atoms."""
+
+    rules: Rules
+    accounts: list[Account]
+    fund_capital: int
+    mark: Fraction
+    book: ReferenceBook = field(init=False)
+    pool: list[Order] = field(default_factory=list)
+    sums: Sums = field(default_factory=Sums)
+    log: list[Entry] = field(default_factory=list)
+    step: int = 0
+    halted_until: int | None = None
+    liquidation: bool = True
+    backstop: bool = True
+    adl: bool = True
+    premium: float = 0.0
+    rate: float = 0.0
+    unwind_carry: Fraction = Fraction(0)
+
+    def __post_init__(self) -> None:
+        """Begin with an empty book around the mark."""
+        self.book = ReferenceBook(self.rules.self_trade)
+        self.index = self.last = self.mid = self.mark
+
+    # --- accounts -----------------------------------------------------------------------------------------------
+
+    def transfer(self, source: int, target: int, amount: int) -> int:
+        """Move cash; returns what was moved."""
+        self.accounts[source].cash -= amount
+        self.accounts[target].cash += amount
+        return amount
+
+    def equity(self, account: int) -> Fraction:
+        """Equity at the mark."""
+        row = self.accounts[account]
+        return row.cash + row.position * self.mark * self.rules.atoms
+
+    def notional(self, account: int) -> Fraction:
+        """Absolute value of the position at the mark."""
+        return abs(self.accounts[account].position) * self.mark * self.rules.atoms
+
+    def maintenance(self, account: int) -> Fraction:
+        """The highest tier line at the position's notional."""
+        value = self.notional(account)
+        return max(Fraction(0), *(value * rate - deduction for rate, deduction in self.rules.tiers))
+
+    def distressed(self, account: int) -> bool:
+        """Whether a margined account has no more than it needs, or closed and owes."""
+        row = self.accounts[account]
+        if account not in self.rules.margined:
+            return False
+        if row.position == 0:
+            return row.cash < 0
+        return self.equity(account) <= self.maintenance(account)
+
+    def triggers(self, account: int) -> tuple[float, float]:
+        """Mark at or below which a long, at or above which a short is distressed; 0 and infinity for never."""
+        row = self.accounts[account]
+        if account not in self.rules.margined or (row.position == 0 and row.cash >= 0):
+            return 0.0, math.inf
+        if row.position == 0:
+            return math.inf, math.inf
+        size = abs(row.position) * self.rules.atoms
+        if row.position > 0:
+            prices = [(-row.cash - deduction) / (size * (1 - rate)) for rate, deduction in self.rules.tiers]
+            return float(max(Fraction(0), *prices)), math.inf
+        prices = [(row.cash + deduction) / (size * (1 + rate)) for rate, deduction in self.rules.tiers]
+        return 0.0, float(max(Fraction(0), min(prices)))
+
+    def open_interest(self) -> int:
+        """Lots held long."""
+        return sum(max(row.position, 0) for row in self.accounts)
+
+    def _move(self, account: int, change: int, price: float) -> None:
+        row = self.accounts[account]
+        before, after = row.position, row.position + change
+        if after == 0:
+            row.entry = 0.0
+        elif before * after <= 0:
+            row.entry = price
+        elif abs(after) > abs(before):
+            row.entry = (row.entry * abs(before) + price * abs(change)) / abs(after)
+        row.position = after
+
+    def settle(self, side: int, price: int, lots: int, taker: int, maker: int, on_book: bool = True) -> None:
+        """Settle one fill; only those in the book pay trading fees."""
+        rules, amount = self.rules, price * lots * self.rules.atoms
+        buyer, seller = (taker, maker) if side > 0 else (maker, taker)
+        self.transfer(buyer, seller, amount)
+        self._move(buyer, lots, float(price))
+        self._move(seller, -lots, float(price))
+        if on_book:
+            for account, rate in ((taker, rules.taker_fee), (maker, rules.maker_fee)):
+                self.sums.fees += self.transfer(account, rules.fees, rounded(amount * rate))
+        self.sums.trades += 1
+        self.sums.turnover += amount
+
+    # --- book -----------------------------------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Renew the mid; without two sides, or in a halt, it stays what it was."""
+        bid, ask = self.book.best(1), self.book.best(-1)
+        if bid is not None and ask is not None and self.halted_until is None:
+            self.mid = Fraction(bid + ask, 2)
+
+    def is_one_sided(self) -> bool:
+        """Whether the mid is an old one."""
+        return self.book.best(1) is None or self.book.best(-1) is None or self.halted_until is not None
+
+    def place(self, account: int, side: int, tick: int, lots: int, kind: int) -> tuple[int, int]:
+        """Enter an order; returns its number (0: nothing rests) and what was filled."""
+        tick = min(max(tick, 1), TICKS - 1)
+        if lots <= 0:
+            return 0, 0
+        if self.halted_until is not None:
+            if kind not in (LIMIT, POST_ONLY, SLIDE):
+                return 0, 0
+            crosses = self.book.crosses(side, tick)
+            self.book.arrivals += 1
+            queue = self.pool if crosses else self.book.resting
+            queue.append(Order(self.book.arrivals, side, tick, lots, account))
+            return self.book.arrivals, 0
+        number, fills, _ = self.book.enter(side, tick, lots, account, kind)
+        for price, quantity, maker, _ in fills:
+            self.last = Fraction(price)
+            self.settle(side, price, quantity, account, maker)
+        self.touch()
+        return number, sum(fill[1] for fill in fills)
+
+    def cancel(self, number: int) -> int:
+        """Take an order out of the book or the pool; returns its lots."""
+        for order in self.pool:
+            if order.number == number:
+                self.pool.remove(order)
+                return order.quantity
+        return self.book.cancel(number)
+
+    def _reopen(self) -> None:
+        self.halted_until = None
+        orders = [
+            CallOrder(order.number, order.side, order.tick, order.quantity, order.owner)
+            for order in self.book.resting + self.pool
+        ]
+        price, fills, left = hold_auction(orders, rounded(self.last))
+        for fill in fills:
+            self.settle(fill.side, price, fill.quantity, fill.taker, fill.maker)
+            self.last = Fraction(price)
+        kept = sorted(left, key=lambda order: order.number)
+        self.book.resting = [Order(o.number, o.side, o.tick, o.quantity, o.owner) for o in kept]
+        self.pool = []
+        self.touch()
+        self.log.append(("resume", NOBODY, NOBODY, sum(fill.quantity for fill in fills)))
+
+    # --- a step ---------------------------------------------------------------------------------------------------
+
+    def advance(self, index: Fraction, funding: bool) -> None:
+        """Make one step in which nobody but the engine acts: venue, mark, funding, liquidation, unwinding."""
+        self.index = index
+        if self.halted_until is not None and self.step >= self.halted_until:
+            self._reopen()
+        self.touch()
+        if not self.is_one_sided():
+            self.premium = float((self.mid - index) / index)
+        cap = float(self.rules.funding_cap)
+        self.rate = max(-cap, min(cap, float(self.rules.funding_share) * self.premium))
+        self.mark = index
+        if funding and self.rate != 0.0:
+            self._pay_funding(float(self.mark) * self.rate * self.rules.atoms)
+        self._liquidate()
+        self._unwind()
+        self.step += 1
+
+    def _pay_funding(self, unit: float) -> None:
+        payments, _ = funding_payments([row.position for row in self.accounts], unit)
+        for account, amount in enumerate(payments):
+            self.transfer(account, self.rules.rounding, amount)
+        self.log.append(("funding", NOBODY, NOBODY, 0))
+
+    def _liquidate(self) -> None:
+        rules = self.rules
+        handled, rounds = 0, 0
+        while self.liquidation and rounds < rules.rounds and handled < rules.accounts_per_step:
+            listed = self._screen()
+            if not listed or self.halted_until is not None:
+                return
+            listed.sort(key=self._priority)
+            for account in listed[: rules.accounts_per_step - handled]:
+                self._process(account)
+                handled += 1
+            rounds += 1
+
+    def _screen(self) -> list[int]:
+        eligible = []
+        for account in [number for number in range(len(self.accounts)) if self.distressed(number)]:
+            if self.accounts[account].position == 0:
+                self._cover_debt(account)
+            elif self.accounts[account].cooldown_until <= self.step:
+                eligible.append(account)
+        return eligible
+
+    def _priority(self, account: int) -> tuple[Fraction, int]:
+        value = self.notional(account)
+        return (-value if self.rules.largest_first else self.equity(account) / value), account
+
+    def _process(self, account: int) -> None:
+        row = self.accounts[account]
+        if row.position == 0:
+            return
+        row.cooldown_until = self.step + max(1, self.rules.cooldown)
+        if self.equity(account) > 0:
+            self._close_out(account, self._size(account))
+        if row.position == 0:
+            self._cover_debt(account)
+        elif self.equity(account) <= 0:
+            self._absorb(account)
+
+    def _size(self, account: int) -> int:
+        rules, size = self.rules, abs(self.accounts[account].position)
+        if rules.fraction is None or size < rules.full_below:
+            return size
+        if self.equity(account) < rules.full_below_share * self.maintenance(account):
+            return size
+        return min(size, math.ceil(size * rules.fraction))
+
+    def _close_out(self, account: int, lots: int) -> None:
+        """Immediate or cancel at the worst tick that leaves no debt, the taker fee paid."""
+        row, rules = self.accounts[account], self.rules
+        before, side = self.sums.turnover, -1 if row.position > 0 else 1
+        price = Fraction(-row.cash, row.position * rules.atoms)
+        tick = (
+            math.ceil(price / (1 - rules.taker_fee))
+            if side < 0
+            else math.floor(price / (1 + rules.taker_fee))
+        )
+        _, filled = self.place(account, side, tick, lots, IOC)
+        traded = self.sums.turnover - before
+        self.sums.liquidated_book += traded
+        fee = math.floor(traded * rules.liquidation_fee)
+        fee = min(fee, math.floor(max(Fraction(0), self.equity(account))))
+        self.transfer(account, rules.fund, fee)
+        self.sums.liquidated_quantity += filled
+        if filled and row.outcome < PARTIAL:
+            self.sums.liquidated_accounts += 1
+            row.outcome = PARTIAL
+        if filled and row.position == 0:
+            row.outcome = max(row.outcome, LIQUIDATED)
+        self.log.append(("liquidation", account, NOBODY, filled))
+
+    def _cover_debt(self, account: int) -> None:
+        debt, rules = -self.accounts[account].cash, self.rules
+        if debt <= 0:
+            return
+        missing = debt - max(self.accounts[rules.fund].cash, 0)
+        if missing > 0:
+            self.sums.external += self.transfer(rules.external, rules.fund, missing)
+        self.transfer(rules.fund, account, debt)
+        self.sums.bad_debt += debt
+        self.log.append(("takeover", account, rules.fund, 0))
+
+    def _absorb(self, account: int) -> None:
+        rules = self.rules
+        if self.backstop and self.equity(rules.fund) > rules.floor * self.fund_capital:
+            self._count(account)
+            self.sums.bad_debt += math.floor(max(Fraction(0), -self.equity(account)))
+            lots = abs(self.accounts[account].position)
+            self._hand_over(account)
+            self.log.append(("takeover", account, rules.fund, lots))
+            return
+        debt = math.floor(max(Fraction(0), -self.equity(account)))
+        self._count(account)
+        if self.adl:
+            self._deleverage(account)
+        if self.accounts[account].position != 0:
+            self._socialise(account)
+        elif self.accounts[account].cash < 0:
+            debt += self.accounts[account].cash
+        self.sums.bad_debt += debt
+
+    def _count(self, account: int) -> None:
+        row = self.accounts[account]
+        self.sums.liquidated_accounts += row.outcome < PARTIAL
+        row.outcome = max(row.outcome, TAKEN_OVER)
+
+    def _hand_over(self, account: int) -> None:
+        """Give position and cash to the fund; the account keeps nothing."""
+        row, fund = self.accounts[account], self.rules.fund
+        side = -1 if row.position > 0 else 1
+        self.settle(side, rounded(self.mark), abs(row.position), account, fund, on_book=False)
+        self.transfer(account, fund, row.cash)
+
+    def _deleverage(self, account: int) -> None:
+        """Close against the winners, the highest profit times leverage first, at the bankruptcy price."""
+        row, rules = self.accounts[account], self.rules
+        side = 1 if row.position > 0 else -1
+        price = Fraction(-row.cash, row.position * rules.atoms)
+        tick = max(1, math.ceil(price) if side > 0 else math.floor(price))
+        others = [
+            number
+            for number, other in enumerate(self.accounts)
+            if other.position * side < 0 and number in rules.payers and self.equity(number) > 0
+        ]
+        for winner in sorted(others, key=lambda number: (self._score(number), number)):
+            other = self.accounts[winner]
+            lots = min(abs(row.position), abs(other.position))
+            if lots == 0 or self.equity(winner) < lots * abs(self.mark - tick) * rules.atoms:
+                continue
+            before = self.equity(winner)
+            self.settle(-side, tick, lots, account, winner, on_book=False)
+            self.sums.adl_loss += math.floor(max(Fraction(0), before - self.equity(winner)))
+            self.sums.adl_accounts += other.outcome != DELEVERAGED
+            other.outcome = DELEVERAGED
+            self.log.append(("adl", account, winner, lots))
+
+    def _score(self, account: int) -> float:
+        row, mark = self.accounts[account], float(self.mark)
+        profit = (1.0 if row.position > 0 else -1.0) * (mark - row.entry) / row.entry
+        leverage = float(self.notional(account) / self.equity(account))
+        return -(profit * leverage) if profit > 0.0 else -(profit / leverage)
+
+    def _socialise(self, account: int) -> None:
+        """The fund takes the position; open profits pay for the deficit, and the outside for the rest."""
+        rules = self.rules
+        deficit = math.ceil(max(Fraction(0), -self.equity(account)))
+        lots = abs(self.accounts[account].position)
+        self._hand_over(account)
+        gains = {
+            number: max(0.0, row.position * (float(self.mark) - row.entry))
+            for number, row in enumerate(self.accounts)
+            if row.position != 0 and number in rules.payers
+        }
+        total, paid = 0.0, 0
+        for gain in gains.values():
+            total += gain
+        for number, gain in gains.items():
+            if total > 0.0:
+                solvent = math.floor(max(Fraction(0), self.equity(number)))
+                share = min(int(deficit * (gain / total)), solvent, deficit - paid)
+                paid += self.transfer(number, rules.fund, share)
+        self.sums.socialised += paid
+        self.sums.external += self.transfer(rules.external, rules.fund, deficit - paid)
+        self.log.append(("socialise", account, NOBODY, lots))
+
+    def _unwind(self) -> None:
+        """The fund sells a share of what it holds, near the mid."""
+        rules, fund = self.rules, self.accounts[self.rules.fund]
+        if fund.position == 0 or self.halted_until is not None:
+            return
+        self.unwind_carry += abs(fund.position) * rules.unwind_rate
+        lots = min(abs(fund.position), math.floor(self.unwind_carry))
+        if lots == 0:
+            return
+        self.unwind_carry -= lots
+        side = -1 if fund.position > 0 else 1
+        tick = rounded(self.mid * (1 + side * rules.unwind_limit))
+        _, filled = self.place(rules.fund, side, tick, lots, IOC)
+        self.log.append(("unwind", rules.fund, NOBODY, filled))
+
+
+__all__ = ["LIMIT", "MARKET", "Account", "Entry", "Rules", "Sums", "WorldTwin"]

@@ -1,0 +1,324 @@
+"""A market of eleven accounts without agents, beside a twin that makes the same moves; every move compares the two."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from reference.world import Account, Rules, WorldTwin
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.book import cancel
+from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.compile import kernel
+from cascade_sim.core.ledger import place, refresh_triggers, transfer
+from cascade_sim.core.markets import run_markets
+from cascade_sim.core.state import State, System, allocate_system
+from cascade_sim.core.triggers import triggered
+from cascade_sim.domain.enums import AccountClass, Cause, EventType, TransferKind
+
+EXTERNAL, FUND, FEES, ROUNDING = range(4)
+TRADERS = range(4, 9)
+MAKER, BACKGROUND = 9, 10
+ACCOUNTS = 11
+START = 100
+ATOMS = 1_000
+SPARE = 1_000_000_000
+"""Atoms of those who need not fear liquidation."""
+TIERS = ((Fraction(1, 64), 0), (Fraction(1, 16), 30_000))
+_LOGGED = {
+    EventType.LIQUIDATION: "liquidation",
+    EventType.TAKEOVER: "takeover",
+    EventType.ADL: "adl",
+    EventType.SOCIALISE: "socialise",
+    EventType.UNWIND: "unwind",
+    EventType.FUNDING: "funding",
+    EventType.RESUME: "resume",
+}
+_COUNTED = (
+    "bad_debt",
+    "socialised",
+    "external",
+    "fees",
+    "adl_loss",
+    "adl_accounts",
+    "liquidated_accounts",
+    "liquidated_quantity",
+    "trades",
+    "liquidated_book",
+)
+
+
+@kernel
+def deposit(w, accounts, watch, tape, account, amount):  # type: ignore[no-untyped-def]  # records have no static type
+    """Bring cash into an account from outside, or take it out (negative)."""
+    kind = np.int64(TransferKind.COLLATERAL)
+    transfer(w, accounts, tape, w.config.external_account, account, amount, kind, lay.NO_EVENT)
+    refresh_triggers(w, accounts, watch, account)
+
+
+@kernel
+def listed(w, accounts, watch, out, scores):  # type: ignore[no-untyped-def]  # records have no static type
+    """List who has triggered."""
+    return triggered(w, accounts, watch, out, scores)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What may differ between two such markets."""
+
+    self_trade: int = 0
+    fees: bool = True
+    partial: bool = True
+    largest_first: bool = False
+    cooldown: int = 0
+    rounds: int = 2
+    accounts_per_step: int = 3
+    fund: int = 300_000
+    collateral: int = 250_000
+
+    def rules(self) -> Rules:
+        """Return the numbers that market and twin share."""
+        return Rules(
+            external=EXTERNAL,
+            fund=FUND,
+            fees=FEES,
+            rounding=ROUNDING,
+            margined=frozenset(TRADERS),
+            payers=frozenset((*TRADERS, MAKER)),
+            atoms=ATOMS,
+            self_trade=self.self_trade,
+            tiers=TIERS,
+            taker_fee=Fraction(1, 2048) if self.fees else Fraction(0),
+            maker_fee=Fraction(-1, 4096) if self.fees else Fraction(0),
+            liquidation_fee=Fraction(1, 256),
+            fraction=Fraction(1, 4) if self.partial else None,
+            full_below=3,
+            full_below_share=Fraction(1, 2),
+            largest_first=self.largest_first,
+            cooldown=self.cooldown,
+            rounds=self.rounds,
+            accounts_per_step=self.accounts_per_step,
+            floor=Fraction(1, 8),
+            unwind_rate=Fraction(1, 8),
+            unwind_limit=Fraction(1, 16),
+            funding_share=Fraction(1, 8),
+            funding_cap=Fraction(1, 512),
+        )
+
+
+def _configure(world: Any, rules: Rules) -> None:
+    config, clearing, prices = world.config, world.config.clearing, world.config.prices
+    config.atoms, config.largest_order, config.dt, config.steps = ATOMS, 2**31 - 1, 1.0, 10**6
+    config.record, config.own_weight, config.seed = lay.RECORD_FULL, 1.0, 1
+    config.depth_every = config.map_every = config.check_every = config.dealers.gamma_every = 1
+    config.external_account, config.fund_account = EXTERNAL, FUND
+    config.fee_account, config.rounding_account = FEES, ROUNDING
+    config.background_account = config.formation_account = BACKGROUND
+    config.taker_fee, config.maker_fee = float(rules.taker_fee), float(rules.maker_fee)
+    config.mark_rule, config.mark_follows_index, prices.mark_delay = lay.MARK_INDEX, 1, 0
+    prices.funding_interval, prices.funding_share = 1, float(rules.funding_share)
+    prices.funding_cap = float(rules.funding_cap)
+    clearing.tiers = len(TIERS)
+    for tier, (rate, deduction) in enumerate(TIERS):
+        clearing.tier_rate[tier], clearing.tier_deduction[tier] = float(rate), deduction
+    clearing.priority = (
+        lay.PRIORITY_LARGEST_NOTIONAL if rules.largest_first else lay.PRIORITY_WORST_MARGIN_RATIO
+    )
+    clearing.sizing = lay.SIZING_FULL if rules.fraction is None else lay.SIZING_FRACTION
+    clearing.fraction = float(rules.fraction or 1)
+    clearing.full_below, clearing.full_below_share = rules.full_below, float(rules.full_below_share)
+    clearing.cooldown_steps, clearing.rounds = rules.cooldown, rules.rounds
+    clearing.accounts_per_step, clearing.fee_rate = rules.accounts_per_step, float(rules.liquidation_fee)
+    clearing.floor = float(rules.floor)
+    clearing.unwind_rate, clearing.unwind_limit = float(rules.unwind_rate), float(rules.unwind_limit)
+    for name in ("liquidation", "adl", "backstop", "funding"):
+        config.switches[name] = 1
+    for name in ("fundamental", "previous_fundamental", "index", "mid", "mark", "last"):
+        world.market[name] = START
+    config.venue.gate = config.venue.levels = 1
+    config.venue.level_move[0], config.venue.open_interest_cap = 0.99, -1
+    config.venue.position_cap[:] = -1
+    world.venue.lower, world.venue.upper = 1, TICKS - 1
+    world.totals.first_liquidation_step = world.totals.first_adl_step = -1
+
+
+class TwinWorld:
+    """The two markets. Each method makes one move in both and asserts that they agree."""
+
+    def __init__(self, choices: Choices) -> None:
+        rules = choices.rules()
+        self.system: System = allocate_system(ACCOUNTS, 0, [rules.self_trade])
+        self.state: State = self.system.state(0)
+        _configure(self.state.world, rules)
+        rows = self.state.accounts
+        rows["account_class"] = [
+            AccountClass.EXTERNAL,
+            AccountClass.INSURANCE_FUND,
+            AccountClass.FEES,
+            AccountClass.ROUNDING,
+            *[AccountClass.LEVERAGED_TRADER] * len(TRADERS),
+            AccountClass.LIQUIDITY_PROVIDER,
+            AccountClass.BACKGROUND,
+        ]
+        rows["traits"][TRADERS.start : TRADERS.stop] = lay.FLAG_MARGINED
+        rows["collateral"][FUND] = choices.fund
+        self.twin = WorldTwin(rules, [Account() for _ in range(ACCOUNTS)], choices.fund, Fraction(START))
+        self.ids: dict[int, int] = {}
+        self.deposit(FUND, choices.fund)
+        for account in (MAKER, BACKGROUND):
+            self.deposit(account, SPARE)
+        for account in TRADERS:
+            self.deposit(account, choices.collateral)
+
+    # --- moves ----------------------------------------------------------------------------------------------------
+
+    def deposit(self, account: int, amount: int) -> None:
+        """Bring in cash, or take it out (negative)."""
+        state = self.state
+        deposit(state.world, state.accounts, state.watch, state.tape, account, amount)
+        self.twin.transfer(EXTERNAL, account, amount)
+        self.compare()
+
+    def place(self, account: int, side: int, tick: int, lots: int, kind: int) -> None:
+        """Send an order."""
+        state = self.state
+        order_id, filled = place(
+            state.world,
+            state.book,
+            state.accounts,
+            state.watch,
+            state.tape,
+            account,
+            side,
+            tick,
+            lots,
+            kind,
+            int(Cause.EXECUTION),
+            -1,
+        )
+        number, expected = self.twin.place(account, side, tick, lots, kind)
+        assert int(filled) == expected
+        assert (int(order_id) != 0) == (number != 0)
+        if number:
+            self.ids[number] = int(order_id)
+        self.compare()
+
+    def cancel(self, number: int) -> None:
+        """Cancel an order by its number, whether it still rests or not."""
+        assert int(cancel(self.state.book, self.ids[number])) == self.twin.cancel(number)
+        self.compare()
+
+    def halt(self, steps: int) -> None:
+        """Stop trading for a number of steps."""
+        world = self.state.world
+        world.market.halted, world.venue.started = 1, 1
+        world.venue.halted_until = int(world.control.step) + steps
+        self.twin.halted_until = self.twin.step + steps
+        self.compare()
+
+    def switch(self, name: str, on: bool) -> None:
+        """Turn a mechanism on or off."""
+        self.state.world.config.switches[name] = int(on)
+        setattr(self.twin, name, on)
+
+    def advance(self, index: Fraction, funding: bool = False) -> None:
+        """Make one step in which the index comes to ``index``."""
+        world = self.state.world
+        world.market.fundamental = float(index)
+        world.config.switches.funding = int(funding)
+        assert run_markets(*self.system, int(world.control.step) + 1, lay.PHASES) == lay.RETURN_DONE
+        self.twin.advance(index, funding)
+        self.compare()
+
+    # --- comparison -----------------------------------------------------------------------------------------------
+
+    def compare(self) -> None:
+        """Everything that both sides have is the same, to the atom and order by order."""
+        self._compare_accounts()
+        self._compare_prices()
+        self._compare_book()
+        self._compare_triggers()
+        assert self.logged() == self.twin.log
+
+    def _compare_accounts(self) -> None:
+        twin, rows, totals = self.twin, self.state.accounts, self.state.world.totals
+        assert rows["cash"].tolist() == [row.cash for row in twin.accounts]
+        assert rows["position"].tolist() == [row.position for row in twin.accounts]
+        assert rows["entry_tick"].tolist() == [row.entry for row in twin.accounts]
+        assert rows["outcome"].tolist() == [row.outcome for row in twin.accounts]
+        assert rows["cooldown_until"].tolist() == [row.cooldown_until for row in twin.accounts]
+        assert int(rows["cash"].sum()) == int(rows["position"].sum()) == 0
+        assert int(totals.cash) == int(totals.position) == 0
+        assert int(totals.open_interest) == twin.open_interest()
+        found = {name: int(totals[name]) for name in _COUNTED}
+        assert found == {name: getattr(twin.sums, name) for name in _COUNTED}
+        assert int(totals.check_failures) == int(totals.crossed_books) == 0
+
+    def _compare_prices(self) -> None:
+        market, twin = self.state.world.market, self.twin
+        for name in ("mark", "index", "mid", "last"):
+            assert float(market[name]) == getattr(twin, name), name
+        assert float(self.state.world.prices.funding_rate) == twin.rate
+        assert bool(market.halted) == (twin.halted_until is not None)
+        assert int(self.state.world.control.capacity) == 0
+
+    def _queue(self, tick: int) -> list[tuple[int, int, int]]:
+        """Id, owner and lots of the orders of one level, oldest first."""
+        book, found = self.state.book, []
+        slot = int(book.levels[tick].head)
+        while slot:
+            order = book.orders[slot]
+            found.append((int(order.serial) << 21 | slot, int(order.owner), int(order.quantity_lot)))
+            slot = int(order.next)
+        return found
+
+    def _compare_book(self) -> None:
+        book, twin = self.state.book, self.twin
+        expected: dict[int, list[tuple[int, int, int]]] = {}
+        for order in twin.book.resting:
+            expected.setdefault(order.tick, []).append((self.ids[order.number], order.owner, order.quantity))
+        for order in twin.pool:
+            expected.setdefault(0, []).append((self.ids[order.number], order.owner, order.quantity))
+            assert int(self.state.world.venue.limit[self.ids[order.number] & (1 << 21) - 1]) == (
+                order.side * order.tick
+            )
+        levels = np.flatnonzero(book.levels["quantity_lot"]).tolist()
+        assert {tick: self._queue(tick) for tick in levels} == expected
+        sums = {tick: sum(lots for _, _, lots in queue) for tick, queue in expected.items()}
+        assert {tick: int(book.levels[tick].quantity_lot) for tick in levels} == sums
+        bits = np.unpackbits(book.bits_low.view(np.uint8), bitorder="little")
+        assert np.flatnonzero(bits).tolist() == sorted(expected)
+        assert int(book.best_bid) == (twin.book.best(1) or 0)
+        assert int(book.best_ask) == (twin.book.best(-1) or TICKS)
+        assert int(book.best_bid) < int(book.best_ask)
+        live = sum(len(queue) for queue in expected.values())
+        assert int(book.live_orders) == live
+        assert self._free_slots() == int(book.fresh_slot) - 1 - live
+
+    def _free_slots(self) -> int:
+        """Slots that were used and wait to be used again."""
+        book, seen = self.state.book, set()
+        slot = int(book.free_slot)
+        while slot:
+            assert slot not in seen
+            seen.add(slot)
+            slot = int(book.orders[slot].next)
+        return len(seen)
+
+    def _compare_triggers(self) -> None:
+        state, twin = self.state, self.twin
+        expected = [twin.triggers(account) for account in range(ACCOUNTS)]
+        assert list(zip(*state.watch.tolist(), strict=True)) == expected
+        out = np.zeros(ACCOUNTS, np.int64)
+        count = listed(state.world, state.accounts, state.watch, out, np.zeros(ACCOUNTS))
+        assert out[:count].tolist() == [a for a in range(ACCOUNTS) if twin.distressed(a)]
+
+    def logged(self) -> list[tuple[str, int, int, int]]:
+        """What the tape says happened, as the twin writes it."""
+        rows = self.state.tape.events[: int(self.state.tape.events_count)]
+        return [
+            (_LOGGED[EventType(int(row.type))], int(row.account), int(row.payer), int(row.filled))
+            for row in rows
+            if int(row.type) in _LOGGED
+        ]
