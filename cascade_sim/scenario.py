@@ -9,7 +9,16 @@ from typing import Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from cascade_sim._scenario_parts.accounts import Clearing, Dealers, Holders, Options, Shock, Switches, Traders
+from cascade_sim._scenario_parts.accounts import (
+    Agents,
+    Clearing,
+    Dealers,
+    Holders,
+    Options,
+    Shock,
+    Switches,
+    Traders,
+)
 from cascade_sim._scenario_parts.base import Component, Section, choice
 from cascade_sim._scenario_parts.checks import check_consistency
 from cascade_sim._scenario_parts.commented import commented_yaml
@@ -66,6 +75,9 @@ class Scenario(Section):
     clearing: Clearing = Clearing()
     shock: Shock = Shock()
     switches: Switches = Switches()
+    agents: dict[str, Agents] = choice(
+        {}, "Agents written in Python by a label of yours: name (package.module:Class), count, parameters"
+    )
     markets: dict[str, dict[str, Any]] = choice(
         {}, "Further markets by name: what differs from this one, section by section"
     )
@@ -172,7 +184,7 @@ class Scenario(Section):
         """Return the tree of each market by name, this one's first, under the name of its venue.
 
         A further market has everything of this one that it does not say otherwise, except the scheduled orders of the
-        shock: those it has only if it says ``shock.quantity``.
+        shock and the agents written in Python: those it has only if it says so itself.
 
         Raises
         ------
@@ -196,7 +208,9 @@ class Scenario(Section):
                 raise ScenarioError(
                     expectation(path, f"no section {shared[0]}, which markets share", shared[0])
                 )
-            quiet = merged(alone, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}})
+            quiet = merged(
+                {**alone, "agents": {}}, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}}
+            )
             try:
                 found[name] = type(self).model_validate(merged(quiet, change))
             except ScenarioError as error:

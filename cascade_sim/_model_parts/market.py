@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.agents.background_flow import BackgroundFlow
-from cascade_sim.agents.base import Cohort, Opening, Participant
+from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.desk import OrderDesk, tell_all
 from cascade_sim.agents.discretionary import (
     Arbitrageurs,
     CrossArbitrageurs,
@@ -30,7 +31,7 @@ from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
-from cascade_sim.core.state import State
+from cascade_sim.core.state import State, System
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -171,7 +172,13 @@ class Market:
         self.start_accounts: NDArray[Any] | None = None
         self.start_mark = float(self.initial_tick)
         self.dealer_value_start: float | None = None
-        self.participants: list[Participant] = []
+        self.participants: list[Any] = []
+        self.agent_accounts = 0
+        self.kinds: dict[str, int] = {}
+        self.desk = OrderDesk(
+            name or market.venue, self.instrument, model.desks, scenario.run.dt, -scenario.run.burn_in_steps
+        )
+        model.desks[self.desk.name] = self.desk
         self.entrants = entrant_count(scenario)
         self._number_accounts(model, COHORTS + (CrossArbitrageurs,) * several)
 
@@ -208,7 +215,7 @@ class Market:
         for cohort in self.cohorts.values():
             cohort.open(opening)
         self.cohorts[UnleveredHolders].fund(opening)
-        self._opening = opening
+        self.opening = opening
 
     def _configure(self) -> None:
         """Write what belongs to no cohort into the kernel configuration."""
@@ -268,8 +275,7 @@ class Market:
         accounts = state.accounts
         state.world.totals.open_interest = int(np.maximum(accounts["position"], 0).sum())
         self.opening_positions = accounts["position"].copy()
-        self.opening_transfers = self._opening.transfers()
-        state.world.control.next_transfer = len(self.opening_transfers)
+        state.world.control.next_transfer = self.opening.transfer_count
         opening_stock(state.world, state.book, accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:
             self.note_start()
@@ -278,7 +284,7 @@ class Market:
         """Let arbitrageurs trade this market against the market number ``partner`` of the world."""
         cohort = self.cohorts[CrossArbitrageurs]
         assert isinstance(cohort, CrossArbitrageurs)
-        cohort.trade_against(self._opening, partner)
+        cohort.trade_against(self.opening, partner)
 
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""
@@ -287,23 +293,20 @@ class Market:
         self.dealer_value_start = self.dealer_option_value()
         self.state.world.totals.messages_start = int(self.state.book.messages)
 
-    def join(self, participant: Participant) -> None:
-        """Give an agent written in Python an account; raises ScenarioError when there are too many."""
-        used = len(self.participants)
-        if used >= PARTICIPANT_ACCOUNTS:
-            expected = f"at most {PARTICIPANT_ACCOUNTS} participants"
-            raise ScenarioError(expectation("participant", expected, used + 1))
-        participant.account = self.first_participant + used
-        self.participants.append(participant)
-        self._opening.deposit([participant.account], self.instrument.cash_to_atoms(participant.capital))
-        self.opening_transfers = self._opening.transfers()
-        self.state.world.config.participants = len(self.participants)
-        if self.scenario.run.burn_in_steps == 0:
-            self.note_start()
+    def attach(self, system: System, number: int) -> None:
+        """Use the arrays of market ``number`` of a system with the same content, before anything has moved."""
+        self.state = self.opening.state = system.state(number)
+        self.opening_positions = self.state.accounts["position"].copy()
+        self.desk.attach(system, number)
+
+    @property
+    def opening_transfers(self) -> NDArray[Any]:
+        """Every transfer of the opening, rows of :data:`layout.TRANSFER`."""
+        return self.opening.transfers()
 
     def close(self) -> None:
         """Give the memory of the run back."""
-        del self.state, self.recorder, self._opening
+        del self.state, self.recorder, self.opening, self.desk
         self.start_accounts = None
 
     def snapshot(self, step: int) -> None:
@@ -325,6 +328,11 @@ class Market:
         world = self.state.world
         if status == lay.RETURN_DRAIN:
             self.recorder.drain(self.state.tape)
+            self.desk.drain()
+        elif status == lay.RETURN_AGENTS:
+            tell_all(self.desk)
+            world.control.next_agents = self.desk.next_due
+            world.control.answered = 1
         elif status == lay.RETURN_MARK:
             world.market.asked_mark = self._ask_mark()
             world.control.answered = 1

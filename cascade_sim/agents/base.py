@@ -9,6 +9,9 @@ import mesa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade_sim.agents.desk import OrderDesk
+from cascade_sim.agents.parameters import Parameters
+from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core import layout as lay
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, TransferKind
@@ -121,6 +124,11 @@ class Opening:
         held = rows["position"] != 0
         rows["entry_tick"][held] = np.abs(value[held] / rows["position"][held])
 
+    @property
+    def transfer_count(self) -> int:
+        """Number of opening transfers so far."""
+        return sum(map(len, self._transfers))
+
     def transfers(self) -> NDArray[Any]:
         """Return every opening transfer, in order."""
         return np.concatenate(self._transfers) if self._transfers else np.zeros(0, lay.TRANSFER)
@@ -153,10 +161,11 @@ class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
         """Configure the cohort and open its accounts."""
 
 
-class Participant(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
-    """A trader written in Python, one account; subclasses override :meth:`decide`.
+class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
+    """A trader written in Python, with one account; subclasses override :meth:`decide`.
 
-    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders.
+    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders. Annotated
+    attributes of a subclass are its parameters.
 
     Parameters
     ----------
@@ -164,14 +173,47 @@ class Participant(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
         The model it joins, before the first step.
     capital : float
         Quote currency, brought in from outside.
+    margined : bool
+        Whether the clearing house closes the account when its equity falls below its maintenance margin. Nothing stops
+        it from taking on more than that; without a margin it may owe without limit.
+    **parameters
+        Of the subclass.
+
+    Attributes
+    ----------
+    wake_every_seconds : float, optional
+        Time between two decisions; every step by default.
+    also_in : sequence of str
+        Further markets in which it has an account as well, with the same capital again.
+    account : int
+        Its account in its own market.
     """
 
-    account: int = -1
+    noun = "participant"
+    capital: float = 1e6
+    margined: bool = False
+    wake_every_seconds: float | None = None
+    also_in: tuple[str, ...] = ()
+    account = -1
+    account_count = 1
 
-    def __init__(self, model: mesa.Model, capital: float = 1e6) -> None:
-        super().__init__(model)
-        self.capital = capital
+    def __init__(self, model: mesa.Model, capital: float | None = None, **parameters: Any) -> None:
+        mesa.Agent.__init__(self, model)
+        given = parameters if capital is None else {"capital": capital, **parameters}
+        self.set_parameters(given)
+        self.views: dict[str, ParticipantMarket] = {}
 
-    def decide(self, market: Any) -> None:
-        """Look at ``market`` (mid, mark, index, step, time_seconds) and send orders with ``market.submit``."""
+    def view_of(self, desk: OrderDesk) -> ParticipantMarket:
+        """Return a market as this participant sees it."""
+        if desk.name not in self.views:
+            self.views[desk.name] = ParticipantMarket(desk, self, -1)
+        return self.views[desk.name]
+
+    def open_view(self, desk: OrderDesk, first_account: int) -> ParticipantMarket:
+        """Return the market in which the participant has the account ``first_account``."""
+        self.views[desk.name] = view = ParticipantMarket(desk, self, first_account)
+        return view
+
+    def decide(self, market: ParticipantMarket) -> None:
+        """Look at ``market`` and send orders with ``market.buy`` and ``market.sell``."""
         raise NotImplementedError(f"{type(self).__name__} must decide what to do each step")

@@ -31,6 +31,8 @@ SERIES_CAPACITY = 1 << 12
 TRADES_KEPT = 1 << 15
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14
+AGENT_FILL_CAPACITY = 1 << 21
+AGENT_FILLS_KEPT = 1 << 20
 """Rows on the tape at which the driver copies it away; the room beyond is for what one account or phase may add."""
 DEPTH_BINS = 64
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
@@ -40,6 +42,8 @@ LARGEST_CASH = 2.0**60
 """Atoms; balances and notionals that a run starts with stay below it, so that sums of 64-bit integers cannot wrap."""
 NEVER = -(1 << 40)
 """A step before every burn-in."""
+NEVER_DUE = 1 << 40
+"""A step after every run."""
 
 PHASE_NEWS = 0
 PHASE_QUOTES = 1
@@ -71,6 +75,7 @@ CAPACITY_TRANSFERS = 4
 CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
 CAPACITY_SIZE = 7
+CAPACITY_AGENT_FILLS = 8
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""
@@ -97,6 +102,13 @@ RECORD_FULL = 2
 FLAG_MARGINED = 1
 FLAG_ACTIVE = 2
 FLAG_LATE = 4
+FLAG_AGENT = 8
+"""Traits of an account; fills of an agent written in Python (FLAG_AGENT) are put on the tape for it to read."""
+
+REQUEST_CANCEL = 8
+REQUEST_REDUCE_ONLY = 16
+"""What a row of a batch of Python agents asks for, where it is not just an order type: an order type may have the second
+added to it."""
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1

@@ -214,6 +214,7 @@ CONTROL = _record(
     next_trade=_I,
     next_transfer=_I,
     arrival=_I,
+    next_agents=_I,
 )
 
 MARKET = _record(
@@ -442,6 +443,35 @@ TRANSFER = _record(
     amount=_I,
 )
 
+AGENT_FILL = _record(
+    price=_F,
+    quantity=_I,
+    order_id=_I,
+    account=np.int32,
+    step=np.int32,
+    request=np.int32,
+    side=np.int8,
+    is_maker=np.int8,
+    cause=np.int8,
+)
+"""A fill of an agent's account. ``order_id`` is the serial number of a maker's order; ``request`` the row of the batch that
+a taker's order stood in, -1 for every other fill. ``price`` in ticks."""
+
+REQUEST = _record(
+    key=np.uint64,
+    entity=_I,
+    quantity=_I,
+    order_id=_I,
+    filled=_I,
+    account=np.int32,
+    tick=np.int32,
+    kind=np.int8,
+    side=np.int8,
+    cause=np.int8,
+)
+"""One order or cancellation of an agent written in Python. Going in, ``order_id`` names what is to be cancelled (minus one
+minus its row for an order of the same batch); coming back, what rests. ``filled`` is what traded, or was cancelled, at once."""
+
 SERIES = _record(
     step=np.int32,
     one_sided=np.int8,
@@ -481,8 +511,10 @@ TAPE = _record(
     events_count=_I,
     transfers_count=_I,
     series_count=_I,
+    agent_fills_count=_I,
     trades=(TRADE, (TRADE_CAPACITY,)),
     events=(EVENT, (EVENT_CAPACITY,)),
     transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
     series=(SERIES, (SERIES_CAPACITY,)),
+    agent_fills=(AGENT_FILL, (AGENT_FILL_CAPACITY,)),
 )

@@ -143,6 +143,26 @@ def _fee(w, accounts, account, amount, rate):
 
 
 @routine
+def _report_fill(w, tape, account, side, price, quantity, cause, order_id, is_maker):
+    """Write a fill down for the agent that owns the account."""
+    place = tape.agent_fills_count
+    if place >= lay.AGENT_FILL_CAPACITY:
+        w.control.capacity = lay.CAPACITY_AGENT_FILLS
+        return
+    row = tape.agent_fills[place]
+    row.price = price
+    row.quantity = quantity
+    row.order_id = order_id
+    row.account = account
+    row.step = w.control.step
+    row.request = -1
+    row.side = side
+    row.is_maker = is_maker
+    row.cause = cause
+    tape.agent_fills_count = place + 1
+
+
+@routine
 def settle(
     w,
     accounts,
@@ -177,6 +197,10 @@ def settle(
             refresh_triggers(w, accounts, watch, taker)
         if accounts[maker].traits & lay.FLAG_MARGINED:
             refresh_triggers(w, accounts, watch, maker)
+    if accounts[taker].traits & lay.FLAG_AGENT:
+        _report_fill(w, tape, taker, side, price, quantity, cause, taker_order, 0)
+    if accounts[maker].traits & lay.FLAG_AGENT:
+        _report_fill(w, tape, maker, -side, price, quantity, maker_cause, maker_order, 1)
     number = w.control.next_trade
     w.control.next_trade = number + 1
     w.control.sequence += 1

@@ -86,26 +86,50 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int]) -> S
     books = allocate(BOOK, markets)
     for book, policy in zip(books, self_trade, strict=True):
         open_book(book, policy)
-    watch = np.zeros((markets, lay.WATCHES, accounts))
-    watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
     worlds = allocate(lay.WORLD, markets)
     worlds.watch_bound[:, 1::2] = np.inf
-    rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
-    rows["first_breach_step"] = -1
-    rows["breach_event"] = lay.NO_EVENT
-    rows["distressed_step"] = np.iinfo(np.int32).min // 2
     entrants = np.zeros((markets, traders), lay.TRADER).view(np.recarray)
     entrants["arrival_step"] = np.iinfo(np.int32).max
     return System(
         worlds=worlds,
         books=books,
-        accounts=rows,
         traders=entrants,
-        watch=watch,
-        scratch=np.zeros((markets, 3, accounts), np.int64),
-        scores=np.zeros((markets, 2, accounts)),
         tapes=allocate(lay.TAPE, markets),
+        **_account_arrays(markets, accounts),
     )
+
+
+def grow_system(system: System, accounts: int) -> System:
+    """Return the arrays with room for ``accounts`` accounts in every market; everything else is shared.
+
+    Parameters
+    ----------
+    system : System
+        Its arrays of accounts are copied.
+    accounts : int
+        Rows wanted, more than there are.
+    """
+    markets, held = system.accounts.shape
+    fresh = _account_arrays(markets, accounts)
+    for name, array in fresh.items():
+        array[..., :held] = getattr(system, name)
+    return system._replace(**fresh)
+
+
+def _account_arrays(markets: int, accounts: int) -> dict[str, Any]:
+    """Return what has a row per account, for accounts that hold nothing."""
+    watch = np.zeros((markets, lay.WATCHES, accounts))
+    watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
+    rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
+    rows["first_breach_step"] = -1
+    rows["breach_event"] = lay.NO_EVENT
+    rows["distressed_step"] = np.iinfo(np.int32).min // 2
+    return {
+        "accounts": rows,
+        "watch": watch,
+        "scratch": np.zeros((markets, 3, accounts), np.int64),
+        "scores": np.zeros((markets, 2, accounts)),
+    }
 
 
 def allocate_state(accounts: int, traders: int, self_trade: int) -> State:
