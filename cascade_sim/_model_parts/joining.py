@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -20,13 +20,22 @@ from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
 from cascade_sim.domain.parameters import REFUSED, converted, type_text
 from cascade_sim.registry import import_class
-
-if TYPE_CHECKING:
-    from cascade_sim.model import CascadeModel
-    from cascade_sim.scenario import Scenario
+from cascade_sim.scenario import Scenario
 
 Agent = Participant | Cohort
 _MOST_ACCOUNTS = 1 << 24
+
+
+class World(Protocol):
+    """What joining needs of a model."""
+
+    def market_named(self, name: str) -> Market:
+        """Return a market of the world."""
+        ...
+
+    def make_room(self, accounts: int) -> None:
+        """Give every market at least so many rows of accounts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Group:
     count: int
     parameters: Mapping[str, Any]
 
-    def create(self, model: CascadeModel) -> Iterator[Agent]:
+    def create(self, model: Any) -> Iterator[Agent]:
         """Yield the agents: as many participants as wanted, or one cohort of as many accounts."""
         try:
             if issubclass(self.kind, Cohort):
@@ -101,12 +110,12 @@ def _parameters(path: str, kind: type[Any], given: Mapping[str, Any]) -> dict[st
     return values
 
 
-def join(model: CascadeModel, agent: Agent, home: Market, label: str | None = None) -> None:
+def join(model: World, agent: Agent, home: Market, label: str | None = None) -> None:
     """Give an agent its accounts, in its own market and in those that it names, and let it act.
 
     Parameters
     ----------
-    model : CascadeModel
+    model : World
     agent : Participant or Cohort
     home : Market
         The market in whose trading phase it acts.
@@ -140,7 +149,7 @@ def join(model: CascadeModel, agent: Agent, home: Market, label: str | None = No
         agent.account = first
 
 
-def _join_one(model: CascadeModel, agent: Agent, market: Market, label: str, *, acts: bool) -> None:
+def _join_one(model: World, agent: Agent, market: Market, label: str, *, acts: bool) -> None:
     where = f"{agent.noun} {import_name(type(agent))}.capital"
     if not agent.capital >= 0.0:
         raise ScenarioError(expectation(where, "an amount of at least 0", agent.capital))
@@ -163,7 +172,7 @@ def _join_one(model: CascadeModel, agent: Agent, market: Market, label: str, *, 
         market.note_start()
 
 
-def _take_accounts(model: CascadeModel, market: Market, count: int) -> int:
+def _take_accounts(model: World, market: Market, count: int) -> int:
     """Return the first of ``count`` fresh accounts in a row: of those kept for agents, or behind all others."""
     if market.agent_accounts + count <= PARTICIPANT_ACCOUNTS:
         first = market.first_participant + market.agent_accounts

@@ -67,17 +67,17 @@ class CohortMarket(MarketPrices):
     @property
     def position(self) -> Floats:
         """Signed positions (n,), base units."""
-        return self._desk.positions[self._rows()] * self._desk.lot
+        return np.asarray(self._desk.quantity(self._desk.positions[self._rows()]))
 
     @property
     def cash(self) -> Floats:
         """Capital less what the open position cost (n,), quote currency."""
-        return self._desk.cash[self._rows()] / ATOMS_PER_UNIT
+        return np.asarray(self._desk.cash[self._rows()] / ATOMS_PER_UNIT)
 
     @property
     def equity(self) -> Floats:
         """Cash and position at the mark (n,), quote currency."""
-        return self.cash + self.position * self._desk.mark
+        return np.asarray(self.cash + self.position * self._desk.mark)
 
     def uniform(self, draw: int = 0) -> Floats:
         """Return random numbers (n,) between 0 and 1, addressed by seed, step, account and ``draw``."""
@@ -162,7 +162,8 @@ class CohortMarket(MarketPrices):
         rows = np.zeros(len(found), OPEN_ORDERS)
         rows["order_id"], rows["account"] = self._ids, self._owners - self.first_account
         rows["side"] = np.sign(found[:, 1])
-        rows["price"], rows["quantity"] = found[:, 0] * self._desk.tick, np.abs(found[:, 1]) * self._desk.lot
+        rows["price"] = self._desk.price(found[:, 0])
+        rows["quantity"] = self._desk.quantity(np.abs(found[:, 1]))
         return rows
 
     @property
@@ -174,7 +175,7 @@ class CohortMarket(MarketPrices):
         for name in ("side", "is_maker", "cause", "step"):
             rows[name] = raw[name]
         rows["account"] = raw["account"] - first
-        rows["quantity"], rows["price"] = raw["quantity"] * self._desk.lot, raw["price"] * self._desk.tick
+        rows["quantity"], rows["price"] = self._desk.quantity(raw["quantity"]), self._desk.price(raw["price"])
         rows["order_id"] = raw["order_id"]
         maker = np.flatnonzero(raw["is_maker"])
         numbers = self._ids >> ORDER_SLOT_BITS
@@ -322,7 +323,8 @@ class Cohort(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no
 
     def __init__(self, model: mesa.Model, count: int = 1, **parameters: Any) -> None:
         mesa.Agent.__init__(self, model)
-        if not isinstance(count, int) or count < 1:
+        given: Any = count
+        if not (isinstance(given, int) and given >= 1):
             raise ScenarioError(expectation("count", "at least one account", count))
         self.account_count = count
         self.set_parameters(parameters)

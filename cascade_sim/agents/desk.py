@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from math import ceil, floor, inf, nan
+from math import ceil, floor, inf, log, nan
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import Cause, OrderType, Side
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.units import decimal_fraction
 
 if TYPE_CHECKING:
     from cascade_sim.agents.base import Participant
@@ -87,6 +88,9 @@ class OrderDesk:
         self.name, self.instrument, self.desks, self.dt = name, instrument, desks, dt
         self.first_step = first_step
         self.lot, self.tick = instrument.lot_size, instrument.tick_size
+        # Multiplied and divided, sizes such as 0.1 are exact: 22001 ticks are 2200.1.
+        self._tick_parts = decimal_fraction(self.tick).as_integer_ratio()
+        self._lot_parts = decimal_fraction(self.lot).as_integer_ratio()
         self.least = 0.5 * self.lot
         self.lowest, self.highest = 0.5 * self.tick, (TICKS - 0.5) * self.tick
         self.agents: list[tuple[Any, Any]] = []
@@ -147,24 +151,21 @@ class OrderDesk:
     @property
     def next_due(self) -> int:
         """First step in which an agent of this market wants to act."""
-        return min((view.due for _, view in self.agents), default=lay.NEVER_DUE)
+        return int(min((view.due for _, view in self.agents), default=lay.NEVER_DUE))
 
     def look(self) -> None:
         """Take the market as it is now, and the fills since the last time."""
         values = {name: column.item(0) for name, column in self._columns.items()}
-        tick = self.tick
         self.step = values["step"]
         self.time_seconds = self.step * self.dt
         self.raw_mid = values["mid"]
-        self.mid = nan if values["one_sided"] else values["mid"] * tick
-        self.mark, self.index, self.last = (
-            values["mark"] * tick,
-            values["index"] * tick,
-            values["last"] * tick,
-        )
+        self.mid: float = nan if values["one_sided"] else self.price(values["mid"])
+        self.mark: float = self.price(values["mark"])
+        self.index: float = self.price(values["index"])
+        self.last: float = self.price(values["last"])
         bid, ask = self._quotes["best_bid"].item(0), self._quotes["best_ask"].item(0)
-        self.best_bid = bid * tick if bid > 0 and not self.linear else nan
-        self.best_ask = ask * tick if ask < TICKS and not self.linear else nan
+        self.best_bid: float = self.price(bid) if bid > 0 and not self.linear else nan
+        self.best_ask: float = self.price(ask) if ask < TICKS and not self.linear else nan
         self._past: dict[int, Floats] = {}
         self._depth: dict[tuple[int, float], float] = {}
         self._fills_by_account: dict[int, NDArray[Any]] | None = None
@@ -194,6 +195,14 @@ class OrderDesk:
 
     # What agents ask.
 
+    def price(self, ticks: Any) -> Any:
+        """Convert ticks, a number or an array, to quote currency."""
+        return ticks * self._tick_parts[0] / self._tick_parts[1]
+
+    def quantity(self, lots: Any) -> Any:
+        """Convert lots, a number or an array, to base units."""
+        return lots * self._lot_parts[0] / self._lot_parts[1]
+
     def depth(self, side: Side, distance: float) -> float:
         """Return what rests within a fraction ``distance`` of the mid; see :class:`domain.protocols.MarketView`."""
         if side not in (1, -1):
@@ -208,7 +217,7 @@ class OrderDesk:
         edge = self.raw_mid * (1.0 - int(side) * min(distance, float(TICKS)))
         limit = max(1, ceil(edge)) if side > 0 else min(TICKS - 1, floor(edge))
         lots = int(depth_within(self.state.book, int(side), np.int64(limit)))
-        return self._depth.setdefault((int(side), distance), lots * self.lot)
+        return self._depth.setdefault((int(side), distance), self.quantity(lots))
 
     def history(self, seconds: float) -> Floats:
         """Return the mids at the end of the last steps, oldest first."""
@@ -216,7 +225,8 @@ class OrderDesk:
         known = self._past.get(steps)
         if known is None:
             length = min(steps, self.step - self.first_step)
-            known = self._mid_ring[np.arange(self.step - length, self.step) & (lay.MID_RING - 1)] * self.tick
+            places = np.arange(self.step - length, self.step) & (lay.MID_RING - 1)
+            known = np.asarray(self.price(self._mid_ring[places]))
             known.flags.writeable = False
             self._past[steps] = known
         return known
@@ -226,8 +236,8 @@ class OrderDesk:
         steps = self._steps(seconds)
         if steps > self.step - self.first_step or self.mid != self.mid:
             return nan
-        past = self._mid_ring.item((self.step - steps) & (lay.MID_RING - 1)) * self.tick
-        return float(np.log(self.mid / past))
+        past = self.price(self._mid_ring.item((self.step - steps) & (lay.MID_RING - 1)))
+        return log(self.mid / past)
 
     def _steps(self, seconds: float) -> int:
         longest = (lay.MID_RING - 1) * self.dt
@@ -373,7 +383,7 @@ class OrderDesk:
         numbers = self._fills_by_account.get(first)
         if numbers is None:
             return rows[:0]
-        return rows[numbers[numbers >= seen - self._log_start]]
+        return np.asarray(rows[numbers[numbers >= seen - self._log_start]])
 
 
 def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk) -> None:
@@ -387,7 +397,7 @@ def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk) -> None:
 
 def _due(agent: Participant | Cohort, step: int, dt: float) -> int:
     """First step after ``step`` in which an agent acts."""
-    every = agent.wake_every_seconds
+    every: Any = agent.wake_every_seconds
     if every is None:
         return step + 1
     if not isinstance(every, int | float) or not 0.0 < every < inf:

@@ -215,7 +215,7 @@ class ParticipantMarket(MarketPrices):
     @property
     def position(self) -> float:
         """Signed position, base units."""
-        return self._desk.positions.item(self._account()) * self._desk.lot
+        return float(self._desk.quantity(self._desk.positions.item(self._account())))
 
     @property
     def cash(self) -> float:
@@ -229,7 +229,7 @@ class ParticipantMarket(MarketPrices):
 
     def uniform(self, draw: int = 0) -> float:
         """Return a random number between 0 and 1, addressed by seed, step, this participant and ``draw``."""
-        return self._desk.uniforms(self._account(), 1, draw).item()
+        return float(self._desk.uniforms(self._account(), 1, draw)[0])
 
     def buy(
         self,
@@ -293,7 +293,8 @@ class ParticipantMarket(MarketPrices):
         """
         desk = self._desk
         number, waiting = desk.tickets, len(desk.requests) // 4
-        if not isinstance(order_id, int) or not 0 < order_id <= number + waiting:
+        given: Any = order_id
+        if not (isinstance(given, int) and 0 < given <= number + waiting):
             raise ScenarioError(expectation("order_id", "the id of an order that was sent", order_id))
         # An order of this phase has no place in the book yet: minus one minus its row stands for it.
         found = -1 - (order_id - number - 1) if order_id > number else self.resting.get(order_id, 0)
@@ -314,7 +315,7 @@ class ParticipantMarket(MarketPrices):
             return []
         found = desk.resting(np.fromiter(self.resting.values(), np.int64, len(self.resting))).tolist()
         return [
-            OpenOrder(ticket, Side(1 if lots > 0 else -1), tick * desk.tick, abs(lots) * desk.lot)
+            OpenOrder(ticket, Side(1 if lots > 0 else -1), desk.price(tick), desk.quantity(abs(lots)))
             for ticket, (tick, lots) in zip(self.resting, found, strict=True)
             if lots != 0
         ]
@@ -334,8 +335,8 @@ class ParticipantMarket(MarketPrices):
         return Fill(
             tickets.get(order_id, 0) if is_maker else order_id,
             Side(int(row["side"])),
-            int(row["quantity"]) * self._desk.lot,
-            float(row["price"]) * self._desk.tick,
+            self._desk.quantity(int(row["quantity"])),
+            self._desk.price(float(row["price"])),
             is_maker,
             Cause(int(row["cause"])),
             int(row["step"]),
