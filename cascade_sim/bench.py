@@ -216,7 +216,8 @@ class _Quoters(Cohort):
 
 def _agent_orders_per_second(count: int, steps: int, *, cohort: bool) -> float:
     """Orders per second of a run in which nearly all orders come from Python agents."""
-    quiet = {"traders.count": 0, "traders.open_interest": 0.0, "dealers.count": 0, "shock.quantity": 0.0}
+    quiet = {"traders.count": 0, "traders.open_interest": 0.0, "dealers.count": 0}
+    quiet |= {"shock.quantity": 0.0, "shock.news": 0.0}
     short = {"run.steps": steps, "run.burn_in_steps": 2, "run.record": "summary"}
     model = CascadeModel(load_scenario("gamma_shock").with_overrides(quiet | short), rng=1)
     if cohort:

@@ -166,7 +166,8 @@ def _join_one(model: World, agent: Agent, market: Market, label: str, *, acts: b
     if acts:
         market.participants.append(agent)
         world.config.participants = len(market.participants)
-        world.control.next_agents = market.desk.next_due
+        due = min(view.due, int(world.control.next_agents)) if len(market.participants) > 1 else view.due
+        world.control.next_agents = due
     world.control.next_transfer = market.opening.transfer_count
     if market.scenario.run.burn_in_steps == 0:
         market.note_start()

@@ -51,14 +51,14 @@ class CohortMarket(MarketPrices):
     0; by default one order of each account. Orders of quantity 0 are left out.
     """
 
-    __slots__ = ("_all", "_ids", "_owners", "count")
+    __slots__ = ("_all", "_most", "_news", "_noted", "count")
 
     def __init__(self, desk: OrderDesk, owner: Cohort, first_account: int, count: int) -> None:
         super().__init__(desk, owner, first_account)
         self.count = count
         self._all: Integers = first_account + np.arange(count)
-        self._ids: Integers = np.zeros(0, np.int64)
-        self._owners: Integers = np.zeros(0, np.int64)
+        self._news: list[tuple[Integers, Integers]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        self._noted, self._most = 0, _KEPT_IDS
 
     def _rows(self) -> slice:
         first = self._account()
@@ -143,24 +143,25 @@ class CohortMarket(MarketPrices):
     def cancel(self, order_ids: ArrayLike) -> None:
         """Cancel orders of the cohort by their ids; those that rest no more are left out."""
         wanted = np.atleast_1d(np.asarray(order_ids, np.int64))
-        rests = np.isin(self._ids, wanted)
-        self._cancel(self._ids[rests], self._owners[rests])
+        ids, owners = self._known_orders()
+        rests = np.isin(ids, wanted)
+        self._cancel(ids[rests], owners[rests])
 
     def cancel_all(self, accounts: ArrayLike | None = None) -> None:
         """Cancel every order that rests, of the listed accounts or of all."""
-        if accounts is None:
-            self._cancel(self._ids, self._owners)
-        else:
-            mine = np.isin(self._owners, self._chosen(accounts))
-            self._cancel(self._ids[mine], self._owners[mine])
+        ids, owners = self._known_orders(forget=True)
+        if accounts is not None:
+            mine = np.isin(owners, self._chosen(accounts))
+            ids, owners = ids[mine], owners[mine]
+        self._cancel(ids, owners)
 
     @property
     def open_orders(self) -> NDArray[Any]:
         """Orders that rest, oldest first, rows of :data:`OPEN_ORDERS`."""
-        self._forget()
-        found = self._desk.resting(self._ids)
+        ids, owners = self._known_orders(forget=True)
+        found = self._desk.resting(ids)
         rows = np.zeros(len(found), OPEN_ORDERS)
-        rows["order_id"], rows["account"] = self._ids, self._owners - self.first_account
+        rows["order_id"], rows["account"] = ids, owners - self.first_account
         rows["side"] = np.sign(found[:, 1])
         rows["price"] = self._desk.price(found[:, 0])
         rows["quantity"] = self._desk.quantity(np.abs(found[:, 1]))
@@ -178,30 +179,39 @@ class CohortMarket(MarketPrices):
         rows["quantity"], rows["price"] = self._desk.quantity(raw["quantity"]), self._desk.price(raw["price"])
         rows["order_id"] = raw["order_id"]
         maker = np.flatnonzero(raw["is_maker"])
-        numbers = self._ids >> ORDER_SLOT_BITS
-        place = np.minimum(np.searchsorted(numbers, raw["order_id"][maker]), max(0, len(numbers) - 1))
-        if len(numbers):
+        ids, _ = self._known_orders()
+        numbers = ids >> ORDER_SLOT_BITS
+        if len(ids):
+            place = np.minimum(np.searchsorted(numbers, raw["order_id"][maker]), len(ids) - 1)
             known = numbers[place] == raw["order_id"][maker]
-            rows["order_id"][maker] = np.where(known, self._ids[place], 0)
+            rows["order_id"][maker] = np.where(known, ids[place], 0)
+        else:
+            rows["order_id"][maker] = 0
         return rows
 
     def told(self, accounts: Integers, order_ids: Integers) -> None:
         """Take note of what orders came to rest."""
-        rests = order_ids > 0
-        ids = np.concatenate((self._ids, order_ids[rests]))
-        owners = np.concatenate((self._owners, accounts[rests]))
-        # Orders entered in a hashed order; sorted by serial number, ids can be found again.
-        by_age = np.argsort(ids >> ORDER_SLOT_BITS, kind="stable")
-        self._ids, self._owners = ids[by_age], owners[by_age]
+        rests = np.flatnonzero(order_ids > 0)
+        self._news.append((accounts[rests], order_ids[rests]))
+        self._noted += len(rests)
 
     def after(self) -> None:
-        """Forget ids of orders that are gone, once there are many."""
-        if len(self._ids) > _KEPT_IDS:
-            self._forget()
+        """Forget ids of orders that are gone, once there may be many."""
+        if self._noted > self._most:
+            self._known_orders(forget=True)
+            self._most = max(_KEPT_IDS, 2 * self._noted)
 
-    def _forget(self) -> None:
-        rests = self._desk.resting(self._ids)[:, 1] != 0
-        self._ids, self._owners = self._ids[rests], self._owners[rests]
+    def _known_orders(self, *, forget: bool = False) -> tuple[Integers, Integers]:
+        """Return ids and accounts of orders that came to rest, oldest first; ``forget`` leaves out those that are gone."""
+        owners, ids = (np.concatenate(parts) for parts in zip(*self._news, strict=True))
+        if forget:
+            rests = self._desk.resting(ids)[:, 1] != 0
+            owners, ids = owners[rests], ids[rests]
+        if len(self._news) > 1:
+            by_age = np.argsort(ids >> ORDER_SLOT_BITS, kind="stable")
+            owners, ids = owners[by_age], ids[by_age]
+        self._news, self._noted = [(owners, ids)], len(ids)
+        return ids, owners.astype(np.int64)
 
     def _cancel(self, order_ids: Integers, owners: Integers) -> None:
         self._account()

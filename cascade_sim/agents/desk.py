@@ -15,7 +15,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book import depth_within
 from cascade_sim.core.book_layout import ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.orders import execute_batch, look_up
-from cascade_sim.core.rng import PURPOSE_AGENT, fill_uniform
+from cascade_sim.core.rng import PURPOSE_AGENT, PURPOSE_ORDERING, fill_uniform
 from cascade_sim.core.state import State, System
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import Cause, OrderType, Side
@@ -103,7 +103,8 @@ class OrderDesk:
         self._buffer = np.zeros(0, lay.REQUEST).view(np.recarray)
         self._chunks: list[Chunk] = []
         self._log: list[NDArray[Any]] = []
-        self._log_start = 0
+        self._log_start = self._tape_start = 0
+        self._batch: tuple[Integers, int, int] | None = None
         self._readers: list[Any] = []
 
     def attach(self, system: System, number: int) -> None:
@@ -138,6 +139,7 @@ class OrderDesk:
     def join(self, agent: Any, view: Any, accounts: Integers, entity: int) -> None:
         """Let an agent with ``accounts`` (n,) use this market; the entities of its accounts begin at ``entity``."""
         self._entities[accounts] = entity + np.arange(len(accounts))
+        view.entity = entity
         self.views[int(accounts[0])] = view
         self._readers.append(view)
         if agent is not None:
@@ -169,7 +171,7 @@ class OrderDesk:
         self._past: dict[int, Floats] = {}
         self._depth: dict[tuple[int, float], float] = {}
         self._fills_by_account: dict[int, NDArray[Any]] | None = None
-        self._collect_fills(None)
+        self._count_fills()
 
     def ask(self) -> None:
         """Let every agent that is due decide; their orders wait for :meth:`execute`."""
@@ -190,8 +192,7 @@ class OrderDesk:
         except BaseException:
             with told_as(f"{agent.noun} {import_name(type(agent))}.decide()", step):  # type: ignore[union-attr]
                 raise
-        if self._log:
-            self._forget_fills(min(view.seen for view in self._readers))
+        self._forget_fills()
 
     # What agents ask.
 
@@ -271,6 +272,8 @@ class OrderDesk:
 
     def execute(self) -> None:
         """Execute all orders of the phase: the one place where orders of Python agents reach the book."""
+        if self._batch is not None:
+            self._unseen_fills()
         mine = len(self.requests) // COLUMNS
         ends = [mine]
         for chunk in self._chunks:
@@ -279,15 +282,13 @@ class OrderDesk:
         if len(self._buffer) < total:
             self._buffer = np.zeros(max(total, 2 * len(self._buffer)), lay.REQUEST).view(np.recarray)
             self._order = np.empty(len(self._buffer), np.int64)
-            self._heads = np.empty(max(2, 1 << (len(self._buffer) - 1).bit_length()), np.int64)
+            self._heads = np.empty(1 << len(self.views).bit_length(), np.int64)
         batch = self._buffer[:total]
         plain = batch.view(np.ndarray)
         self._fill_in(plain[:mine])
         for chunk, start, end in zip(self._chunks, ends, ends[1:], strict=False):
-            _fill_in_chunk(plain[start:end], chunk)
-        plain["entity"] = self._entities[plain["account"]]
+            _fill_in_chunk(plain[start:end], chunk, self._first_of(chunk))
         plain["cause"] = int(Cause.EXECUTION)
-        heads = self._heads[: max(2, 1 << (total - 1).bit_length())]
         state = self.state
         execute_batch(
             state.world,
@@ -297,16 +298,22 @@ class OrderDesk:
             state.tape,
             batch,
             self._order[:total],
-            heads,
+            self._heads,
         )
         self._tell(plain[:mine])
         for chunk, start, end in zip(self._chunks, ends, ends[1:], strict=False):
             if chunk.order_ids is None:
-                chunk.member.told(chunk.accounts, plain["order_id"][start:end])
-        self._collect_fills(plain, mine)
+                chunk.member.told(plain["account"][start:end], plain["order_id"][start:end])
+        self._batch = (plain["order_id"].copy(), mine, self.tickets)
         self.tickets += mine
         self.requests = array("d")
         self._chunks = []
+
+    def _first_of(self, chunk: Chunk) -> int:
+        """Return which order of a cohort enters first, the others in turn: nobody is always ahead of the others."""
+        out = np.empty(1)
+        fill_uniform(out, self.seed, PURPOSE_ORDERING, self.step, chunk.member.entity, 2)
+        return int(out[0] * len(chunk.accounts))
 
     def _fill_in(self, rows: NDArray[Any]) -> None:
         """Write the orders of participants into rows of the batch."""
@@ -317,6 +324,7 @@ class OrderDesk:
         cancels = kinds == lay.REQUEST_CANCEL
         priced = (kinds & (lay.REQUEST_CANCEL - 1)) != _MARKET
         rows["account"] = table[:, 0]
+        rows["entity"] = self._entities[rows["account"]]
         rows["kind"] = kinds
         rows["side"] = np.where(signed < 0.0, -1, 1)
         rows["quantity"] = np.maximum(np.rint(np.abs(signed) / self.lot), 1.0)
@@ -334,44 +342,45 @@ class OrderDesk:
         for account, row, order_id in triples:
             views[account].resting[first + row] = order_id
 
-    def _collect_fills(self, batch: NDArray[Any] | None, mine: int = 0) -> None:
-        """Take the fills off the tape; ``batch`` is what has just been executed, ``mine`` of it from participants.
-
-        From here on the order id of a taker's fill is the one its agent knows; a maker's is still its serial number.
-        """
-        length = self._fill_count.item(0)
-        if length == 0:
-            return
-        rows = self._fill_rows[:length].copy()
-        self._fill_count[0] = 0
-        taken = rows["is_maker"] == 0
-        rows["order_id"][taken] = 0
-        if batch is not None:
-            known = np.flatnonzero(rows["request"] >= 0)
-            request = rows["request"][known].astype(np.int64)
-            ticket = self.tickets + 1 + request
-            rows["order_id"][known] = np.where(request < mine, ticket, batch["order_id"][request])
-        self._log.append(rows)
-        self.fill_number += length
-
     def drain(self) -> None:
         """Make room on the tape, between two wake-ups."""
-        self._collect_fills(None)
+        self._count_fills()
+        self._forget_fills()
 
-    def _forget_fills(self, seen: int) -> None:
-        if seen == self.fill_number:
-            self._log, self._log_start = [], seen
+    def _count_fills(self) -> None:
+        self.fill_number = self._tape_start + self._fill_count.item(0)
+        self._fills_by_account = None
+
+    def _forget_fills(self) -> None:
+        """Empty the tape of fills; those that somebody has yet to see are put aside."""
+        if self.fill_number == self._log_start:
             return
-        rows = np.concatenate(self._log)[max(0, seen - self._log_start) :]
-        self._log_start = max(self._log_start, seen)
-        self._log = [rows] if len(rows) else []
+        seen = min((view.seen for view in self._readers), default=self.fill_number)
+        if seen < self.fill_number:
+            self._log = [self._unseen_fills()[seen - self._log_start :].copy()]
+        else:
+            self._log = []
+        self._log_start, self._tape_start, self._batch = seen, self.fill_number, None
+        self._fill_count[0] = 0
+
+    def _unseen_fills(self) -> NDArray[Any]:
+        """Return all fills that somebody has not seen yet.
+
+        The order id of a taker's fill becomes the one its agent knows; a maker's stays its serial number.
+        """
+        rows = self._fill_rows[: self._fill_count.item(0)]
+        if self._batch is not None:
+            order_ids, mine, tickets = self._batch
+            known = np.flatnonzero(rows["request"] >= 0)
+            request = rows["request"][known].astype(np.int64)
+            rows["order_id"][known] = np.where(request < mine, tickets + 1 + request, order_ids[request])
+            rows["request"][known] = -1
+            self._batch = None
+        return np.concatenate((*self._log, rows)) if self._log else rows
 
     def fills(self, first: int, end: int, seen: int) -> NDArray[Any]:
         """Return fills of accounts ``first`` to before ``end`` from number ``seen`` on, rows of layout.AGENT_FILL."""
-        if not self._log:
-            return np.zeros(0, lay.AGENT_FILL)
-        rows = np.concatenate(self._log) if len(self._log) > 1 else self._log[0]
-        self._log = [rows]
+        rows = self._unseen_fills()
         if end - first > 1:
             rows = rows[max(0, seen - self._log_start) :]
             return rows[(rows["account"] >= first) & (rows["account"] < end)]
@@ -386,13 +395,24 @@ class OrderDesk:
         return np.asarray(rows[numbers[numbers >= seen - self._log_start]])
 
 
-def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk) -> None:
-    rows["account"] = chunk.accounts
+def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk, first: int) -> None:
+    """Write the orders of a cohort into rows of the batch, in turn from number ``first`` on."""
+    rows["entity"] = chunk.member.entity
     rows["kind"] = chunk.kinds
-    rows["side"] = chunk.sides
-    rows["quantity"] = chunk.lots
-    rows["tick"] = chunk.ticks
-    rows["order_id"] = 0 if chunk.order_ids is None else chunk.order_ids
+    columns = {
+        "account": chunk.accounts,
+        "side": chunk.sides,
+        "quantity": chunk.lots,
+        "tick": chunk.ticks,
+        "order_id": 0 if chunk.order_ids is None else chunk.order_ids,
+    }
+    after = len(rows) - first
+    for name, values in columns.items():
+        if np.ndim(values) == 0:
+            rows[name] = values
+        else:
+            rows[name][:after] = values[first:]
+            rows[name][after:] = values[:first]
 
 
 def _due(agent: Participant | Cohort, step: int, dt: float) -> int:

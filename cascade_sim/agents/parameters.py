@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, get_origin, get_type_hints
@@ -21,18 +22,7 @@ class Parameters:
     @classmethod
     def declared(cls) -> dict[str, tuple[Any, Any]]:
         """Return type and default of each parameter by name."""
-        try:
-            hints = get_type_hints(cls)
-        except Exception as error:
-            line = f"{cls.noun} {import_name(cls)}: expected types that can be read"
-            raise ScenarioError(f"{line}, received {error_text(error)}") from error
-        own = [base for base in cls.__mro__ if issubclass(base, Parameters) and base is not Parameters]
-        names = {name for base in own for name in inspect.get_annotations(base)}
-        return {
-            name: (hint, getattr(cls, name, _REQUIRED))
-            for name, hint in hints.items()
-            if name in names and get_origin(hint) is not ClassVar and not name.startswith("_")
-        }
+        return _declared(cls)
 
     @classmethod
     def checked(cls, given: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -67,3 +57,19 @@ class Parameters:
         """Set what was given as attributes of this agent; raises as :meth:`checked`."""
         for name, value in self.checked(given, f"{self.noun} {import_name(type(self))}").items():
             setattr(self, name, value)
+
+
+@functools.cache
+def _declared(cls: type[Parameters]) -> dict[str, tuple[Any, Any]]:
+    try:
+        hints = get_type_hints(cls)
+    except Exception as error:
+        line = f"{cls.noun} {import_name(cls)}: expected types that can be read"
+        raise ScenarioError(f"{line}, received {error_text(error)}") from error
+    own = [base for base in cls.__mro__ if issubclass(base, Parameters) and base is not Parameters]
+    names = {name for base in own for name in inspect.get_annotations(base)}
+    return {
+        name: (hint, getattr(cls, name, _REQUIRED))
+        for name, hint in hints.items()
+        if name in names and get_origin(hint) is not ClassVar and not name.startswith("_")
+    }

@@ -80,11 +80,11 @@ def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) ->
 class MarketPrices:
     """What everybody sees of a market, as the trading phase began. Prices in quote currency, NaN where there is none."""
 
-    __slots__ = ("_desk", "_owner", "due", "first_account", "seen")
+    __slots__ = ("_desk", "_owner", "due", "entity", "first_account", "seen")
 
     def __init__(self, desk: OrderDesk, owner: Any, first_account: int) -> None:
         self._desk, self._owner, self.first_account = desk, owner, first_account
-        self.due, self.seen = 0, desk.fill_number
+        self.due, self.seen, self.entity = 0, desk.fill_number, -1
 
     @property
     def name(self) -> str:

@@ -454,8 +454,8 @@ AGENT_FILL = _record(
     is_maker=np.int8,
     cause=np.int8,
 )
-"""A fill of an agent's account. ``order_id`` is the serial number of a maker's order; ``request`` the row of the batch that
-a taker's order stood in, -1 for every other fill. ``price`` in ticks."""
+"""A fill of an agent's account. ``order_id`` is the serial number of a maker's order, else 0; ``request`` the row of the batch
+that a taker's order stood in, -1 for every other fill. ``price`` in ticks."""
 
 REQUEST = _record(
     key=np.uint64,

@@ -17,6 +17,7 @@ _POST_ONLY = np.int64(OrderType.POST_ONLY)
 _MARKET = np.int64(OrderType.MARKET)
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _BACKGROUND = np.int64(Cause.BACKGROUND)
+_NO_ORDER = np.int64(0)
 
 
 @leaf
@@ -198,7 +199,7 @@ def settle(
         if accounts[maker].traits & lay.FLAG_MARGINED:
             refresh_triggers(w, accounts, watch, maker)
     if accounts[taker].traits & lay.FLAG_AGENT:
-        _report_fill(w, tape, taker, side, price, quantity, cause, taker_order, 0)
+        _report_fill(w, tape, taker, side, price, quantity, cause, _NO_ORDER, 0)
     if accounts[maker].traits & lay.FLAG_AGENT:
         _report_fill(w, tape, maker, -side, price, quantity, maker_cause, maker_order, 1)
     number = w.control.next_trade

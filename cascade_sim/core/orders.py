@@ -15,38 +15,40 @@ _ORDER_TYPES = lay.REQUEST_CANCEL - 1
 
 
 @part
-def _sort_by_actor(w, batch, order, heads):
-    """Fill ``order`` with the rows sorted by a hash of (entity, step), rows of one entity in their own order.
+def _sort_actors(w, batch, order, heads):
+    """Fill ``order`` with the first row of each actor, sorted by a hash of (entity, step); returns their number.
 
-    A distribution into as many buckets as ``heads`` has entries, by the leading bits of the hash, leaves an insertion
-    sort next to nothing to do: linear time, no allocation.
+    Rows of one entity follow one another. A distribution into as many buckets as ``heads`` has entries, by the leading
+    bits of the hash, leaves an insertion sort next to nothing to do: linear time, no allocation.
     """
-    count = len(batch)
     key = stream(w.config.seed, PURPOSE_ORDERING, w.control.step)
     shift = 64
     while (1 << (64 - shift)) < len(heads):
         shift -= 1
     heads[:] = 0
-    for row in range(count):
-        hashed = word(key, batch[row].entity, _ACTOR_DRAW)
-        batch[row].key = hashed
-        heads[np.int64(hashed >> np.uint64(shift))] += 1
-    total = 0
+    for row in range(len(batch)):
+        if row == 0 or batch[row].entity != batch[row - 1].entity:
+            hashed = word(key, batch[row].entity, _ACTOR_DRAW)
+            batch[row].key = hashed
+            heads[np.int64(hashed >> np.uint64(shift))] += 1
+    actors = 0
     for bucket in range(len(heads)):
         held = heads[bucket]
-        heads[bucket] = total
-        total += held
-    for row in range(count):
-        bucket = np.int64(batch[row].key >> np.uint64(shift))
-        order[heads[bucket]] = row
-        heads[bucket] += 1
-    for k in range(1, count):
+        heads[bucket] = actors
+        actors += held
+    for row in range(len(batch)):
+        if row == 0 or batch[row].entity != batch[row - 1].entity:
+            bucket = np.int64(batch[row].key >> np.uint64(shift))
+            order[heads[bucket]] = row
+            heads[bucket] += 1
+    for k in range(1, actors):
         row = order[k]
         at = k
         while at > 0 and batch[order[at - 1]].key > batch[row].key:
             order[at] = order[at - 1]
             at -= 1
         order[at] = row
+    return actors
 
 
 @leaf
@@ -75,47 +77,57 @@ def _cancel(w, book, batch, request):
     return removed
 
 
+@part
+def _enter(w, book, accounts, watch, tape, batch, row):
+    """Enter the order of a row and write down what became of it."""
+    request = batch[row]
+    kind, side, account = np.int64(request.kind), np.int64(request.side), np.int64(request.account)
+    quantity = request.quantity
+    if kind & lay.REQUEST_REDUCE_ONLY:
+        quantity = min(quantity, -side * accounts[account].position)
+    tick, cause = np.int64(request.tick), np.int64(request.cause)
+    first = tape.agent_fills_count
+    order_id, filled = place(
+        w,
+        book,
+        accounts,
+        watch,
+        tape,
+        account,
+        side,
+        tick,
+        quantity,
+        kind & _ORDER_TYPES,
+        cause,
+        lay.NO_EVENT,
+    )
+    request.order_id = order_id
+    request.filled = filled
+    for number in range(first, tape.agent_fills_count):
+        if tape.agent_fills[number].is_maker == 0:
+            tape.agent_fills[number].request = row
+
+
 @kernel
 def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
-    """Execute ``batch`` (n,) of :data:`layout.REQUEST` in the order hashed from (entity, step); results go into its rows.
+    """Execute ``batch`` (n,) of :data:`layout.REQUEST`, actors in the order hashed from (entity, step), each its rows in turn.
 
-    ``order`` (n,) and ``heads`` (a power of two of at least 2, about n) are int64 scratch. An order that may only reduce
-    is cut to the position that the account has when its turn comes. Stops at the first capacity that runs out.
+    Rows of one entity follow one another; results are written into them. ``order`` (n,) and ``heads`` (a power of two of
+    at least 2, about the number of actors) are int64 scratch. An order that may only reduce is cut to the position that
+    the account has when its turn comes. Stops at the first capacity that runs out.
     """
-    _sort_by_actor(w, batch, order, heads)
-    for k in range(len(batch)):
+    actors = _sort_actors(w, batch, order, heads)
+    for k in range(actors):
         row = order[k]
-        request = batch[row]
-        kind = np.int64(request.kind)
-        if kind == lay.REQUEST_CANCEL:
-            request.filled = _cancel(w, book, batch, request)
-            continue
-        account, side = np.int64(request.account), np.int64(request.side)
-        quantity = request.quantity
-        if kind & lay.REQUEST_REDUCE_ONLY:
-            quantity = min(quantity, -side * accounts[account].position)
-        first = tape.agent_fills_count
-        order_id, filled = place(
-            w,
-            book,
-            accounts,
-            watch,
-            tape,
-            account,
-            side,
-            np.int64(request.tick),
-            quantity,
-            kind & _ORDER_TYPES,
-            np.int64(request.cause),
-            lay.NO_EVENT,
-        )
-        request.order_id = order_id
-        request.filled = filled
-        for number in range(first, tape.agent_fills_count):
-            if tape.agent_fills[number].is_maker == 0:
-                tape.agent_fills[number].request = row
-        if w.control.capacity != 0 or book.status != 0:
-            return
+        entity = batch[row].entity
+        while row < len(batch) and batch[row].entity == entity:
+            if batch[row].kind == lay.REQUEST_CANCEL:
+                batch[row].filled = _cancel(w, book, batch, batch[row])
+            else:
+                _enter(w, book, accounts, watch, tape, batch, row)
+            if w.control.capacity != 0 or book.status != 0:
+                return
+            row += 1
 
 
 @kernel
