@@ -381,6 +381,8 @@ class OrderDesk:
     def fills(self, first: int, end: int, seen: int) -> NDArray[Any]:
         """Return fills of accounts ``first`` to before ``end`` from number ``seen`` on, rows of layout.AGENT_FILL."""
         rows = self._unseen_fills()
+        if not len(rows):
+            return rows
         if end - first > 1:
             rows = rows[max(0, seen - self._log_start) :]
             return rows[(rows["account"] >= first) & (rows["account"] < end)]

@@ -22,7 +22,7 @@ class Parameters:
     @classmethod
     def declared(cls) -> dict[str, tuple[Any, Any]]:
         """Return type and default of each parameter by name."""
-        return _declared(cls)
+        return _declared(cls)  # type: ignore[arg-type]  # classes can be hashed
 
     @classmethod
     def checked(cls, given: Mapping[str, Any], path: str) -> dict[str, Any]:
