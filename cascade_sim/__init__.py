@@ -25,6 +25,8 @@ _HOME = {
     "Cohort": "cascade_sim.agents.cohort",
     "run": "cascade_sim.lab.single",
     "counterfactual": "cascade_sim.lab.counterfactual",
+    "run_ensemble": "cascade_sim.lab.ensemble",
+    "EnsembleInterrupted": "cascade_sim.lab.ensemble",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort, CohortMarket
 from cascade_sim.agents.participant import ParticipantMarket
+from cascade_sim.core.compile import cache_directory
 from cascade_sim.domain.enums import OrderType, Side
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
+from cascade_sim.lab.ensemble import processors, run_ensemble
 from cascade_sim.lab.single import run
 from cascade_sim.market.order_book import OrderBook
 from cascade_sim.model import CascadeModel
@@ -150,7 +152,7 @@ def analysis(_request: Request) -> Figures:
 _LAUNCH = """
 import pathlib, resource, sys
 from cascade_sim.cli import entry
-sys.argv[1:] = ["run", "--out", sys.argv[1], "--json"]
+sys.argv[1:] = ["run", "--json", "--out", *sys.argv[1:]]
 try:
     entry()
 finally:
@@ -162,11 +164,11 @@ finally:
 """
 
 
-def _launch(cache: Path, out: Path) -> tuple[float, float]:
-    """Seconds and peak resident MiB of the default command in a process of its own."""
+def _launch(cache: Path, out: Path, *words: str) -> tuple[float, float]:
+    """Seconds and peak resident MiB of ``run``, by default of the default scenario, in a process of its own."""
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", _LAUNCH, str(out)],
+        [sys.executable, "-c", _LAUNCH, str(out), *words],
         env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
@@ -176,6 +178,67 @@ def _launch(cache: Path, out: Path) -> tuple[float, float]:
         raise RunFailed(f"cascade-sim run: expected status 0, received {done.returncode}")
     unit = 1024.0**2 if sys.platform == "darwin" else 1024.0
     return seconds, float(done.stderr.split()[-1]) / unit
+
+
+BENCHMARKS = Path(__file__).parent / "scenarios" / "benchmark"
+SMALL, TINY = BENCHMARKS / "small.yaml", BENCHMARKS / "tiny.yaml"
+"""The markets that speeds are measured on: 1,000 traders for 2,000 steps, and 50 traders for 50 steps."""
+_SMALL_RUNS = 400
+_TINY_RUNS = 20_000
+
+
+def _ensemble_seconds(scenario: Scenario, runs: int, workers: int) -> float:
+    began = time.perf_counter()
+    run_ensemble(scenario, range(runs), workers=workers)
+    return time.perf_counter() - began
+
+
+def ensemble(_request: Request) -> Figures:
+    """Runs a second of the small market, what a second processor adds (median of pairs), tiny runs a minute.
+
+    ``tiny_runs_per_minute`` uses every processor, as a user's ensemble does.
+    """
+    small, tiny = load_scenario(SMALL), load_scenario(TINY)
+    _ensemble_seconds(small, 2, 1)
+    pairs = [[_ensemble_seconds(small, _SMALL_RUNS, workers) for workers in (1, 2)] for _ in range(_REPEATS)]
+    best = min(_ensemble_seconds(tiny, _TINY_RUNS, processors()) for _ in range(_REPEATS))
+    speedup = statistics.median(one / two for one, two in pairs)
+    return {
+        "runs_per_second_1core": _SMALL_RUNS / min(one for one, _ in pairs),
+        "speedup_2cores": speedup if processors() > 1 else None,
+        "tiny_runs_per_minute": 60.0 * _TINY_RUNS / best,
+    }
+
+
+_RESIDENT = """
+import gc, pathlib, sys
+from cascade_sim.model import CascadeModel
+from cascade_sim.scenario import load_scenario
+
+def resident():
+    gc.collect()
+    return next(int(line.split()[1]) for line in pathlib.Path("/proc/self/status").read_text().splitlines()
+                if line.startswith("VmRSS"))
+
+scenario = load_scenario(sys.argv[1])
+first = CascadeModel(scenario, rng=0)
+first.run()
+before = resident()
+kept = [CascadeModel(scenario, rng=seed) for seed in range(1, 9)]
+for model in kept:
+    model.run()
+print((resident() - before) / len(kept) / 1024)
+"""
+
+
+def memory(_request: Request) -> Figures:
+    """Resident MiB that one more world of the small market adds once it has run; Linux only."""
+    if not Path("/proc/self/status").exists():
+        return {"rss_small_run_mib": None}
+    done = subprocess.run([sys.executable, "-c", _RESIDENT, str(SMALL)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RunFailed(f"small market: expected status 0, received {done.returncode}")
+    return {"rss_small_run_mib": float(done.stdout)}
 
 
 def start(_request: Request) -> Figures:
@@ -190,6 +253,22 @@ def start(_request: Request) -> Figures:
         "cold_resident_mib": cold_mib,
         "warm_resident_mib": warm_mib,
     }
+
+
+_LONG = ("run.steps=25000", "background.market_rate=400", "background.market_size=0.03")
+_MANY_TRADES = 10_000_000
+
+
+def long_run(_request: Request) -> Figures:
+    """Peak resident MiB of a ``run`` with ten million trades, from the first import to the saved folder."""
+    changes = [word for change in _LONG for word in ("--set", change)]
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name) / "run"
+        _, mib = _launch(cache_directory().parent, out, *changes)
+        trades = json.loads((out / "summary.json").read_text())["trades"]
+    if trades < _MANY_TRADES:
+        raise RunFailed(expectation("long run", f"at least {_MANY_TRADES} trades", trades))
+    return {"rss_ten_million_trades_mib": mib}
 
 
 class _Quoter(Participant):
@@ -263,7 +342,10 @@ MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "recording": recording,
     "analysis": analysis,
     "agents": agents,
+    "ensemble": ensemble,
+    "memory": memory,
     "start": start,
+    "long_run": long_run,
 }
 """Every measurement by name; each returns figures whose names carry their unit unless they are ratios."""
 

@@ -2,24 +2,31 @@
 
 import gc
 import json
-import os
 import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib import import_module
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.domain.errors import CascadeError, OutputError, ScenarioError, UnknownNameError, expectation
+from cascade_sim._cli_parts import listing
+from cascade_sim._cli_parts.output import Overrides, drop_output, load, say
+from cascade_sim.domain.errors import (
+    CapacityError,
+    CascadeError,
+    OutputError,
+    RunInterrupted,
+    ScenarioError,
+    UnknownNameError,
+    expectation,
+)
 
 app = typer.Typer(
     name="cascade-sim",
@@ -35,46 +42,6 @@ _INTERRUPTED = 130
 _interrupts: list[int] = []
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override one field; may be repeated.")
-]
-
-
-class _ClosedOutputError(CascadeError):
-    """Standard output takes nothing more: a full disk, a closed pipe."""
-
-    exit_code = 1
-
-
-def _say(text: str, *, nl: bool = True) -> None:
-    """Print to standard output; what cannot be printed is an error like any other."""
-    try:
-        if sys.stdout is None:
-            raise OSError("it is closed")
-        typer.echo(text, nl=nl)
-    except (OSError, ValueError) as error:
-        _drop_output()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _ClosedOutputError(f"standard output: expected to write to it, received: {reason}") from error
-
-
-def _drop_output() -> None:
-    """Send what is still buffered nowhere, or Python would fail on it once more when it ends."""
-    with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
-def _load(name: str, overrides: list[str] | None) -> Any:
-    from cascade_sim.scenario import load_scenario, parse_override
-
-    scenario = load_scenario(name)
-    changes: dict[str, Any] = {}
-    for text in overrides or []:
-        path, value = parse_override(text)
-        changes[path] = value
-    return scenario.with_overrides(changes) if changes else scenario
 
 
 def _check_out(folder: Path) -> None:
@@ -161,19 +128,19 @@ def _print_result(result: Any, base: str, quote: str, folder: Path) -> None:
 
     summary = result.summary
     for sentence in (*narrate(summary, quote), *chain_words(result.manifest.get("option_chain"))):
-        _say(sentence)
-    _say("")
+        say(sentence)
+    say("")
     for key in SUMMARY_KEYS:
         value = summary.get(key.name)
         if isinstance(value, int | float):
             text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.6g}"
-            _say(f"  {key.label:<56}{text:>16}  {unit_words(key.unit, base, quote)}".rstrip())
+            say(f"  {key.label:<56}{text:>16}  {unit_words(key.unit, base, quote)}".rstrip())
     losses = ranked_losses(summary)
     if losses:
-        _say(f"\nwho paid (+) and who gained (-), {quote}")
+        say(f"\nwho paid (+) and who gained (-), {quote}")
         for name, value in losses:
-            _say(f"  {name:<56}{value:>16,.0f}")
-    _say(f"\nresult in {folder}")
+            say(f"  {name:<56}{value:>16,.0f}")
+    say(f"\nresult in {folder}")
 
 
 @app.command("run")
@@ -198,7 +165,7 @@ def run_command(
     json_output: Json = False,
 ) -> None:
     """Run one scenario and write its result folder."""
-    resolved = _load(scenario, overrides)
+    resolved = load(scenario, overrides)
     mechanisms = None if counterfactual is None else _mechanisms(counterfactual, resolved)
     folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}"
     if resume and _is_same(folder, resolved.scenario_hash, seed, mechanisms):
@@ -209,7 +176,7 @@ def run_command(
         _check_out(folder)
         result = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
     if json_output:
-        _say(json.dumps(result.summary, allow_nan=False))
+        say(json.dumps(result.summary, allow_nan=False))
     else:
         _print_result(result, resolved.market.base, resolved.market.quote, folder)
 
@@ -238,6 +205,8 @@ def _is_same(folder: Path, scenario_hash: str, seed: int, mechanisms: list[str] 
     result = load_result(folder)
     if (result.manifest.get("scenario_hash"), result.manifest.get("seed")) != (scenario_hash, seed):
         return False
+    if result.manifest.get("status") == "stopped":
+        return False
     return set(mechanisms or ()) <= set(result.counterfactual.columns)
 
 
@@ -263,22 +232,37 @@ def _run_and_save(
 
             return write_report(result, unfinished)
 
-    if mechanisms is None:
-        from cascade_sim.lab.single import run
-
-        with _progress(scenario.name) as progress:
-            result = run(scenario, seed, progress=progress)
-    else:
-        from cascade_sim.lab.counterfactual import counterfactual as run_arms
-
-        with _progress(scenario.name) as progress:
-            result = run_arms(scenario, seed, mechanisms, progress=progress).result
-    _stop_if_interrupted()
+    stop: CapacityError | RunInterrupted | None = None
+    try:
+        result = _run_it(scenario, seed, mechanisms)
+        _stop_if_interrupted()
+    except (CapacityError, RunInterrupted) as error:
+        if error.result is None:
+            raise
+        stop, result = error, error.result
+        _interrupts.clear()
     manifest = {**result.manifest, "wall_seconds": time.perf_counter() - started}
     manifest["ended_at"] = datetime.now(UTC).isoformat()
-    result = replace(result, manifest=manifest)
+    result = result.replaced(manifest=manifest)
     result.save(folder, add)
-    return result
+    if stop is None:
+        return result
+    message = f"{stop}; what was recorded until then is in {folder}"
+    if isinstance(stop, CapacityError):
+        raise CapacityError(message)
+    typer.echo(message, err=True)
+    raise SystemExit(_INTERRUPTED)
+
+
+def _run_it(scenario: Any, seed: int, mechanisms: list[str] | None) -> Any:
+    with _progress(scenario.name) as progress:
+        if mechanisms is None:
+            from cascade_sim.lab.single import run
+
+            return run(scenario, seed, progress=progress)
+        from cascade_sim.lab.counterfactual import counterfactual
+
+        return counterfactual(scenario, seed, mechanisms, progress=progress).result
 
 
 @app.command("report")
@@ -287,113 +271,10 @@ def report_command(directory: Annotated[Path, typer.Argument(help="Result folder
     from cascade_sim.report import write_report
     from cascade_sim.result import load_result
 
-    _say(str(write_report(load_result(directory), directory)))
+    say(str(write_report(load_result(directory), directory)))
 
 
-@app.command("scenarios")
-def scenarios_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
-    """List the scenario library, a line each; a name shows the scenario whole."""
-    from cascade_sim.scenario import load_scenario, scenario_names
-
-    if name is not None:
-        scenario = load_scenario(name)
-        _say(scenario.to_commented_yaml(_parameter_notes(scenario)), nl=False)
-        return
-    for known in scenario_names():
-        _say(f"{known:<16}{load_scenario(known).title}")
-
-
-def _parameter_notes(scenario: Any) -> dict[str, str]:
-    """Return what the documentation of its rules says about each of their parameters, by dotted path."""
-    from cascade_sim.registry import REGISTRIES
-
-    notes = {}
-    for path, component in scenario.components().items():
-        if path not in REGISTRIES:
-            continue
-        lines = REGISTRIES[path].describe(component.name).documentation.splitlines()
-        for name in component.parameters:
-            start = next((k for k, line in enumerate(lines) if line.startswith(f"{name} : ")), len(lines))
-            meaning = " ".join(
-                line.strip() for line in takewhile(lambda text: text.startswith(" "), lines[start + 1 :])
-            )
-            unit = "s; " if name.endswith("_seconds") else ""
-            notes[f"{path}.{name}"] = f"{unit}{meaning}".removesuffix(".")
-    return notes
-
-
-@app.command("rules")
-def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
-    """List every rule, a line each; a name shows documentation and parameters."""
-    from cascade_sim.registry import REGISTRIES
-
-    if name is None:
-        for kind, registry in REGISTRIES.items():
-            for known in registry.names():
-                _say(f"{kind:<26}{known:<28}{registry.describe(known).summary}")
-        return
-    found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
-    if not found:
-        raise UnknownNameError(
-            "rule", name, [known for registry in REGISTRIES.values() for known in registry.names()]
-        )
-    for kind, registry in found:
-        description = registry.describe(name)
-        _say(f"{kind}: {name}\n\n{description.documentation}\n")
-        for parameter in description.parameters:
-            default = "required" if parameter.required else parameter.default
-            _say(f"  {parameter.name}: {parameter.type}, default {default}")
-
-
-@app.command("switches")
-def switches_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
-    """List the switches of counterfactual arms, a line each."""
-    from cascade_sim.scenario import load_scenario
-
-    fields = type(load_scenario(DEFAULT_SCENARIO).switches).model_fields
-    if name is not None and name not in fields:
-        raise UnknownNameError("switch", name, list(fields))
-    for known, described in fields.items():
-        if name in (None, known):
-            _say(f"{known:<24}{described.description}")
-
-
-@app.command("metrics")
-def metrics_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
-    """List the metrics, a line each; a name shows its documentation."""
-    from cascade_sim.metrics import METRICS
-
-    if name is not None:
-        if name not in METRICS:
-            raise UnknownNameError("metric", name, list(METRICS))
-        _say(f"{name} ({METRICS[name].unit})\n\n{METRICS[name].documentation}")
-        return
-    for known, metric in METRICS.items():
-        _say(f"{known:<28}{metric.unit:<22}{metric.documentation.splitlines()[0]}")
-
-
-@app.command("show")
-def show_command(
-    scenario: Annotated[str, typer.Argument(help="Name from the library or path to YAML.")],
-    diff: Annotated[str | None, typer.Option(help="Show only what differs from this scenario.")] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of scenarios.")] = False,
-    overrides: Overrides = None,
-) -> None:
-    """Print a scenario, fully resolved."""
-    if schema:
-        from cascade_sim.scenario import scenario_schema
-
-        _say(json.dumps(scenario_schema(), indent=2))
-        return
-    resolved = _load(scenario, overrides)
-    if diff is None:
-        _say(resolved.to_yaml(), nl=False)
-        return
-    other = _load(diff, None).leaves()
-    mine = resolved.leaves()
-    for path in sorted(mine.keys() | other.keys()):
-        if mine.get(path) != other.get(path):
-            _say(f"{path}: {other.get(path)} -> {mine.get(path)}")
+app.registered_commands.extend(listing.app.registered_commands)
 
 
 @app.command("bench")
@@ -421,10 +302,10 @@ def bench_command(
         with console.status(title) if _is_terminal() else nullcontext():
             figures.update(bench(request, [name]))
     if json_output:
-        _say(json.dumps(figures, allow_nan=False))
+        say(json.dumps(figures, allow_nan=False))
         return
     for name, value in figures.items():
-        _say(f"{name:<36}{'not measured' if value is None else f'{value:,.4g}':>16}")
+        say(f"{name:<36}{'not measured' if value is None else f'{value:,.4g}':>16}")
 
 
 def _may_be_a_scenario(word: str) -> bool:
@@ -476,7 +357,7 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"cascade-sim: {error}", err=True)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        _drop_output()
+        drop_output()
         typer.echo(f"cascade-sim: expected no failure of the system, received: {error}", err=True)
         raise SystemExit(1) from None
     except Exception as error:

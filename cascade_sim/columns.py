@@ -131,7 +131,7 @@ _SERIES: tuple[Column, ...] = (
     _INSTRUMENT,
     *_floats(
         "quote",
-        mid="middle of best bid and best ask; NaN if the book is one-sided",
+        mid="middle of best bid and best ask; NaN if the book is one-sided or trading is halted",
         last="price of the last trade; NaN before the first",
         mark="mark price, on which margin is judged",
         index="index price from the oracle",
@@ -141,13 +141,23 @@ _SERIES: tuple[Column, ...] = (
     ),
     Column("one_sided", "bool", "-", "at least one side of the book is empty"),
     Column("halted", "bool", "-", "trading is halted"),
-    Column("throughput_binding", "bool", "-", "the limit of liquidations in one step was reached"),
-    Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if the book is one-sided"),
+    Column(
+        "throughput_binding",
+        "bool",
+        "-",
+        "a limit of one step, of liquidations or of messages, left something waiting",
+    ),
+    Column("spread", "float32", "bp", "best ask minus best bid, of mid; NaN if there is no mid"),
     *_depth_columns(),
     *_volume_columns(),
     *_mark_move_columns(),
     Column("open_interest", "float64", "base", "sum of the long positions"),
-    Column("funding_rate", "float64", "fraction", "funding rate of one interval"),
+    Column(
+        "funding_rate",
+        "float64",
+        "fraction",
+        "funding rate of one interval; an estimate until its last step, when it is paid",
+    ),
     Column(
         "distressed_accounts", "int32", "accounts", "accounts below maintenance margin at the end of the step"
     ),
@@ -155,7 +165,7 @@ _SERIES: tuple[Column, ...] = (
         "queue_accounts",
         "int32",
         "accounts",
-        "eligible accounts that the throughput limit left waiting at the end of the step",
+        "eligible accounts that the throughput limit or a halt left waiting at the end of the step",
     ),
     *_floats(
         "quote",
@@ -227,7 +237,12 @@ _EVENTS: tuple[Column, ...] = (
     Column("leverage", "float32", "-", "notional over equity"),
     Column("loss", "float64", "quote", "loss borne at this stage, never negative"),
     Column("payer_account_id", "Int64", "-", "account that bears the loss"),
-    Column("waited_seconds", "float32", "s", "time in the liquidation queue"),
+    Column(
+        "waited_seconds",
+        "float32",
+        "s",
+        "time since the breach, or since the order that now arrived was decided",
+    ),
 )
 
 _TRADES: tuple[Column, ...] = (

@@ -15,16 +15,22 @@ from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort
 from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.core import layout as lay
+from cascade_sim.core.acting import run_acting
 from cascade_sim.core.markets import run_markets
+from cascade_sim.core.portfolios import open_queue
 from cascade_sim.core.run import run, run_rate_driven
 from cascade_sim.core.state import State, System, allocate_system, grow_system
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, UnknownNameError, expectation
+from cascade_sim.market.prices import configure_prices, needs_prices
 from cascade_sim.scenario import Scenario
 
 __all__ = ["CascadeModel", "Market", "check_inputs", "needs_markets_driver"]
 
+STEPS_PER_CALL = 512
+"""Steps between two looks at the progress of a run and at requests to stop it: a fraction of a second."""
+
 ALL_PHASES = 2**62
-_CAPACITIES = {
+CAPACITIES = {
     lay.CAPACITY_ORDERS: "orders in the book",
     lay.CAPACITY_TRADES: "fills recorded in one step",
     lay.CAPACITY_EVENTS: "events recorded in one step",
@@ -33,6 +39,9 @@ _CAPACITIES = {
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
     lay.CAPACITY_AGENT_FILLS: "fills of Python agents in one step",
+    lay.CAPACITY_FLIGHT: "orders on their way to the book",
+    lay.CAPACITY_AUCTION: "crossing orders in one call auction",
+    lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }
 
 
@@ -55,7 +64,13 @@ def check_inputs(scenario: Scenario) -> None:
 
 def needs_markets_driver(scenario: Scenario) -> bool:
     """Whether a scenario uses a mechanism that only the driver for several markets knows."""
-    return bool(scenario.markets)
+    return (
+        bool(scenario.markets)
+        or scenario.portfolios.count > 0
+        or needs_prices(scenario)
+        or scenario.venue.has_rules
+        or scenario.latency.is_active
+    )
 
 
 class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
@@ -94,18 +109,30 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             max(market.account_count for market in everyone),
             max(market.entrants for market in everyone),
             [market.self_trade for market in everyone],
+            scenario.portfolios.count if scenario.switches.cross_margin else 0,
         )
         for number, market in enumerate(everyone):
             market.open(self.system.state(number))
+        contracts = {name: market.instrument for name, market in self.markets.items()}
+        for market in everyone:
+            world = market.state.world
+            configure_prices(world, market.scenario, market.mark_rule, market.instrument, contracts)
         self._couple()
         self._advance = self._choose_driver()
         for number, market in enumerate(everyone):
-            market.finish_opening()
             market.attach(self.system, number)
+        self._open()
         for name, wanted in groups.items():
             for group in wanted:
                 for agent in group.create(self):
                     join(self, agent, self.markets[name], group.path)
+
+    def _open(self) -> None:
+        """Open the accounts of every market from the seed."""
+        for market in self.markets.values():
+            market.open_world()
+        if len(self.system.portfolios):
+            open_queue(self.system.worlds, self.system.portfolios)
 
     def _couple(self) -> None:
         """Let markets of one asset follow one value, correlate the values of others, and let arbitrage connect."""
@@ -123,6 +150,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
                 config.common_seed, config.common_weight = first.value_seed, correlation
                 config.own_weight = (1.0 - correlation * correlation) ** 0.5
             values.setdefault(contract.base, config)
+            if number > 0 and self.scenario.portfolios.count > 0:
+                market.share_portfolios(self.main)
             partner = traded.setdefault((contract.base, contract.quote), number)
             if partner != number:
                 market.arbitrage_against(partner)
@@ -131,6 +160,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         """The compiled driver that has everything this scenario needs, and no more than it has to."""
         if needs_markets_driver(self.scenario):
             return functools.partial(run_markets, *self.system)
+        if int(self.state.world.activity.config.enabled):
+            return functools.partial(run_acting, *self.state)
         fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
         return functools.partial(run if fixed else run_rate_driven, *self.state)
 
@@ -262,30 +293,22 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
                 progress(self.step_number + run_config.burn_in_steps, total)
 
     def _next_stop(self, end: int) -> int:
-        """The next step before which Python has something to do: step 0, a snapshot, the end."""
+        """The next step before which Python has something to do: step 0, news of the progress, the end."""
         step = self.step_number
-        if step < 0:
-            return min(0, end)
-        every = (self.scenario.run.depth_every_steps, self.scenario.run.map_every_steps)
-        stops = [end]
-        if self.main.recorder.level >= lay.RECORD_FULL:
-            stops += [(step // interval + 1) * interval for interval in every]
-        return min(stops)
+        return min(step + STEPS_PER_CALL, end, 0 if step < 0 else end)
 
     def _between_steps(self) -> None:
-        """What happens between two steps in either driver: the start of the run, and snapshots."""
-        step = self.step_number
-        for market in self.markets.values():
-            if step == 0 and market.start_accounts is None:
-                market.note_start()
-            if step >= 0 and market.recorder.level >= lay.RECORD_FULL:
-                market.snapshot(step)
+        """What happens between two steps in either driver: the start of the run."""
+        if self.step_number == 0:
+            for market in self.markets.values():
+                if market.start_accounts is None:
+                    market.note_start()
 
     def _answer(self, status: int) -> None:
         """Do what the kernels cannot, for the market that asks."""
         market = list(self.markets.values())[int(self.state.world.control.market)]
         if status == lay.RETURN_CAPACITY:
-            what = _CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
+            what = CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
             raise CapacityError(
                 f"step {self.step_number}: expected room for more {what}, received more than fit"
             )

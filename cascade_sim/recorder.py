@@ -1,6 +1,7 @@
 """What a run leaves behind: the tape of the kernels, copied in chunks and turned into result tables."""
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim._recorder_parts.accounts import AccountRecords, account_columns, measure_flows
-from cascade_sim._recorder_parts.events import event_columns
+from cascade_sim._recorder_parts.events import event_columns, find_breaches
 from cascade_sim._recorder_parts.market import depth_columns, impact_estimator, map_columns, series_columns
-from cascade_sim._recorder_parts.money import trade_columns, transfer_columns
+from cascade_sim._recorder_parts.money import trade_columns, transfer_columns, transfer_pieces
+from cascade_sim._recorder_parts.rows import Rows, refused
 from cascade_sim.core import layout as lay
-from cascade_sim.core.snapshots import DEPTH_ROW, MAP_ROW
 from cascade_sim.domain.errors import CascadeError, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
+from cascade_sim.table_files import ROW_GROUP, TableFile, write_pieces
 from cascade_sim.tables import cast_table, empty_table
 
 __all__ = ["RAW_TABLES", "AccountRecords", "Recorder", "run_totals"]
 
-_TAPE = {"series": lay.SERIES, "events": lay.EVENT, "trades": lay.TRADE, "transfers": lay.TRANSFER}
-RAW_TABLES: Mapping[str, "np.dtype[Any]"] = {**_TAPE, "depth": DEPTH_ROW, "liquidation_map": MAP_ROW}
+RAW_TABLES: Mapping[str, "np.dtype[Any]"] = {
+    "series": lay.SERIES,
+    "events": lay.EVENT,
+    "trades": lay.TRADE,
+    "transfers": lay.TRANSFER,
+    "depth": lay.DEPTH_ROW,
+    "liquidation_map": lay.MAP_ROW,
+}
 """Names and dtypes of the raw arrays, in ticks, lots, atoms and steps."""
+MEMORY_BYTES = 64 << 20
+"""Bytes of raw rows that stay in memory; those of a longer run go to a temporary file, and its tables are files."""
 
 
 class Recorder:
@@ -51,7 +61,8 @@ class Recorder:
         self.instrument = instrument
         self.dt = dt
         self.level = level
-        self._chunks: dict[str, list[NDArray[Any]]] = {name: [] for name in RAW_TABLES}
+        self._rows = {name: Rows(dtype) for name, dtype in RAW_TABLES.items()}
+        self._spilled = False
 
     def drain(self, tape: Any) -> None:
         """Copy the filled rows of a tape and leave it empty.
@@ -60,25 +71,21 @@ class Recorder:
         ----------
         tape : record
             One record of :data:`layout.TAPE`; its counts are set to 0.
+
+        Raises
+        ------
+        OutputError
+            If the records of a long run find no room on the disk.
         """
-        for name in _TAPE:
+        for name, rows in self._rows.items():
             count = int(tape[f"{name}_count"])
             if count:
-                self._chunks[name].append(np.array(tape[name][:count], copy=True, subok=False))
+                rows.append(tape[name][:count])
                 tape[f"{name}_count"] = 0
-
-    def add_depth(self, rows: NDArray[Any]) -> None:
-        """Append what :func:`core.snapshots.snapshot_depth` returned."""
-        self._append("depth", rows)
-
-    def add_liquidation_map(self, rows: NDArray[Any]) -> None:
-        """Append what :func:`core.snapshots.snapshot_map` returned."""
-        self._append("liquidation_map", rows)
-
-    def _append(self, name: str, rows: NDArray[Any]) -> None:
-        if rows.dtype != RAW_TABLES[name]:
-            raise CascadeError(expectation(name, f"rows of {RAW_TABLES[name]}", str(rows.dtype)))
-        self._chunks[name].append(rows)
+        if not self._spilled and sum(rows.nbytes for rows in self._rows.values()) > MEMORY_BYTES:
+            self._spilled = True
+            for rows in self._rows.values():
+                rows.spill()
 
     def raw(self, name: str) -> NDArray[Any]:
         """Return everything recorded so far under a name.
@@ -100,16 +107,11 @@ class Recorder:
         """
         if name not in RAW_TABLES:
             raise UnknownNameError("raw table", name, RAW_TABLES)
-        chunks = self._chunks[name]
-        if not chunks:
-            return np.empty(0, RAW_TABLES[name])
-        if len(chunks) > 1:
-            chunks[:] = [np.concatenate(chunks)]
-        return chunks[0]
+        return self._rows[name].all()
 
     def tables(
         self, accounts: AccountRecords, rules: Mapping[Any, str], *, linear_impact: bool = False
-    ) -> dict[str, pd.DataFrame]:
+    ) -> dict[str, pd.DataFrame | TableFile]:
         """Build every result table in user units.
 
         Parameters
@@ -124,37 +126,104 @@ class Recorder:
 
         Returns
         -------
-        dict of DataFrame
+        dict of DataFrame or TableFile
             Keys and columns of :data:`columns.TABLES` without ``compare``. What the level leaves out is
             empty, and so is ``causes``; below ``RECORD_FULL`` the profit columns of ``accounts`` are NaN.
-            ``transfers`` is complete: replayed from zero it gives the cash of every account.
+            ``transfers`` is complete: replayed from zero it gives the cash of every account. Tables of a run that
+            recorded more than :data:`MEMORY_BYTES` are files.
 
         Raises
         ------
         CascadeError
             If a rule is keyed by something that is neither a stage nor a type of event.
+        OutputError
+            If the tables of a long run find no room on the disk.
         """
-        instrument, dt, classes = self.instrument, self.dt, accounts.classes
-        trades, transfers, events = self.raw("trades"), self.raw("transfers"), self.raw("events")
-        full = self.level >= lay.RECORD_FULL
-        tiers = (accounts.tier_rate, accounts.tier_deduction)
-        flows = measure_flows(trades, transfers, accounts, instrument.atoms_per_tick_lot) if full else None
-        opening = accounts.opening_transfers if full else np.empty(0, lay.TRANSFER)
-        builders: dict[str, Callable[[], Mapping[str, Any]]] = {
-            "series": lambda: series_columns(self.raw("series"), instrument, dt),
-            "events": lambda: event_columns(events, classes, rules, tiers, instrument, dt),
-            "trades": lambda: trade_columns(trades, classes, instrument, dt),
-            "transfers": lambda: transfer_columns(
-                opening, trades, transfers, accounts.fee_account, instrument
-            ),
-            "accounts": lambda: account_columns(accounts, flows, instrument),
-            "depth": lambda: depth_columns(self.raw("depth"), instrument),
-            "liquidation_map": lambda: map_columns(self.raw("liquidation_map"), instrument),
-        }
+        size = ROW_GROUP if self._spilled else None
+        flows = None
+        if self.level >= lay.RECORD_FULL:
+            trades, transfers = self._pieces("trades", size), self._pieces("transfers", size)
+            flows = measure_flows(trades, transfers, accounts, self.instrument.atoms_per_tick_lot)
+        attrs = {"series": {"impact_estimator": impact_estimator(linear_impact)}}
+        result: dict[str, pd.DataFrame | TableFile] = {}
         # One after the other: plain and cast columns of all tables at once would double the memory of a run.
-        result = {name: cast_table(name, build()) for name, build in builders.items()}
-        result["series"].attrs["impact_estimator"] = impact_estimator(linear_impact)
-        return result | {"causes": empty_table("causes")}
+        for name, columns in self._columns(accounts, rules, size).items():
+            frames = _cast_pieces(name, columns, attrs.get(name, {}))
+            result[name] = next(frames) if size is None else _stored(name, frames)
+        result["accounts"] = cast_table("accounts", account_columns(accounts, flows, self.instrument))
+        result["causes"] = empty_table("causes")
+        return result
+
+    def _pieces(self, name: str, size: int | None) -> Iterator[NDArray[Any]]:
+        """Rows under a name, ``size`` at a time; as a whole when None, even if there are none."""
+        return iter([self._rows[name].all()]) if size is None else self._rows[name].pieces(size)
+
+    def _columns(
+        self, accounts: AccountRecords, rules: Mapping[Any, str], size: int | None
+    ) -> dict[str, Iterator[Mapping[str, Any]]]:
+        """Columns of every table that comes off the tape, in pieces of ``size`` rows, or in one."""
+        instrument, dt, classes = self.instrument, self.dt, accounts.classes
+        tiers = (accounts.tier_rate, accounts.tier_deduction)
+        breaches = find_breaches(self._pieces("events", size))
+
+        def built(
+            name: str, build: Callable[[NDArray[Any]], Mapping[str, Any]]
+        ) -> Iterator[Mapping[str, Any]]:
+            return (build(rows) for rows in self._pieces(name, size))
+
+        return {
+            "series": built("series", lambda raw: series_columns(raw, instrument, dt)),
+            "events": built(
+                "events", lambda raw: event_columns(raw, classes, rules, tiers, breaches, instrument, dt)
+            ),
+            "trades": built("trades", lambda raw: trade_columns(raw, classes, instrument, dt)),
+            "transfers": self._transfers(accounts, size),
+            "depth": built("depth", lambda raw: depth_columns(raw, instrument)),
+            "liquidation_map": built("liquidation_map", lambda raw: map_columns(raw, instrument)),
+        }
+
+    def _transfers(self, accounts: AccountRecords, size: int | None) -> Iterator[Mapping[str, Any]]:
+        trades, transfers = self._rows["trades"], self._rows["transfers"]
+        opening = accounts.opening_transfers if self.level >= lay.RECORD_FULL else np.empty(0, lay.TRANSFER)
+        fees, instrument = accounts.fee_account, self.instrument
+        if size is None:
+            whole = transfer_columns(opening, trades.all(), transfers.all(), fees, instrument)
+            return iter([whole])
+        return transfer_pieces(opening, trades, transfers, fees, instrument, size)
+
+
+def _cast_pieces(
+    name: str, pieces: Iterator[Mapping[str, Any]], attrs: Mapping[str, str]
+) -> Iterator[pd.DataFrame]:
+    """Documented frames of pieces of a table; an empty one if there are none."""
+    empty = True
+    for columns in pieces:
+        empty = False
+        frame = cast_table(name, columns)
+        frame.attrs.update(attrs)
+        del columns  # what comes next should not have to fit beside it
+        yield frame
+        del frame
+    if empty:
+        frame = empty_table(name)
+        frame.attrs.update(attrs)
+        yield frame
+
+
+def _stored(name: str, frames: Iterator[pd.DataFrame]) -> TableFile:
+    """Write frames to a temporary file without a name as they come."""
+    try:
+        stream = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
+    except OSError as error:
+        raise refused(error) from error
+    try:
+        write_pieces(name, frames, stream)
+        return TableFile(name, stream)
+    except BaseException as error:
+        stream.close()
+        if isinstance(error, OSError):
+            raise refused(error) from error
+        raise
 
 
 def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int | float]:

@@ -463,7 +463,7 @@ MARK_PRICES: Registry[Any] = Registry(
         "a mark-price rule",
         {"mark": ("inputs",)},
         optional_methods={"memory": ("dt",)},
-        flags=("instant", "follows_index"),
+        flags=("instant", "follows_index", "needs_book", "needs_impact"),
         weights=("memory",),
     ),
 )

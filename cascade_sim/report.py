@@ -16,6 +16,7 @@ import pandas as pd
 
 from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
 from cascade_sim.domain.errors import DataFileError, OutputError, expectation
+from cascade_sim.manifest import stop_words
 from cascade_sim.plots import CHARTS
 from cascade_sim.plots.frames import compact, currencies, log_percent, percent, plain
 from cascade_sim.plots.payers import ranked_losses
@@ -297,7 +298,7 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     base, quote = currencies(result)
     tree = result.scenario_tree
     title = str(tree.get("title") or tree.get("name") or "Cascade simulation")
-    sentences = narrate(result.summary, quote) or ["No figures."]
+    sentences = stop_words(result.manifest) + (narrate(result.summary, quote) or ["No figures."])
     sentences += chain_words(result.manifest.get("option_chain"))
     story = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     sections = {"What happened": f'<ul class="story">{story}</ul>', "How much was forced": "", "Who paid": ""}

@@ -2,32 +2,25 @@
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, fields
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from cascade_sim._scenario_parts.tree import tree_hash
 from cascade_sim._scenario_parts.yaml_text import parse_yaml
 from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
-from cascade_sim.tables import (
-    cast_table,
-    check_table,
-    columns_of,
-    empty_table,
+from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
+from cascade_sim.table_files import (
+    TableFile,
     read_frame,
     read_json,
     read_table,
@@ -35,6 +28,7 @@ from cascade_sim.tables import (
     write_frame,
     write_table,
 )
+from cascade_sim.tables import cast_table, check_table, columns_of, empty_table
 
 __all__ = [
     "RESULT_TABLES",
@@ -51,9 +45,9 @@ __all__ = [
 ]
 
 RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
-_KIND = "cascade_sim.run"
+VALUES_READ_AT_ONCE = 1 << 24
+"""Rows times columns of a table that `load_result` reads at once; a larger one stays on disk."""
 _MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
-_VERSIONED = ("cascade-sim", "numpy", "numba", "pandas", "pyarrow", "scipy", "mesa", "pydantic", "matplotlib")
 _LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
 _ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
@@ -64,121 +58,15 @@ _KNOWN_ENTRIES = frozenset((_MANIFEST, _SUMMARY, _SCENARIO, _ARMS, _SUBSETS, "ch
 )
 
 
-def json_ready(value: Any) -> Any:
-    """Turn a value into plain JSON types; NaN, infinities and missing values become None.
-
-    Parameters
-    ----------
-    value
-        Nested mappings, sequences, numpy scalars and arrays, text, numbers, paths.
-
-    Returns
-    -------
-    object
-        The same value made of dict (text keys), list, str, int, float, bool and None.
-
-    Raises
-    ------
-    OutputError
-        If something in it has no JSON form.
-    """
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [json_ready(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    raise OutputError(f"expected a value with a JSON form, received {type(value).__name__}")
-
-
-@cache
-def _git_commit() -> str | None:
-    """Commit of the source tree the package runs from, with ``-dirty`` if changed; None outside git."""
-    package = Path(__file__).resolve().parent
-    run = partial(subprocess.run, cwd=package, capture_output=True, text=True, timeout=10, check=True)
-    try:
-        top = run(["git", "rev-parse", "--show-toplevel"]).stdout.strip()
-        # An installed copy inside the checkout of another project must not claim that project's commit.
-        if Path(top).resolve() != package.parent:
-            return None
-        command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-        return run(command).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
-
-
-def build_manifest(
-    *,
-    scenario_hash: str,
-    seed: int,
-    command_line: Sequence[str],
-    started_at: datetime,
-    ended_at: datetime,
-    wall_seconds: float,
-) -> dict[str, Any]:
-    """Collect everything that may differ between equal runs, and what identifies the run.
-
-    Parameters
-    ----------
-    scenario_hash
-        Hash of the resolved scenario.
-    seed
-        Seed of the run.
-    command_line
-        Words of the command, or an empty sequence for a call from Python.
-    started_at, ended_at
-        Times with a time zone; stored in UTC.
-    wall_seconds
-        Duration of the run in seconds, from a monotonic clock.
-
-    Returns
-    -------
-    dict
-        ``kind``, ``schema_version``, ``scenario_hash``, ``seed``, ``versions``, ``git_commit``,
-        ``command_line``, ``started_at``, ``ended_at``, ``wall_seconds``.
-    """
-    return {
-        "kind": _KIND,
-        "schema_version": SCHEMA_VERSION,
-        "scenario_hash": scenario_hash,
-        "seed": int(seed),
-        "versions": _versions(),
-        "git_commit": _git_commit(),
-        "command_line": [str(word) for word in command_line],
-        "started_at": started_at.astimezone(UTC).isoformat(),
-        "ended_at": ended_at.astimezone(UTC).isoformat(),
-        "wall_seconds": float(wall_seconds),
-    }
-
-
 @dataclass(frozen=True, eq=False)
 class RunResult:
     """Everything that one run produced.
 
     Tables that were not recorded are empty frames with the right columns. Columns are documented in
     `cascade_sim.columns`. ``summary`` and ``manifest`` are held as plain JSON values, NaN as None.
+
+    The tables of a long run stay on disk and are given as `TableFile`. An attribute such as ``trades`` then reads the
+    whole table when it is first asked for; `columns` and `pieces` read what is needed of it.
 
     Attributes
     ----------
@@ -214,8 +102,89 @@ class RunResult:
     def __post_init__(self) -> None:
         """Normalise the summary and the manifest, so that a saved and loaded result compares equal."""
         object.__setattr__(self, "summary", json_ready(self.summary))
-        identity = {"kind": _KIND, "schema_version": SCHEMA_VERSION}
+        identity = {"kind": RUN_KIND, "schema_version": SCHEMA_VERSION}
         object.__setattr__(self, "manifest", identity | json_ready(self.manifest))
+        files = {name: self.__dict__[name] for name in RESULT_TABLES}
+        files = {name: table for name, table in files.items() if isinstance(table, TableFile)}
+        for name in files:
+            del self.__dict__[name]
+        self.__dict__["_files"] = files
+
+    if not TYPE_CHECKING:  # it would make every misspelt attribute a frame
+
+        def __getattr__(self, name: str) -> pd.DataFrame:
+            """Read a table that is still on disk."""
+            file = self.__dict__.get("_files", {}).get(name)
+            if file is None:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            self.__dict__[name] = frame = file.load()
+            return frame
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take every table into memory: a file without a name cannot travel."""
+        tables = {name: getattr(self, name) for name in RESULT_TABLES}
+        return {**self.__dict__, **tables, "_files": {}}
+
+    def replaced(self, **changes: Any) -> "RunResult":
+        """Return this result with other values of some fields; tables on disk stay there.
+
+        Parameters
+        ----------
+        changes
+            Field -> value.
+
+        Returns
+        -------
+        RunResult
+        """
+        kept = {item.name: self.__dict__.get(item.name) for item in fields(self)}
+        return RunResult(**{**kept, **self.__dict__["_files"], **changes})
+
+    def rows(self, name: str) -> int:
+        """Return the number of rows of a table without reading it."""
+        file = self.__dict__["_files"].get(name)
+        return len(getattr(self, name)) if file is None else file.rows
+
+    def pieces(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield a table in the order of its rows, in pieces that fit into memory whatever its length.
+
+        Parameters
+        ----------
+        name
+            Table name.
+        columns
+            Names of the columns to read; all by default.
+
+        Returns
+        -------
+        iterator of DataFrame
+            At least one; a table in memory is one piece.
+        """
+        if name in self.__dict__:
+            frame = self.__dict__[name]
+            return iter([frame if columns is None else frame[list(columns)]])
+        file: TableFile = self.__dict__["_files"][name]
+        return file.pieces(columns)
+
+    def columns(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Return some columns of a table, in the given order, without reading the others.
+
+        Parameters
+        ----------
+        name
+            Table name.
+        columns
+            Names of columns.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        if name in self.__dict__:
+            frame: pd.DataFrame = self.__dict__[name][list(columns)]
+            return frame
+        file: TableFile = self.__dict__["_files"][name]
+        return file.load(columns)
 
     @property
     def scenario_tree(self) -> dict[str, Any]:
@@ -254,8 +223,10 @@ class RunResult:
             documentation, or the disk refuses.
         """
         target = Path(directory).resolve()
-        for name in RESULT_TABLES:
-            check_table(name, getattr(self, name))
+        files: dict[str, TableFile] = self.__dict__["_files"]
+        frames = {name: self.__dict__[name] for name in RESULT_TABLES if name not in files}
+        for name, frame in frames.items():
+            check_table(name, frame)
         _refuse_foreign(target)
         inside = _stays(target)
         label = f".{target.name}.{uuid.uuid4().hex[:8]}"
@@ -263,8 +234,10 @@ class RunResult:
         missing = [parent for parent in target.parents if not parent.exists()]
         try:
             unfinished.mkdir(parents=True)
-            for name in RESULT_TABLES:
-                write_table(name, getattr(self, name), unfinished / f"{name}.parquet")
+            for name, frame in frames.items():
+                write_table(name, frame, unfinished / f"{name}.parquet")
+            for name, file in files.items():
+                file.copy(unfinished / f"{name}.parquet")
             if len(self.arms):
                 write_frame(self.arms, unfinished / _ARMS)
             if len(self.counterfactual):
@@ -334,20 +307,29 @@ def load_result(directory: str | Path) -> RunResult:
         raise DataFileError(f"expected a finished result folder, received {folder} without {_SUMMARY}")
     manifest = read_json(folder / _MANIFEST)
     received = (manifest.get("kind"), manifest.get("schema_version"))
-    if received != (_KIND, SCHEMA_VERSION):
+    if received != (RUN_KIND, SCHEMA_VERSION):
         raise DataFileError(
-            f"expected {_KIND} of schema version {SCHEMA_VERSION} in {folder}, "
+            f"expected {RUN_KIND} of schema version {SCHEMA_VERSION} in {folder}, "
             f"received {received[0]} of version {received[1]}"
         )
     summary = read_json(folder / _SUMMARY)
     scenario_yaml = _read_scenario(folder / _SCENARIO)
     _check_run(folder, manifest, summary, scenario_yaml)
-    tables = {name: read_table(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
+    tables = {name: _read(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
     if (folder / _ARMS).exists():
         tables["arms"] = read_frame(folder / _ARMS, _ARM_TABLE)
     if (folder / _SUBSETS).exists():
         tables["counterfactual"] = read_frame(folder / _SUBSETS)
     return RunResult(**tables, summary=summary, manifest=manifest, scenario_yaml=scenario_yaml)
+
+
+def _read(name: str, path: Path) -> Any:
+    """Read a table, unless it is a long one: that stays where it is until it is asked for."""
+    if path.is_file():
+        file = TableFile(name, path)
+        if file.rows * len(columns_of(name)) > VALUES_READ_AT_ONCE:
+            return file
+    return read_table(name, path)
 
 
 def check_target(directory: str | Path) -> None:
@@ -463,7 +445,7 @@ def _refuse_foreign(target: Path) -> None:
         kind = read_json(target / _MANIFEST).get("kind")
     except DataFileError:
         kind = None
-    if kind != _KIND:
+    if kind != RUN_KIND:
         raise OutputError(
             f"expected a result folder or a new one, received {target} without a manifest of a run"
         )

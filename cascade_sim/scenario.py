@@ -15,6 +15,7 @@ from cascade_sim._scenario_parts.accounts import (
     Dealers,
     Holders,
     Options,
+    Portfolios,
     Shock,
     Switches,
     Traders,
@@ -22,6 +23,7 @@ from cascade_sim._scenario_parts.accounts import (
 from cascade_sim._scenario_parts.base import Component, Section, choice
 from cascade_sim._scenario_parts.checks import check_consistency
 from cascade_sim._scenario_parts.commented import commented_yaml
+from cascade_sim._scenario_parts.latency import Latency
 from cascade_sim._scenario_parts.market import (
     Arbitrage,
     Background,
@@ -34,7 +36,9 @@ from cascade_sim._scenario_parts.market import (
     ValueTraders,
 )
 from cascade_sim._scenario_parts.messages import error_line
+from cascade_sim._scenario_parts.prices import Index
 from cascade_sim._scenario_parts.tree import leaves, merged, nested, plain_tree, tree_hash
+from cascade_sim._scenario_parts.venue import Venue
 from cascade_sim._scenario_parts.yaml_text import parse_yaml, write_yaml
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 
@@ -62,17 +66,21 @@ class Scenario(Section):
     description: str = choice("", "What happens and why")
     run: Run = Run()
     market: Market = Market()
+    venue: Venue = Venue()
     fundamental: Fundamental = Fundamental()
+    index: Index = Index()
     background: Background = Field(default=FixedRates(), description="Flow without leverage, by name")
     liquidity: Liquidity = Liquidity()
     value_traders: ValueTraders = ValueTraders()
     arbitrage: Arbitrage = Arbitrage()
     cross_arbitrage: CrossArbitrage = CrossArbitrage()
     traders: Traders = Traders()
+    portfolios: Portfolios = Portfolios()
     holders: Holders = Holders()
     dealers: Dealers = Dealers()
     options: Options = Options()
     clearing: Clearing = Clearing()
+    latency: Latency = Latency()
     shock: Shock = Shock()
     switches: Switches = Switches()
     agents: dict[str, Agents] = choice(
@@ -215,6 +223,13 @@ class Scenario(Section):
                 found[name] = type(self).model_validate(merged(quiet, change))
             except ScenarioError as error:
                 raise ScenarioError(f"{path}.{error}") from error
+            if self.portfolios.count > 0 and found[name].market.quote != self.market.quote:
+                expected = f"{self.market.quote}, the one currency of all portfolios"
+                raise ScenarioError(expectation(f"{path}.market.quote", expected, found[name].market.quote))
+            if found[name].portfolios.count != self.portfolios.count:
+                expected = f"portfolios.count, {self.portfolios.count}: each has a leg in every market"
+                received = found[name].portfolios.count
+                raise ScenarioError(expectation(f"{path}.portfolios.count", expected, received))
         return found
 
     @property

@@ -158,7 +158,7 @@ def _join_one(model: World, agent: Agent, market: Market, label: str, *, acts: b
     accounts, world = market.state.accounts, market.state.world
     accounts["account_class"][ids] = AccountClass.PARTICIPANT
     accounts["traits"][ids] |= lay.FLAG_AGENT | agent.margined * (lay.FLAG_MARGINED | lay.FLAG_ACTIVE)
-    market.opening.deposit(ids, market.instrument.cash_to_atoms(agent.capital))
+    market.opened.append(market.opening.bring_in(ids, market.instrument.cash_to_atoms(agent.capital)))
     number = market.kinds.get(label, 0)
     market.kinds[label] = number + agent.account_count
     view = agent.open_view(market.desk, first)
@@ -168,7 +168,6 @@ def _join_one(model: World, agent: Agent, market: Market, label: str, *, acts: b
         world.config.participants = len(market.participants)
         due = min(view.due, int(world.control.next_agents)) if len(market.participants) > 1 else view.due
         world.control.next_agents = due
-    world.control.next_transfer = market.opening.transfer_count
     if market.scenario.run.burn_in_steps == 0:
         market.note_start()
 

@@ -23,20 +23,24 @@ from cascade_sim.agents.discretionary import (
 from cascade_sim.agents.leveraged_trader import LeveragedTraders, TrendFollowers, entrant_count
 from cascade_sim.agents.liquidity_provider import LiquidityProviders
 from cascade_sim.agents.options_dealer import OptionsDealers, load_options
+from cascade_sim.agents.portfolio_trader import PortfolioTraders
 from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
 from cascade_sim.clearing.engine import LiquidationEngine
 from cascade_sim.core import layout as lay
+from cascade_sim.core.activity import open_activity
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
-from cascade_sim.core.snapshots import snapshot_depth, snapshot_map
 from cascade_sim.core.state import State, System
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import volatility_per_sqrt_second
+from cascade_sim.market.circuit_breaker import configure_venue
+from cascade_sim.market.latency import configure_latency
 from cascade_sim.market.mark_price import MarkInputs
+from cascade_sim.market.prices import check_sources
 from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.recorder import Recorder
 from cascade_sim.registry import HEDGINGS, MARK_PRICES, PRICE_FORMATIONS
@@ -60,6 +64,7 @@ COHORTS: tuple[type[Cohort], ...] = (
     OptionsDealers,
     LeveragedTraders,
     TrendFollowers,
+    PortfolioTraders,
 )
 PARTICIPANT_ACCOUNTS = 64
 """Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
@@ -78,8 +83,10 @@ def check_inputs(scenario: Scenario) -> None:
     ScenarioError, DataFileError
         As :class:`CascadeModel` would.
     """
-    for each in scenario.market_scenarios().values():
+    scenarios = scenario.market_scenarios()
+    for each in scenarios.values():
         _check_market(each)
+        check_sources(each, scenarios)
 
 
 def _check_market(scenario: Scenario) -> None:
@@ -196,7 +203,7 @@ class Market:
         self.account_count = first
 
     def open(self, state: State) -> None:
-        """Let every cohort open its accounts in ``state``; nothing has moved yet."""
+        """Write everything that the scenario decides into ``state``; nothing has been drawn yet."""
         scenario = self.scenario
         self.state = state
         self._configure()
@@ -209,12 +216,10 @@ class Market:
         for cohort in self.cohorts.values():
             classes[cohort.accounts] = cohort.account_class
         self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
-        opening.holders = self.cohorts[UnleveredHolders].accounts
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
-        opening.deposit([self.state.world.config.fund_account], fund)
+        opening.deposit(int(self.state.world.config.fund_account), 1, fund)
         for cohort in self.cohorts.values():
             cohort.open(opening)
-        self.cohorts[UnleveredHolders].fund(opening)
         self.opening = opening
 
     def _configure(self) -> None:
@@ -229,6 +234,7 @@ class Market:
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]
+        config.depth_every, config.map_every = scenario.run.depth_every_steps, scenario.run.map_every_steps
         config.check_every = 1000
         (
             config.external_account,
@@ -248,6 +254,7 @@ class Market:
         config.mark_instant = int(getattr(self.mark_rule, "instant", False))
         config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))
         self.formation.configure(config, self.instrument)
+        configure_venue(world, scenario, self.instrument)
         self.engine.configure(config, scenario, self.brackets)
         for name in world.config.switches.dtype.names:
             config.switches[name] = int(getattr(scenario.switches, name))
@@ -268,15 +275,16 @@ class Market:
         world.totals.first_liquidation_step = -1
         world.totals.first_adl_step = -1
         world.control.step = -scenario.run.burn_in_steps
+        configure_latency(world, scenario)
 
-    def finish_opening(self) -> None:
-        """Close the books of the opening and place the orders that rest from the beginning."""
+    def open_world(self) -> None:
+        """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
-        accounts = state.accounts
-        state.world.totals.open_interest = int(np.maximum(accounts["position"], 0).sum())
-        self.opening_positions = accounts["position"].copy()
-        state.world.control.next_transfer = self.opening.transfer_count
-        opening_stock(state.world, state.book, accounts, state.watch, state.tape)
+        self.opened = [self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)]
+        if int(state.world.activity.config.enabled):
+            open_activity(state.world, state.accounts)
+        self.opening_positions = state.accounts["position"].copy()
+        opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
         if self.scenario.run.burn_in_steps == 0:
             self.note_start()
 
@@ -285,6 +293,12 @@ class Market:
         cohort = self.cohorts[CrossArbitrageurs]
         assert isinstance(cohort, CrossArbitrageurs)
         cohort.trade_against(self.opening, partner)
+
+    def share_portfolios(self, first: Market) -> None:
+        """Make the portfolio accounts of this market further legs of those of the first."""
+        cohort = self.cohorts[PortfolioTraders]
+        assert isinstance(cohort, PortfolioTraders)
+        cohort.join(self.opening, first.opening.plan.portfolios.shared_seed)
 
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""
@@ -302,21 +316,12 @@ class Market:
     @property
     def opening_transfers(self) -> NDArray[Any]:
         """Every transfer of the opening, rows of :data:`layout.TRANSFER`."""
-        return self.opening.transfers()
+        return np.concatenate(self.opened)
 
     def close(self) -> None:
         """Give the memory of the run back."""
         del self.state, self.recorder, self.opening, self.desk
         self.start_accounts = None
-
-    def snapshot(self, step: int) -> None:
-        """Record the profiles that are due at the start of a step."""
-        run, market = self.scenario.run, self.state.world.market
-        if step % run.depth_every_steps == 0 and self.state.world.config.formation == lay.FORMATION_BOOK:
-            self.recorder.add_depth(snapshot_depth(self.state.book, float(market.mid), step))
-        if step % run.map_every_steps == 0:
-            rows = snapshot_map(self.state.accounts, self.state.watch, float(market.mark), step)
-            self.recorder.add_liquidation_map(rows)
 
     @property
     def step_number(self) -> int:
@@ -344,6 +349,7 @@ class Market:
 
     def _ask_mark(self) -> float:
         market, tick = self.state.world.market, self.instrument.tick_size
+        prices = self.state.world.prices
         inputs = MarkInputs(
             mid=float(market.mid) * tick,
             last=float(market.last) * tick,
@@ -352,6 +358,11 @@ class Market:
             basis=float(market.basis) * tick,
             one_sided=bool(market.one_sided),
             dt=self.scenario.run.dt,
+            delayed_index=float(prices.delayed_index) * tick,
+            impact_mid=float(prices.impact_mid) * tick,
+            book_median=float(prices.book_median) * tick,
+            book_average=float(prices.book_average) * tick,
+            funding_basis=float(prices.funding_basis),
         )
         place = rule_place(MARK_PRICES, self.mark_rule, "mark")
         with told_as(place, self.step_number):
@@ -368,7 +379,7 @@ class Market:
         gamma = float(dealer.inventory[:count] @ world.options["gamma"][:count])
         inputs = HedgeInputs(
             delta=float(dealer.delta) * lot,
-            position=int(self.state.accounts[int(dealer.account)].position) * lot,
+            position=int(self.state.accounts[int(dealer.account)].position + dealer.pending) * lot,
             gamma=gamma * lot / tick,
             price=float(world.market.hedge_mid) * tick,
             lot_size=lot,

@@ -1,5 +1,6 @@
 """The accounts table: where everybody began, where they ended, and what made the difference."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,28 +89,41 @@ class Flows:
     deleveraged: Floats
 
 
-def measure_flows(trades: NDArray[Any], transfers: NDArray[Any], books: AccountRecords, atoms: int) -> Flows:
+def measure_flows(
+    trades: Iterable[NDArray[Any]], transfers: Iterable[NDArray[Any]], books: AccountRecords, atoms: int
+) -> Flows:
     """Sum what every account paid and received from step 0 on.
 
     Parameters
     ----------
-    trades, transfers : structured ndarrays of layout.TRADE and layout.TRANSFER
-        As on the tape.
+    trades, transfers : iterables of structured ndarrays of layout.TRADE and layout.TRANSFER
+        As on the tape, in pieces of any length; the sums do not depend on where they are cut.
     books : AccountRecords
         For the number of accounts and the fund's id.
     atoms : int
         Atoms per tick and lot.
     """
     count = len(books.classes)
-    # The tape is in order of steps, so burn-in is cut off without copying.
-    trades = trades[np.searchsorted(trades["step"], 0) :]
-    transfers = transfers[np.searchsorted(transfers["step"], 0) :]
-    received = np.zeros((len(TransferKind), count), np.int64)
-    np.add.at(received, (transfers["kind"], transfers["to_account"]), transfers["amount"])
-    np.subtract.at(received, (transfers["kind"], transfers["from_account"]), transfers["amount"])
+    flows = Flows(
+        received=np.zeros((len(TransferKind), count), np.int64),
+        variation=np.zeros(count, np.int64),
+        forced=np.zeros(count),
+        deleveraged=np.zeros(count),
+    )
+    for piece in transfers:
+        # The tape is in order of steps, so burn-in is cut off without copying.
+        rows = piece[np.searchsorted(piece["step"], 0) :]
+        np.add.at(flows.received, (rows["kind"], rows["to_account"]), rows["amount"])
+        np.subtract.at(flows.received, (rows["kind"], rows["from_account"]), rows["amount"])
+    for piece in trades:
+        _add_fills(flows, piece[np.searchsorted(piece["step"], 0) :], books, atoms)
+    return flows
+
+
+def _add_fills(flows: Flows, trades: NDArray[Any], books: AccountRecords, atoms: int) -> None:
+    received, variation = flows.received, flows.variation
     side, amount = trades["aggressor_side"].astype(np.int64), trades["amount"]
     taker, maker, cause = trades["taker_account"], trades["maker_account"], trades["taker_cause"]
-    variation = np.zeros(count, np.int64)
     np.subtract.at(variation, taker, side * amount)
     np.add.at(variation, maker, side * amount)
     for role in ("taker", "maker"):
@@ -124,12 +138,8 @@ def measure_flows(trades: NDArray[Any], transfers: NDArray[Any], books: AccountR
     worth = trades["mark"][chosen] * (trades["quantity_lot"][chosen] * float(atoms)) - amount[chosen]
     worth *= side[chosen]
     adl = adl[chosen]
-    return Flows(
-        received=received,
-        variation=variation,
-        forced=np.bincount(taker[chosen], weights=worth, minlength=count).astype(np.float64),
-        deleveraged=np.bincount(maker[chosen][adl], weights=-worth[adl], minlength=count).astype(np.float64),
-    )
+    np.add.at(flows.forced, taker[chosen], worth)
+    np.add.at(flows.deleveraged, maker[chosen][adl], -worth[adl])
 
 
 def profit_columns(flows: Flows, books: AccountRecords, atoms: int) -> Columns:
@@ -199,7 +209,11 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
         held, start["entry_tick"], np.where(closing["position"] != 0, closing["entry_tick"], np.nan)
     )
     equity_end = closing["cash"] + closing["position"] * float(atoms) * books.closing_mark
-    modes = np.where(margined, "isolated", "none").astype(object)
+    shared = (closing["traits"] & lay.FLAG_CROSS) != 0
+    modes = np.where(shared, "cross", np.where(margined, "isolated", "none")).astype(object)
+    # A leg of a portfolio has no prices of its own at which it would be liquidated or bankrupt.
+    alone = margined & ~shared
+    bankruptcy = np.where(shared, np.nan, bankruptcy)
     data: Columns = {
         "account_id": np.arange(count),
         "account_class": books.classes,
@@ -208,9 +222,7 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
         "position_start": instrument.lots_to_quantities(start["position"]),
         "position_end": instrument.lots_to_quantities(closing["position"]),
         "entry_price": price(instrument, entry),
-        "liquidation_price_start": price(
-            instrument, np.where(margined & np.isfinite(trigger), trigger, np.nan)
-        ),
+        "liquidation_price_start": price(instrument, np.where(alone & np.isfinite(trigger), trigger, np.nan)),
         "bankruptcy_price_start": price(instrument, bankruptcy),
         "collateral_start": cash(start["collateral"]),
         "equity_start": cash(equity_start),

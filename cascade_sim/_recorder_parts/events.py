@@ -1,6 +1,7 @@
 """The events table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -23,6 +24,10 @@ RULE_KEYS = tuple(
 """What a deciding component can be named for: a stage of the pipeline or, outside it, a type of event."""
 
 
+VENUE_RULES = ("price_band", "circuit_breaker")
+"""Names of the rules that halt a market, by the codes from 1 on of :data:`layout.HALT_BAND` and its like."""
+
+
 def class_codes(classes: NDArray[np.int8], accounts: NDArray[Any]) -> NDArray[np.int64]:
     """Return the class code of each account, -1 where there is no account."""
     if not len(classes):
@@ -33,13 +38,15 @@ def class_codes(classes: NDArray[np.int8], accounts: NDArray[Any]) -> NDArray[np
 def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[Any]":
     """Return the name of the component that decided each event.
 
-    The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given.
+    The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given. A rule of
+    the venue stands in the event itself.
     """
     named = {key.name.lower() if isinstance(key, IntEnum) else str(key): rule for key, rule in rules.items()}
     for key in named:
         if key not in RULE_KEYS:
             raise CascadeError(expectation("rules", "a stage or a type of event", key, RULE_KEYS))
-    names = sorted(set(named.values()))
+    own = raw["rule"].astype(np.int64)
+    names = sorted({*named.values(), *(VENUE_RULES if own.any() else ())})
     code_of_stage = np.full(len(Stage), -1, np.int64)
     code_of_type = np.full(len(EventType), -1, np.int64)
     for key, rule in named.items():
@@ -48,6 +55,9 @@ def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[
         if key.upper() in Stage.__members__:
             code_of_stage[Stage[key.upper()]] = names.index(rule)
     codes = np.where(raw["stage"] != Stage.NONE, code_of_stage[raw["stage"]], code_of_type[raw["type"]])
+    if own.any():
+        by_venue = np.array([names.index(rule) for rule in VENUE_RULES])
+        codes = np.where(own > 0, by_venue[own - 1], codes)
     return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=str))
 
 
@@ -62,12 +72,41 @@ def notional_at_requirement(
     return np.where((requirement > 0.0) & np.isfinite(notional), notional, np.nan)
 
 
-def waited_seconds(raw: NDArray[Any], dt: float) -> NDArray[np.float64]:
-    """Return the seconds between the breach and what was done about it; NaN outside the pipeline."""
-    ids = raw["event_id"]
-    at = np.minimum(np.searchsorted(ids, raw["breach"]), max(len(ids) - 1, 0))
+@dataclass(frozen=True)
+class Breaches:
+    """When each breach episode began.
+
+    Attributes
+    ----------
+    event_id : int64, shape (n,)
+        Ascending.
+    step : int32, shape (n,)
+        Of that event.
+    """
+
+    event_id: NDArray[np.int64]
+    step: NDArray[np.int32]
+
+
+def find_breaches(pieces: Iterable[NDArray[Any]]) -> Breaches:
+    """Return the breaches among all events, which come in order, in pieces of any length."""
+    found = [rows[rows["type"] == EventType.BREACH][["event_id", "step"]] for rows in pieces]
+    ids = [np.empty(0, np.int64), *(rows["event_id"] for rows in found)]
+    steps = [np.empty(0, np.int32), *(rows["step"] for rows in found)]
+    return Breaches(np.concatenate(ids), np.concatenate(steps))
+
+
+def waited_seconds(raw: NDArray[Any], breaches: Breaches, dt: float) -> NDArray[np.float64]:
+    """Return the seconds between the breach and what was done about it.
+
+    Outside the pipeline it is the time that the event's order took from decision to book, NaN if it took none.
+    """
+    ids = breaches.event_id
+    if not len(ids):
+        return np.asarray(raw["waited"] * dt)
+    at = np.minimum(np.searchsorted(ids, raw["breach"]), len(ids) - 1)
     known = (raw["breach"] >= 0) & (ids[at] == raw["breach"]) & np.isin(raw["stage"], _QUEUED)
-    return np.where(known, (raw["step"] - raw["step"][at]) * dt, np.nan)
+    return np.where(known, (raw["step"] - breaches.step[at]) * dt, raw["waited"] * dt)
 
 
 def event_columns(
@@ -75,10 +114,11 @@ def event_columns(
     classes: NDArray[np.int8],
     rules: Mapping[Any, str],
     tiers: tuple[NDArray[np.float64], NDArray[np.float64]],
+    breaches: Breaches,
     instrument: Instrument,
     dt: float,
 ) -> Columns:
-    """Build the events table from rows of :data:`layout.EVENT`.
+    """Build the events table, or a piece of it, from rows of :data:`layout.EVENT`.
 
     ``margin_ratio`` is equity before over maintenance margin, ``leverage`` the notional that requires this
     margin over equity before; both are NaN for accounts without margin, leverage also without positive
@@ -117,6 +157,6 @@ def event_columns(
         "leverage": leverage,
         "loss": cash(raw["loss"]),
         "payer_account_id": raw["payer"],
-        "waited_seconds": waited_seconds(raw, dt) if len(raw) else np.empty(0),
+        "waited_seconds": waited_seconds(raw, breaches, dt),
     }
     return data

@@ -56,9 +56,10 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
     data: Columns = {"step": raw["step"], "time_seconds": raw["step"] * dt, **place(instrument, count)}
     for name in ("mid", "last", "mark", "index", "fundamental", "best_bid", "best_ask"):
         data[name] = price(instrument, raw[name])
-    data["one_sided"] = raw["one_sided"] != 0
-    # Neither halts nor funding exist in the kernels: nothing is halted and no funding is exchanged.
-    data["halted"] = np.zeros(count, bool)
+    data["halted"] = raw["halted"] != 0
+    # The kernels know no mid while trading is halted and call both cases one-sided.
+    empty = np.isnan(raw["best_bid"]) | np.isnan(raw["best_ask"])
+    data["one_sided"] = np.where(data["halted"], empty, raw["one_sided"] != 0)
     data["throughput_binding"] = raw["throughput_binding"] != 0
     data["spread"] = np.where(raw["one_sided"] != 0, np.nan, spread)
     for side in ("bid", "ask"):
@@ -70,7 +71,7 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
     moves = raw["mark_move"]
     data |= {f"mark_move_{source}": moves[:, k] for k, source in enumerate(MARK_MOVE_SOURCES)}
     data["open_interest"] = quantity(raw["open_interest"])
-    data["funding_rate"] = np.zeros(count)
+    data["funding_rate"] = raw["funding_rate"]
     data["distressed_accounts"] = raw["distressed"]
     data["queue_accounts"] = raw["queue_accounts"]
     for name, source in _CASH_COLUMNS.items():

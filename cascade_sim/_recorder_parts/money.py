@@ -1,5 +1,6 @@
 """Tables of who traded with whom and who paid whom."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from cascade_sim._recorder_parts.events import class_codes
 from cascade_sim._recorder_parts.market import Columns, cash, constant, place, price
+from cascade_sim._recorder_parts.rows import Rows, StepReader
 from cascade_sim.domain.enums import TransferKind
 from cascade_sim.domain.instruments import Instrument
 
@@ -145,3 +147,62 @@ def transfer_columns(
         "amount_atom": amount,
         "kind": kind,
     }
+
+
+def transfer_pieces(
+    opening: NDArray[Any], trades: Rows, transfers: Rows, fee_account: int, instrument: Instrument, count: int
+) -> Iterator[Columns]:
+    """Build the table of :func:`transfer_columns` in pieces of ``count`` rows, with one step at most beside them.
+
+    Parameters
+    ----------
+    opening, fee_account, instrument
+        As for :func:`transfer_columns`.
+    trades, transfers : Rows
+        Of layout.TRADE and layout.TRANSFER, ordered by step.
+    count : int
+        Rows of each piece but the last, which has what is left.
+    """
+    kept: list[Columns] = []
+    held = done = 0
+    for columns in _by_steps(opening, trades, transfers, fee_account, instrument, count):
+        kept.append(columns)
+        held += len(columns["step"])
+        while held >= count:
+            joined = _joined(kept)
+            yield _numbered({name: values[:count] for name, values in joined.items()}, done, instrument)
+            kept = [{name: values[count:] for name, values in joined.items()}]
+            held, done = held - count, done + count
+    if held:
+        yield _numbered(_joined(kept), done, instrument)
+
+
+def _by_steps(
+    opening: NDArray[Any], trades: Rows, transfers: Rows, fee_account: int, instrument: Instrument, count: int
+) -> Iterator[Columns]:
+    """Columns of whole steps, as many as were read at once."""
+    fills, others = StepReader(trades, count), StepReader(transfers, count)
+    none = np.empty(0, trades.dtype), np.empty(0, transfers.dtype)
+    yield transfer_columns(opening, *none, fee_account, instrument)
+    while True:
+        ends = [end for end in (fills.horizon(), others.horizon()) if end is not None]
+        if not ends:
+            return
+        taken = fills.take(min(ends)), others.take(min(ends))
+        if not len(taken[0]) and not len(taken[1]):  # one step fills all that was read
+            taken = fills.take(min(ends) + 1), others.take(min(ends) + 1)
+        yield transfer_columns(opening[:0], *taken, fee_account, instrument)
+
+
+def _joined(parts: list[Columns]) -> Columns:
+    return {
+        name: np.concatenate([columns[name] for columns in parts])
+        for name in parts[0]
+        if name not in ("transfer_id", "asset")
+    }
+
+
+def _numbered(columns: Columns, first: int, instrument: Instrument) -> Columns:
+    count = len(columns["step"])
+    ids = {"transfer_id": np.arange(first, first + count), "asset": constant(instrument.quote, count)}
+    return columns | ids

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from cascade_sim._scenario_parts.activity import Activity
 from cascade_sim._scenario_parts.base import (
     Component,
     Count,
@@ -92,6 +93,28 @@ class Traders(Section):
     stop_loss: StopLoss = StopLoss()
     top_up: TopUp = TopUp()
     entrants: Entrants = Entrants()
+    activity: Activity = Activity()
+
+
+class Portfolios(Section):
+    """Leveraged traders with a position in every market of the world and one pool of collateral for all of them."""
+
+    count: Count = measure(0, "Portfolios, in every market as many", "accounts", ge=0)
+    open_interest: float = measure(
+        0.0, "Sum of absolute positions at the start in this market", "base units", ge=0
+    )
+    long_share: float = measure(0.5, "Probability that a position is long", "probability", ge=0, le=1)
+    hedged_share: float = measure(
+        0.0,
+        "Portfolios whose positions in further markets are opposite to the one in the first",
+        "share of portfolios",
+        ge=0,
+        le=1,
+    )
+    inverse_leverage: PositivePair = measure(
+        (0.05, 0.40), "Range of the uniform inverse leverage", "collateral over notional"
+    )
+    size_dispersion: float = measure(1.2, "Sigma of the lognormal size of a portfolio", "1", ge=0, le=10)
 
 
 class Holders(Section):

@@ -32,6 +32,7 @@ _LARGEST_OF_UNIT = {
     "per second": 1e7,
     "per square root of a second": 1e3,
     "per square root of a year": 1e3,
+    "returns": 3e4,
     "rounds per step": 1e9,
     "s": 1e9,
     "share of price": 1e3,

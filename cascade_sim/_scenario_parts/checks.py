@@ -1,11 +1,13 @@
 """What must hold between fields."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import fsum
 from typing import TYPE_CHECKING
 
 from cascade_sim._scenario_parts.base import LARGEST_NUMBER, Section
 from cascade_sim._scenario_parts.market import ContStoikovTalreja
+from cascade_sim._scenario_parts.prices import LONGEST_DELAY
 from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 
@@ -20,6 +22,10 @@ MOST_LOTS = 10**15
 """Largest quantity in lots; doubles hold every whole number up to nine times that."""
 MOST_OPTIONS = 1024
 """Options that dealers can hold."""
+MOST_LEVELS = 8
+"""Levels of a circuit breaker."""
+MOST_WINDOW_STEPS = 16_383
+"""Steps of the window of a circuit breaker."""
 
 
 def check_consistency(scenario: "Scenario") -> None:
@@ -35,7 +41,19 @@ def check_consistency(scenario: "Scenario") -> None:
     ScenarioError
         For the first relation that does not hold, in one line.
     """
-    for problems in (_market, _lots, _background, _ladders, _margins, _traders, _options, _time):
+    for problems in (
+        _market,
+        _lots,
+        _background,
+        _ladders,
+        _margins,
+        _traders,
+        _options,
+        _time,
+        _prices,
+        _venue,
+        _latency,
+    ):
         for line in problems(scenario):
             raise ScenarioError(line)
 
@@ -54,14 +72,30 @@ def _market(scenario: "Scenario") -> Iterator[str]:
         )
 
 
+def _venue(scenario: "Scenario") -> Iterator[str]:
+    breaker = scenario.venue.circuit_breaker
+    levels, halts = list(breaker.levels), list(breaker.halt_seconds)
+    where = "venue.circuit_breaker"
+    rising = all(low < high for low, high in pairwise([0.0, *levels, 1.0]))
+    if not rising or len(levels) > MOST_LEVELS:
+        expected = f"at most {MOST_LEVELS} ascending shares of price between 0 and 1"
+        yield expectation(f"{where}.levels", expected, levels)
+    if len(halts) != len(levels):
+        yield expectation(f"{where}.halt_seconds", f"as many as {where}.levels, {len(levels)}", halts)
+    window, longest = breaker.window_seconds, MOST_WINDOW_STEPS * scenario.run.dt
+    if window is not None and window > longest:
+        expected = f"at most {longest:g} s, {MOST_WINDOW_STEPS} steps of run.dt"
+        yield expectation(f"{where}.window_seconds", expected, window)
+
+
 def _lots(scenario: "Scenario") -> Iterator[str]:
     largest = MOST_LOTS * scenario.market.lot_size
     for path, value in _quantities(scenario, ""):
-        if value > largest:
+        if value is not None and value > largest:
             yield expectation(path, f"at most {largest:g}, {MOST_LOTS:g} lots of market.lot_size", value)
 
 
-def _quantities(section: Section, prefix: str) -> Iterator[tuple[str, float]]:
+def _quantities(section: Section, prefix: str) -> Iterator[tuple[str, float | None]]:
     """Yield path and value of every number in base units."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -115,6 +149,7 @@ def _margins(scenario: "Scenario") -> Iterator[str]:
     ranges = {
         "traders.inverse_leverage": scenario.traders.inverse_leverage,
         "traders.entrants.inverse_leverage": scenario.traders.entrants.inverse_leverage,
+        "portfolios.inverse_leverage": scenario.portfolios.inverse_leverage,
     }
     for path, (low, high) in ranges.items():
         if low >= high:
@@ -146,6 +181,19 @@ def _traders(scenario: "Scenario") -> Iterator[str]:
             "traders.stop_loss.distance_low",
             f"at most traders.stop_loss.distance_high, {stop_loss.distance_high:g}",
             stop_loss.distance_low,
+        )
+    take_profit, reentry = traders.activity.take_profit, traders.activity.reentry
+    if take_profit.distance_low > take_profit.distance_high:
+        yield expectation(
+            "traders.activity.take_profit.distance_low",
+            f"at most traders.activity.take_profit.distance_high, {take_profit.distance_high:g}",
+            take_profit.distance_low,
+        )
+    if reentry.probability > 0.0 and traders.activity.wake_rate == 0.0:
+        yield expectation(
+            "traders.activity.reentry.probability",
+            "0 when traders.activity.wake_rate is 0, since traders notice a closure when they wake",
+            reentry.probability,
         )
 
 
@@ -182,6 +230,17 @@ def _options(scenario: "Scenario") -> Iterator[str]:
         )
 
 
+def _latency(scenario: "Scenario") -> Iterator[str]:
+    dt = scenario.run.dt
+    for name, delay in scenario.latency.delays().items():
+        if 0.0 < delay.delay_seconds < 0.5 * dt and delay.jitter_seconds == 0.0:
+            yield expectation(
+                f"latency.{name}.delay_seconds",
+                f"0 or at least half a step, {0.5 * dt:g} s (run.dt)",
+                delay.delay_seconds,
+            )
+
+
 def _time(scenario: "Scenario") -> Iterator[str]:
     run, shock = scenario.run, scenario.shock
     if run.steps + run.burn_in_steps > MOST_STEPS:
@@ -203,3 +262,24 @@ def _time(scenario: "Scenario") -> Iterator[str]:
             f"at most {remaining:g} s, what remains of the run at the shock",
             window,
         )
+
+
+def _prices(scenario: "Scenario") -> Iterator[str]:
+    funding, dt = scenario.market.funding, scenario.run.dt
+    intervals = funding.interval_seconds / dt
+    if funding.interval_seconds > 0.0 and (round(intervals) < 1 or abs(intervals - round(intervals)) > 1e-6):
+        yield expectation(
+            "market.funding.interval_seconds", f"a multiple of run.dt, {dt:g} s", funding.interval_seconds
+        )
+    sources = scenario.index.sources
+    if sources and not any(source.weight > 0.0 for source in sources.values()):
+        yield expectation("index.sources", "a source with a weight above 0", list(sources))
+    for name, source in sources.items():
+        path = f"index.sources.{name}"
+        if source.delay_seconds / dt > LONGEST_DELAY:
+            yield expectation(
+                f"{path}.delay_seconds", f"at most {LONGEST_DELAY} steps of {dt:g} s", source.delay_seconds
+            )
+        for first, end in source.outages:
+            if first >= end:
+                yield expectation(f"{path}.outages", "pairs [a, b] with a < b", [first, end])

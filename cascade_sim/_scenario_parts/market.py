@@ -13,6 +13,7 @@ from cascade_sim._scenario_parts.base import (
     component,
     measure,
 )
+from cascade_sim._scenario_parts.prices import Funding
 
 
 class Run(Section):
@@ -66,8 +67,12 @@ class Market(Section):
     mark_price: Component = choice(
         component("ema_mid", time_constant_seconds=3.0),
         "Price that margin is measured at: ema_mid {time_constant_seconds}, "
-        "median {basis_time_constant_seconds}, last",
+        "median {basis_time_constant_seconds}, last, and others (see the rules command)",
     )
+    impact_notional: float = measure(
+        10_000.0, "Size of the order whose average price is the impact price", "quote units", gt=0
+    )
+    funding: Funding = Funding()
 
 
 class Fundamental(Section):

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import mesa
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core import layout as lay
+from cascade_sim.core.opening import open_portfolios, open_world
+from cascade_sim.core.opening_layout import OPENED, PLAN
 from cascade_sim.core.state import State
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -27,13 +29,22 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 
 
+def check_capital(amount: float) -> None:
+    """Refuse collateral (atoms, of all accounts of a class together) beyond which sums could wrap."""
+    if not amount <= lay.LARGEST_CASH:
+        expected = f"at most {lay.LARGEST_CASH / ATOMS_PER_UNIT:.3g} of the quote currency in a class"
+        raise ScenarioError(expectation("capital", expected, amount / ATOMS_PER_UNIT))
+
+
 class Opening:
-    """A world before its first step: accounts get collateral and positions here, every atom from a named account.
+    """A world before its first step, while every cohort writes down what it is and how it opens.
 
     Attributes
     ----------
     scenario, instrument, state
         What is being set up.
+    plan : record of opening_layout.PLAN
+        What the compiled opening draws its numbers from.
     initial_tick : int
         Price at the start.
     options
@@ -57,8 +68,8 @@ class Opening:
         self.initial_tick = initial_tick
         self.options = options
         self.brackets = brackets
-        self.holders: Integers = np.zeros(0, np.int64)
-        self._transfers: list[NDArray[Any]] = []
+        self.plan: Any = np.zeros(1, PLAN).view(np.recarray)[0]
+        self.plan.initial_tick = initial_tick
 
     def memory(self, seconds: float) -> float:
         """Weight of the newest observation of an exponential average, per step."""
@@ -76,62 +87,59 @@ class Opening:
         """Quantity in lots, not rounded."""
         return quantity / self.instrument.lot_size
 
-    def _book(self, source: ArrayLike, target: ArrayLike, amounts: Integers, kind: TransferKind) -> None:
-        source, target, amounts = np.broadcast_arrays(
-            np.asarray(source, np.int64), np.asarray(target, np.int64), np.asarray(amounts, np.int64)
-        )
-        cash = self.state.accounts["cash"]
-        np.subtract.at(cash, source, amounts)
-        np.add.at(cash, target, amounts)
-        rows = np.zeros(len(amounts), lay.TRANSFER)
-        negative = amounts < 0
-        rows["from_account"] = np.where(negative, target, source)
-        rows["to_account"] = np.where(negative, source, target)
-        rows["amount"] = np.abs(amounts)
-        rows["kind"] = int(kind)
-        rows["event"] = lay.NO_EVENT
-        rows["trade"] = -1
-        rows["step"] = -max(1, self.scenario.run.burn_in_steps)
-        self._transfers.append(rows[rows["amount"] > 0])
+    def deposit(self, first_account: int, count: int, amount: int) -> None:
+        """Let each of ``count`` accounts from ``first_account`` bring in ``amount`` atoms of collateral."""
+        check_capital(float(abs(amount)) * count)
+        grant = self.plan.grant[int(self.plan.grants)]
+        grant.first_account, grant.accounts, grant.amount = first_account, count, amount
+        self.plan.grants += 1
 
-    def deposit(self, accounts: ArrayLike, amounts: ArrayLike) -> None:
-        """Bring collateral (atoms) in from outside."""
-        ids = np.atleast_1d(np.asarray(accounts, np.int64))
-        gross = float(np.broadcast_to(np.abs(np.asarray(amounts, np.float64)), ids.shape).sum())
-        if gross > lay.LARGEST_CASH:
-            expected = f"at most {lay.LARGEST_CASH / ATOMS_PER_UNIT:.3g} of the quote currency in a class"
-            raise ScenarioError(expectation("capital", expected, gross / ATOMS_PER_UNIT))
-        values = np.broadcast_to(np.asarray(amounts, np.int64), ids.shape)
-        external = np.full(len(ids), int(self.state.world.config.external_account))
-        self._book(external, ids, values, TransferKind.COLLATERAL)
-        np.add.at(self.state.accounts["collateral"], ids, values)
+    def open_world(self, record: bool) -> NDArray[Any]:
+        """Open every account from the seed in the configuration.
 
-    def pay(self, source: int, target: int, amount: int, kind: TransferKind) -> None:
-        """Move cash (atoms, either sign) between two accounts."""
-        self._book(np.array([source]), np.array([target]), np.array([amount]), kind)
+        Parameters
+        ----------
+        record : bool
+            Whether to write the transfers down.
 
-    def open_positions(self, accounts: Integers, lots: Integers, ticks: Integers) -> None:
-        """Open signed positions at given prices against the unlevered holders, in turn."""
-        others = self.holders[np.arange(len(accounts)) % len(self.holders)]
-        amounts = lots * ticks * self.instrument.atoms_per_tick_lot
-        self._book(accounts, others, amounts, TransferKind.VARIATION)
-        rows = self.state.accounts
-        value = rows["entry_tick"] * rows["position"]
-        np.add.at(value, accounts, (lots * ticks).astype(np.float64))
-        np.add.at(value, others, -(lots * ticks).astype(np.float64))
-        np.add.at(rows["position"], accounts, lots)
-        np.subtract.at(rows["position"], others, lots)
-        held = rows["position"] != 0
-        rows["entry_tick"][held] = np.abs(value[held] / rows["position"][held])
+        Returns
+        -------
+        recarray of layout.TRANSFER
+            In order; empty unless ``record``.
 
-    @property
-    def transfer_count(self) -> int:
-        """Number of opening transfers so far."""
-        return sum(map(len, self._transfers))
+        Raises
+        ------
+        ScenarioError
+            If this seed asks for more collateral than balances may hold.
+        """
+        world, _, accounts, traders, watch, scratch, scores, _ = self.state
+        # Nobody is party to more than a deposit, a premium and a position.
+        rows = np.zeros(3 * len(accounts) if record else 0, lay.TRANSFER).view(np.recarray)
+        if self.plan.portfolios.accounts > 0:
+            self._require(open_portfolios(world, accounts, watch, scratch, scores, self.plan, rows))
+        self._require(open_world(world, accounts, traders, watch, scratch, scores, self.plan, rows))
+        return rows[: int(world.control.next_transfer)].copy()
 
-    def transfers(self) -> NDArray[Any]:
-        """Return every opening transfer, in order."""
-        return np.concatenate(self._transfers) if self._transfers else np.zeros(0, lay.TRANSFER)
+    def _require(self, status: int) -> None:
+        """Raise a ScenarioError unless ``status``, returned by a compiled opening, says that it is open."""
+        if status != OPENED:
+            check_capital(float(self.plan.refused))
+
+    def bring_in(self, ids: Integers, amount: int) -> NDArray[Any]:
+        """Bring collateral (atoms, not negative) of each of some more accounts (n,) in from outside; returns transfers (n,)."""
+        check_capital(float(amount) * len(ids))
+        accounts, world = self.state.accounts, self.state.world
+        external = int(world.config.external_account)
+        accounts["cash"][external] -= amount * len(ids)
+        accounts["cash"][ids] += amount
+        accounts["collateral"][ids] += amount
+        rows = np.zeros(len(ids), lay.TRANSFER).view(np.recarray)
+        rows.transfer_id = int(world.control.next_transfer) + np.arange(len(ids))
+        rows.step = -max(1, self.scenario.run.burn_in_steps)
+        rows.kind, rows.event, rows.trade = int(TransferKind.COLLATERAL), lay.NO_EVENT, -1
+        rows.from_account, rows.to_account, rows.amount = external, ids, amount
+        world.control.next_transfer += len(ids)
+        return rows
 
 
 class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
@@ -158,7 +166,7 @@ class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
         return np.arange(self.first_account, self.first_account + self.count, dtype=np.int64)
 
     def open(self, opening: Opening) -> None:
-        """Configure the cohort and open its accounts."""
+        """Write the cohort's configuration, and what the compiled opening of its accounts draws from."""
 
 
 class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types

@@ -29,7 +29,7 @@ class ValueTraders(Cohort):
         config.value.rate = opening.lots(values.rate_per_price) * opening.instrument.tick_size * dt
         config.value.rate_cap = opening.lots(values.rate_cap) * dt
         config.value.position_cap = opening.lots(values.position_cap)
-        opening.deposit(self.accounts, opening.instrument.cash_to_atoms(values.capital))
+        opening.deposit(self.first_account, 1, opening.instrument.cash_to_atoms(values.capital))
 
 
 class Arbitrageurs(Cohort):
@@ -51,7 +51,7 @@ class Arbitrageurs(Cohort):
         config.rate = opening.lots(values.rate_per_price) * opening.instrument.tick_size * dt
         config.rate_cap = opening.lots(values.rate_cap) * dt
         config.position_cap = opening.lots(values.position_cap)
-        opening.deposit(self.accounts, opening.instrument.cash_to_atoms(values.capital))
+        opening.deposit(self.first_account, 1, opening.instrument.cash_to_atoms(values.capital))
 
 
 class CrossArbitrageurs(Cohort):
@@ -73,7 +73,7 @@ class CrossArbitrageurs(Cohort):
         config.rate_cap = opening.lots(values.rate_cap) * dt
         config.position_cap = opening.lots(values.position_cap)
         config.tick, config.lot = opening.instrument.tick_size, opening.instrument.lot_size
-        opening.deposit(self.accounts, opening.instrument.cash_to_atoms(values.capital))
+        opening.deposit(self.first_account, 1, opening.instrument.cash_to_atoms(values.capital))
 
     def trade_against(self, opening: Opening, partner: int) -> None:
         """Let this market be traded against the market number ``partner``."""
@@ -118,12 +118,11 @@ class UnleveredHolders(Cohort):
         """As many accounts as the scenario says."""
         return scenario.holders.count
 
-    def fund(self, opening: Opening) -> None:
-        """Deposit collateral for the positions they ended up with."""
-        lots = np.abs(opening.state.accounts["position"][self.accounts])
-        notional = lots * float(opening.initial_tick) * opening.instrument.atoms_per_tick_lot
-        share = opening.scenario.holders.collateral_share
-        opening.deposit(self.accounts, np.ceil(notional * share).astype(np.int64))
+    def open(self, opening: Opening) -> None:
+        """Name the accounts that take the other side of what opens."""
+        holders = opening.plan.holders
+        holders.first_account, holders.accounts = self.first_account, self.count
+        holders.collateral_share = opening.scenario.holders.collateral_share
 
 
 class OptionCustomers(Cohort):
@@ -144,4 +143,4 @@ class OptionCustomers(Cohort):
         price = opening.initial_tick * opening.instrument.tick_size
         worth = float(np.abs(inventory) @ grid.prices(price))
         if math.isfinite(worth):
-            opening.deposit(self.accounts, opening.instrument.cash_to_atoms(worth + 1.0))
+            opening.deposit(self.first_account, 1, opening.instrument.cash_to_atoms(worth + 1.0))

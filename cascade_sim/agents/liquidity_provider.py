@@ -6,7 +6,6 @@ import numpy as np
 
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.core import layout as lay
-from cascade_sim.core.rng import PURPOSE_PROVIDER, fill_uniform
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.scenario import Scenario
@@ -31,7 +30,7 @@ class LiquidityProviders(Cohort):
         return scenario.liquidity.count
 
     def open(self, opening: Opening) -> None:
-        """Configure the ladders and draw what differs between providers."""
+        """Configure the ladders, and say how providers differ."""
         world = opening.state.world
         liquidity, config = opening.scenario.liquidity, world.config.providers
         dt = opening.scenario.run.dt
@@ -57,25 +56,18 @@ class LiquidityProviders(Cohort):
         steps = np.arange(liquidity.levels)
         config.level_distance[: liquidity.levels] = liquidity.level_growth**steps
         config.level_size[: liquidity.levels] = opening.lots(liquidity.size) * liquidity.size_growth**steps
-        self._draw(opening)
-        opening.deposit(self.accounts, opening.instrument.cash_to_atoms(liquidity.capital))
-
-    def _draw(self, opening: Opening) -> None:
-        world, liquidity = opening.state.world, opening.scenario.liquidity
-        draws = np.empty((3, self.count))
-        for draw in range(3):
-            fill_uniform(draws[draw], world.config.seed, PURPOSE_PROVIDER, 0, 0, draw)
-        spread, threshold, loss = 2.0 * draws - 1.0
-        capital = opening.instrument.cash_to_atoms(liquidity.capital)
         for i in range(self.count):
-            provider = world.providers[i]
-            provider.account = self.first_account + i
-            mean = opening.ticks(liquidity.half_spread)
-            provider.half_spread = mean * (1.0 + liquidity.half_spread_dispersion * spread[i])
-            scale = 1.0 + liquidity.withdrawal_dispersion * threshold[i]
-            provider.threshold = liquidity.withdrawal_threshold * scale
-            limit = liquidity.loss_limit * (1.0 + liquidity.loss_limit_dispersion * loss[i])
-            provider.loss_limit = opening.instrument.cash_to_atoms(limit)
-            provider.size_factor = 1.0
-            provider.paused_until = lay.NEVER
-            provider.peak_equity = capital
+            opening.state.world.providers[i].account = self.first_account + i
+        self._plan(opening)
+
+    def _plan(self, opening: Opening) -> None:
+        """Means and spreads of what differs between providers."""
+        liquidity, plan = opening.scenario.liquidity, opening.plan.providers
+        plan.half_spread = opening.ticks(liquidity.half_spread)
+        plan.half_spread_dispersion = liquidity.half_spread_dispersion
+        plan.threshold = liquidity.withdrawal_threshold
+        plan.threshold_dispersion = liquidity.withdrawal_dispersion
+        plan.loss_limit = liquidity.loss_limit
+        plan.loss_limit_dispersion = liquidity.loss_limit_dispersion
+        plan.capital = opening.instrument.cash_to_atoms(liquidity.capital)
+        opening.deposit(self.first_account, self.count, int(plan.capital))

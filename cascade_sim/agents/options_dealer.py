@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.core import layout as lay
-from cascade_sim.core.hedging import dealer_delta, update_greeks
-from cascade_sim.core.rng import PURPOSE_DEALER, uniforms_of
-from cascade_sim.domain.enums import AccountClass, TransferKind
+from cascade_sim.core.hedging import update_greeks
+from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.units import SECONDS_PER_YEAR
 from cascade_sim.options.chain import Chain, load_chain
@@ -84,7 +83,7 @@ class OptionsDealers(Cohort):
         return scenario.dealers.count
 
     def open(self, opening: Opening) -> None:
-        """Split the inventory over the dealers, post premiums, and open each with its delta hedged."""
+        """Configure hedging and the options, and say what the dealers share."""
         self.rule: Any = HEDGINGS.create(opening.scenario.dealers.hedging)
         world, scenario = opening.state.world, opening.scenario
         config = world.config.dealers
@@ -96,7 +95,8 @@ class OptionsDealers(Cohort):
         config.price_limit = self.rule.price_limit
         config.rule = getattr(self.rule, "compiled", lay.RULE_PYTHON)
         if self.count:
-            opening.deposit(self.accounts, opening.instrument.cash_to_atoms(scenario.dealers.capital))
+            capital = opening.instrument.cash_to_atoms(scenario.dealers.capital)
+            opening.deposit(self.first_account, self.count, capital)
         if opening.options is None or self.count == 0:
             return
         config.count = self.count
@@ -109,32 +109,21 @@ class OptionsDealers(Cohort):
             option.volatility = grid.implied_volatility[i]
             option.forward_ratio = grid.forward_ratio[i]
             option.is_call = int(grid.is_call[i])
-        self._open_dealers(opening, grid, inventory)
+        arrays, every = world.grid, slice(grid.size)
+        arrays.log_ratio[every] = np.log(grid.forward_ratio / (grid.strike / opening.instrument.tick_size))
+        arrays.years[every], arrays.volatility[every] = grid.years, grid.implied_volatility
+        arrays.sign[every], arrays.scale[every] = np.where(grid.is_call, 1.0, -1.0), grid.forward_ratio
+        self._plan(opening, grid, inventory)
 
-    def _shares(self, opening: Opening) -> Floats:
-        """Dirichlet shares by gamma draws of integer shape: sums of exponentials."""
-        shape = max(1, round(opening.scenario.dealers.share_concentration))
-        entities = np.arange(self.count, dtype=np.int64)
-        weights = np.zeros(self.count)
-        for draw in range(shape):
-            weights -= np.log(uniforms_of(entities, opening.state.world.config.seed, PURPOSE_DEALER, 0, draw))
-        return np.asarray(weights / weights.sum())
-
-    def _open_dealers(self, opening: Opening, grid: OptionGrid, inventory: Floats) -> None:
-        world = opening.state.world
-        shares = self._shares(opening)
-        price = opening.initial_tick * opening.instrument.tick_size
-        premium = float(inventory @ grid.prices(price))
+    def _plan(self, opening: Opening, grid: OptionGrid, inventory: Floats) -> None:
+        """Say what is shared out, at which premium, and what the options' Greeks are before the first step."""
+        world, plan = opening.state.world, opening.plan.dealers
+        plan.gamma_shape = max(1, round(opening.scenario.dealers.share_concentration))
+        plan.premium = float(inventory @ grid.prices(opening.initial_tick * opening.instrument.tick_size))
+        plan.lot_size = opening.instrument.lot_size
+        plan.inventory[: grid.size] = inventory
         update_greeks(world, float(opening.initial_tick))
-        lots = np.zeros(self.count, np.int64)
-        for i, share in enumerate(shares):
+        for i in range(self.count):
             dealer = world.dealers[i]
             dealer.account = self.first_account + i
             dealer.phase = i * self.rule.interval_seconds / self.count
-            dealer.inventory[: grid.size] = inventory * share / opening.instrument.lot_size
-            dealer.delta = dealer_delta(world, dealer)
-            lots[i] = -int(np.floor(dealer.delta + 0.5))
-            amount = opening.instrument.cash_to_atoms(abs(premium * share)) * (1 if premium > 0 else -1)
-            customer = int(world.config.dealers.customer_account)
-            opening.pay(self.first_account + i, customer, amount, TransferKind.PREMIUM)
-        opening.open_positions(self.accounts, lots, np.full(self.count, opening.initial_tick))

@@ -1,6 +1,6 @@
 """The independent replay of the ledger: balances from the result tables alone, against the kernels'."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from cascade_sim.domain.errors import CascadeError, expectation
 
 Integers = NDArray[np.int64]
+Table = pd.DataFrame | Iterable[pd.DataFrame]
+"""A table, or its pieces in order."""
 
 
 def replay_balances(
-    accounts_count: int, transfers: pd.DataFrame, trades: pd.DataFrame, opening_positions: Any
+    accounts_count: int, transfers: Table, trades: Table, opening_positions: Any
 ) -> tuple[Integers, Integers]:
     """Recompute cash and positions of every account from nothing but tables.
 
@@ -21,10 +23,10 @@ def replay_balances(
     ----------
     accounts_count : int
         Number of accounts n.
-    transfers : DataFrame
+    transfers : DataFrame, or an iterable of its pieces
         Complete transfers table (``from_account_id``, ``to_account_id``, ``amount_atom``); cash starts from
         zero.
-    trades : DataFrame
+    trades : DataFrame, or an iterable of its pieces
         Trades table (``aggressor_side``, ``quantity_lot``, ``taker_account_id``, ``maker_account_id``).
     opening_positions : array_like of int, shape (n,)
         Signed positions in lots before the first trade of the table.
@@ -46,26 +48,32 @@ def replay_balances(
         raise CascadeError(
             expectation("opening_positions", f"shape ({accounts_count},)", str(positions.shape))
         )
-    payer = _ids(transfers, "from_account_id", accounts_count)
-    payee = _ids(transfers, "to_account_id", accounts_count)
-    taker = _ids(trades, "taker_account_id", accounts_count)
-    maker = _ids(trades, "maker_account_id", accounts_count)
     cash = np.zeros(accounts_count, np.int64)
-    amount = transfers["amount_atom"].to_numpy(np.int64)
-    np.add.at(cash, payee, amount)
-    np.subtract.at(cash, payer, amount)
-    signed = trades["quantity_lot"].to_numpy(np.int64) * trades["aggressor_side"].to_numpy(np.int64)
-    np.add.at(positions, taker, signed)
-    np.subtract.at(positions, maker, signed)
+    for rows in _pieces(transfers):
+        payer = _ids(rows, "from_account_id", accounts_count)
+        payee = _ids(rows, "to_account_id", accounts_count)
+        amount = rows["amount_atom"].to_numpy(np.int64)
+        np.add.at(cash, payee, amount)
+        np.subtract.at(cash, payer, amount)
+    for rows in _pieces(trades):
+        taker = _ids(rows, "taker_account_id", accounts_count)
+        maker = _ids(rows, "maker_account_id", accounts_count)
+        signed = rows["quantity_lot"].to_numpy(np.int64) * rows["aggressor_side"].to_numpy(np.int64)
+        np.add.at(positions, taker, signed)
+        np.subtract.at(positions, maker, signed)
     return cash, positions
 
 
-def conservation_error(tables: Mapping[str, pd.DataFrame], closing: Any, opening_positions: Any) -> int:
+def _pieces(table: Table) -> Iterable[pd.DataFrame]:
+    return [table] if isinstance(table, pd.DataFrame) else table
+
+
+def conservation_error(tables: Mapping[str, Table], closing: Any, opening_positions: Any) -> int:
     """Return by how much the tables and the closing accounts contradict each other or conservation.
 
     Parameters
     ----------
-    tables : mapping of DataFrame
+    tables : mapping of DataFrame, or of iterables of their pieces
         ``transfers`` and ``trades`` of a fully recorded run.
     closing : structured ndarray with int64 fields ``cash`` and ``position``, shape (n,)
         Accounts at the end, atoms and lots.

@@ -7,6 +7,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import equity, notional, off_book_trade, place, refresh_triggers, transfer
 from cascade_sim.core.sorting import sort_by_score
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, OrderType, Outcome, Stage, TransferKind
@@ -78,6 +79,8 @@ def _takeover(w, accounts, watch, tape, account):
     w.draft.fill = w.draft.bankruptcy
     _take_position(w, accounts, watch, tape, account, event)
     commit_event(w, accounts, tape)
+    if row.position != 0:  # the records are full
+        return
     w.totals.liquidated_fund += value
     w.now.liquidated_fund += value
     w.totals.bad_debt += np.int64(max(0.0, -worth))
@@ -118,6 +121,8 @@ def _deleverage_one(w, accounts, watch, tape, account, winner, tick):
     lots = min(abs(row.position), abs(other.position))
     gap = abs(w.market.mark - tick)
     if equity(w, other) < lots * gap * w.config.atoms:
+        return False
+    if w.control.capacity != 0:
         return False
     before = equity(w, other)
     begin_event(w, accounts, _ADL, _ADL_STAGE, _DELEVERAGING, account)
@@ -180,8 +185,9 @@ def _collect(w, accounts, watch, tape, deficit, event):
         gain = max(0.0, row.position * (w.market.mark - row.entry_tick))
         share = min(np.int64(deficit * (gain / gains)), np.int64(max(0.0, equity(w, row))), deficit - paid)
         if share > 0:
-            transfer(w, accounts, tape, account, w.config.fund_account, share, _KIND_SOCIALISED, event)
-            paid += share
+            paid += transfer(
+                w, accounts, tape, account, w.config.fund_account, share, _KIND_SOCIALISED, event
+            )
             if row.traits & lay.FLAG_MARGINED:
                 refresh_triggers(w, accounts, watch, account)
     return paid
@@ -203,6 +209,8 @@ def _socialise(w, accounts, watch, tape, account):
     w.draft.breach = row.breach_event
     _take_position(w, accounts, watch, tape, account, event)
     commit_event(w, accounts, tape)
+    if row.position != 0:  # the records are full
+        return
     paid = _collect(w, accounts, watch, tape, deficit, event)
     w.totals.socialised += paid
     w.totals.bad_debt += deficit
@@ -210,9 +218,8 @@ def _socialise(w, accounts, watch, tape, account):
     w.now.liquidated_fund += value
     missing = deficit - paid
     if missing > 0:
-        fund = w.config.fund_account
-        transfer(w, accounts, tape, w.config.external_account, fund, missing, _KIND_EXTERNAL, event)
-        w.totals.external += missing
+        external, fund = w.config.external_account, w.config.fund_account
+        w.totals.external += transfer(w, accounts, tape, external, fund, missing, _KIND_EXTERNAL, event)
     row.outcome = max(row.outcome, _TAKEN_OVER)
 
 
@@ -221,15 +228,15 @@ def cover_debt(w, accounts, watch, tape, account):
     """The fund pays what a closed account owes (fees, a stop-loss filled beyond bankruptcy); what it lacks is external."""
     row = accounts[account]
     debt = -row.cash
-    if debt <= 0:
+    if debt <= 0 or w.control.capacity != 0:
         return
     fund = w.config.fund_account
     begin_event(w, accounts, _TAKEOVER, _FUND_STAGE, _BACKSTOP, account)
     event = w.control.next_event
     missing = debt - max(accounts[fund].cash, np.int64(0))
     if missing > 0:
-        transfer(w, accounts, tape, w.config.external_account, fund, missing, _KIND_EXTERNAL, event)
-        w.totals.external += missing
+        external = w.config.external_account
+        w.totals.external += transfer(w, accounts, tape, external, fund, missing, _KIND_EXTERNAL, event)
     transfer(w, accounts, tape, fund, account, debt, _KIND_TAKEOVER, event)
     refresh_triggers(w, accounts, watch, account)
     w.draft.payer = fund
@@ -245,6 +252,8 @@ def absorb(w, accounts, watch, scratch, scores, tape, account):
     """Take a bankrupt account off the market; returns RETURN_ADL when a rule that is not compiled must rank."""
     control = w.control
     fund = accounts[w.config.fund_account]
+    if control.capacity != 0:
+        return lay.RETURN_DONE
     if control.answered == 0:
         healthy = equity(w, fund) > w.config.clearing.floor * fund.collateral
         if w.config.switches.backstop != 0 and healthy:
@@ -260,9 +269,23 @@ def absorb(w, accounts, watch, scratch, scores, tape, account):
             score_counterparties(w, accounts, scratch, scores, control.request_quantity)
         control.answered = 0
         _deleverage(w, accounts, watch, scratch, scores, tape, account, control.request_quantity)
-    if accounts[account].position != 0:
+    if accounts[account].position != 0 and control.capacity == 0:
         _socialise(w, accounts, watch, tape, account)
     return lay.RETURN_DONE
+
+
+@part
+def execute_unwind(w, book, accounts, watch, tape, side, tick, quantity, lots):
+    """Enter an order of the fund for ``lots`` of the ``quantity`` that was decided, and write its event."""
+    fund = w.config.fund_account
+    begin_event(w, accounts, _UNWIND, _FUND_STAGE, _BACKSTOP, fund)
+    event = w.control.next_event
+    _, filled = place(w, book, accounts, watch, tape, fund, side, tick, lots, _IOC, _BACKSTOP, event)
+    w.draft.side = side
+    w.draft.quantity = quantity
+    w.draft.filled = filled
+    w.draft.limit = float(tick)
+    commit_event(w, accounts, tape)
 
 
 @routine
@@ -271,7 +294,7 @@ def unwind_fund(w, book, accounts, watch, tape):
     clearing = w.config.clearing
     fund = w.config.fund_account
     position = accounts[fund].position
-    if position == 0 or w.control.step < 0 or clearing.unwind_rate <= 0.0:
+    if position == 0 or w.control.step < 0 or clearing.unwind_rate <= 0.0 or w.market.halted != 0:
         return
     market = w.market
     market.unwind_carry += abs(position) * min(1.0, clearing.unwind_rate)
@@ -281,11 +304,6 @@ def unwind_fund(w, book, accounts, watch, tape):
     market.unwind_carry -= lots
     side = -1 if position > 0 else 1
     tick = np.int64(math.floor(market.mid * (1.0 + side * clearing.unwind_limit) + 0.5))
-    begin_event(w, accounts, _UNWIND, _FUND_STAGE, _BACKSTOP, fund)
-    event = w.control.next_event
-    _, filled = place(w, book, accounts, watch, tape, fund, side, tick, lots, _IOC, _BACKSTOP, event)
-    w.draft.side = side
-    w.draft.quantity = lots
-    w.draft.filled = filled
-    w.draft.limit = float(tick)
-    commit_event(w, accounts, tape)
+    if w.control.delaying != 0 and defer(w, fund, side, tick, lots, _IOC, _BACKSTOP, lay.NO_EVENT) != 0:
+        return
+    execute_unwind(w, book, accounts, watch, tape, side, tick, lots, lots)

@@ -22,19 +22,31 @@ SHOCK_CAPACITY = 16
 TIER_CAPACITY = 32
 QUEUE_RATES = 32
 MID_RING = 1 << 14
-WHEEL_SLOTS = 1 << 12
-WHEEL_POOL = 1 << 18
+INDEX_SOURCES = 16
+SOURCE_OUTAGES = 8
+BREAKER_LEVELS = 8
+AUCTION_CAPACITY = 1 << 16
+WHEEL_CHUNKS = 1 << 17
+ACTOR_CAPACITY = 1 << 21
+ACTOR_CHUNKS = 1 << 19
+SORT_BUCKETS = 1 << 12
 TRADE_CAPACITY = 1 << 16
 EVENT_CAPACITY = 1 << 15
 TRANSFER_CAPACITY = 1 << 21
-SERIES_CAPACITY = 1 << 12
-TRADES_KEPT = 1 << 15
+SERIES_CAPACITY = 1 << 10
+TRADES_KEPT = 1 << 14
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14
 AGENT_FILL_CAPACITY = 1 << 21
 AGENT_FILLS_KEPT = 1 << 20
 """Rows on the tape at which the driver copies it away; the room beyond is for what one account or phase may add."""
-DEPTH_BINS = 64
+DEPTH_EDGES_BP = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""Outer edges of the bins of depth snapshots, basis points of the mid; the first bin begins at the mid."""
+DEPTH_BINS = len(DEPTH_EDGES_BP)
+MAP_BINS = 40
+MAP_WIDTH = 0.005
+"""Bins of the liquidation map on each side of the mark, and their width as a fraction of the mark."""
+SNAPSHOTS_KEPT = 64
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
 NO_ACCOUNT = np.int64(-1)
 NO_EVENT = np.int64(-1)
@@ -66,6 +78,7 @@ RETURN_HEDGE = 6
 RETURN_AGENTS = 7
 RETURN_CAPACITY = 8
 RETURN_FLOW = 9
+RETURN_SCREEN = 10
 """Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
 
 CAPACITY_ORDERS = 1
@@ -75,7 +88,10 @@ CAPACITY_TRANSFERS = 4
 CAPACITY_WHEEL = 5
 CAPACITY_PRICE = 6
 CAPACITY_SIZE = 7
-CAPACITY_AGENT_FILLS = 8
+CAPACITY_FLIGHT = 8
+CAPACITY_ACTORS = 9
+CAPACITY_AUCTION = 10
+CAPACITY_AGENT_FILLS = 11
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""
@@ -88,6 +104,23 @@ ADL_PROFIT_LEVERAGE = 0
 MARK_EMA_MID = 0
 MARK_MEDIAN = 1
 MARK_LAST = 2
+MARK_MID = 3
+MARK_BASIS = 4
+MARK_INDEX = 5
+MARK_IMPACT_MID = 6
+MARK_FUNDING_BASIS = 7
+MARK_FUNDING_MEDIAN = 8
+MARK_BOOK_MEDIAN = 9
+BAND_MID_AVERAGE = 0
+BAND_LAST_AVERAGE = 1
+BAND_INDEX = 2
+BAND_AUCTION = 3
+BREAKER_LAST = 0
+BREAKER_MID = 1
+BREAKER_MARK = 2
+BREAKER_INDEX = 3
+HALT_BAND = np.int64(1)
+HALT_BREAKER = np.int64(2)
 HEDGE_NONE = 0
 HEDGE_CLOCK = 1
 FORMATION_BOOK = 0
@@ -102,8 +135,16 @@ RECORD_FULL = 2
 FLAG_MARGINED = 1
 FLAG_ACTIVE = 2
 FLAG_LATE = 4
-FLAG_AGENT = 8
-"""Traits of an account; fills of an agent written in Python (FLAG_AGENT) are put on the tape for it to read."""
+FLAG_CROSS = 8
+"""The account is one leg of a portfolio that shares its collateral over several markets."""
+FLAG_BANKRUPT = 16
+"""The whole portfolio of a leg has no equity left."""
+FLAG_AGENT = 32
+"""The account belongs to an agent written in Python: its fills are put on the tape for the agent to read."""
+FLAG_STOP_SENT = 64
+"""A stop-loss order of the account is on its way."""
+IN_FLIGHT = 2**31 - 1
+"""End of the cooldown of an account while its close-out is on its way: the engine leaves it alone until then."""
 
 REQUEST_CANCEL = 8
 REQUEST_REDUCE_ONLY = 16
@@ -112,9 +153,5 @@ added to it."""
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1
-WATCH_STOP_LONG = 2
-WATCH_STOP_SHORT = 3
-WATCH_TOP_UP_LONG = 4
-WATCH_TOP_UP_SHORT = 5
-WATCHES = 6
+WATCHES = 2
 """Rows of price triggers, one column per account: even rows fire at or below, odd rows at or above their price."""

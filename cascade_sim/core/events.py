@@ -12,19 +12,26 @@ def is_filling(tape):
     """Whether the driver should copy the tape away before anything more is done."""
     rows = tape.trades_count >= lay.TRADES_KEPT or tape.events_count >= lay.EVENTS_KEPT
     rows = rows or tape.agent_fills_count >= lay.AGENT_FILLS_KEPT
-    return rows or tape.transfers_count >= lay.TRANSFERS_KEPT or tape.series_count >= lay.SERIES_CAPACITY
+    rows = rows or tape.transfers_count >= lay.TRANSFERS_KEPT or tape.series_count >= lay.SERIES_CAPACITY
+    snapshots = tape.depth_count >= len(tape.depth) or tape.liquidation_map_count >= len(tape.liquidation_map)
+    return rows or snapshots
 
 
 @routine
 def begin_event(w, accounts, kind, stage, cause, account):
-    """Start the draft of an event of ``account`` (or :data:`NO_ACCOUNT`) with the market as it is now."""
+    """Start the draft of an event of ``account`` (or :data:`NO_ACCOUNT`) with the market as it is now.
+
+    Once a capacity is exhausted nothing happens any more, and a draft begun then is not written.
+    """
     draft = w.draft
+    draft.event_id = w.control.capacity
     draft.type = kind
     draft.stage = stage
     draft.cause = cause
     draft.account = account
     draft.payer = lay.NO_ACCOUNT
     draft.side = 0
+    draft.rule = 0
     draft.generation = 0
     draft.parent = lay.NO_EVENT
     draft.breach = lay.NO_EVENT
@@ -59,12 +66,9 @@ def commit_event(w, accounts, tape):
     number = w.control.next_event
     w.control.next_event = number + 1
     w.control.sequence += 1
-    if w.config.record < lay.RECORD_SERIES:
+    if w.config.record < lay.RECORD_SERIES or draft.event_id != 0:
         return number
     place = tape.events_count
-    if place >= lay.EVENT_CAPACITY:
-        w.control.capacity = lay.CAPACITY_EVENTS
-        return number
     if draft.account >= 0:
         draft.equity_after = equity(w, accounts[draft.account])
     draft.event_id = number
@@ -72,4 +76,6 @@ def commit_event(w, accounts, tape):
     draft.sequence = w.control.sequence
     tape.events[place] = draft
     tape.events_count = place + 1
+    if place + 1 == lay.EVENT_CAPACITY:
+        w.control.capacity = lay.CAPACITY_EVENTS
     return number

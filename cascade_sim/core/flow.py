@@ -30,6 +30,7 @@ from cascade_sim.core.rng import (
     stream,
     uniform,
 )
+from cascade_sim.core.wheel import release, schedule, turn
 from cascade_sim.domain.enums import Cause, OrderType
 
 _LIMIT = np.int64(OrderType.LIMIT)
@@ -41,45 +42,31 @@ _CAUSE = np.int64(Cause.BACKGROUND)
 
 @routine
 def schedule_expiry(w, order_id, lifetime_steps):
-    """Put an order on the timing wheel; it is cancelled ``lifetime_steps`` steps from now (at least one)."""
-    wheel = w.wheel
+    """Put an order on the timing wheel; it is cancelled ``lifetime_steps`` steps from now (at least one).
+
+    The life of an order on its way (negative id) begins when it reaches the book.
+    """
+    if order_id < 0:
+        w.flight.pool[-order_id].lifetime = lifetime_steps
+        return
     due = w.control.step + max(1, lifetime_steps)
     if due > w.config.steps:
         return
-    entry = wheel.free
-    if entry != 0:
-        wheel.free = np.int64(wheel.next[entry])
-    else:
-        entry = wheel.fresh + 1
-        if entry >= lay.WHEEL_POOL:
-            w.control.capacity = lay.CAPACITY_WHEEL
-            return
-        wheel.fresh = entry
-    slot = due & (lay.WHEEL_SLOTS - 1)
-    wheel.order_id[entry] = order_id
-    wheel.due[entry] = due
-    wheel.next[entry] = wheel.head[slot]
-    wheel.head[slot] = entry
+    if schedule(w.wheel, w.control.step, due, order_id) == 0:
+        w.control.capacity = lay.CAPACITY_WHEEL
 
 
 @part
 def expire(w, book):
     """Cancel the orders whose life ends in this step."""
     wheel = w.wheel
-    slot = w.control.step & (lay.WHEEL_SLOTS - 1)
-    entry = np.int64(wheel.head[slot])
-    kept = np.int64(0)
-    while entry != 0:
-        following = np.int64(wheel.next[entry])
-        if wheel.due[entry] == w.control.step:
-            cancel(book, wheel.order_id[entry])
-            wheel.next[entry] = wheel.free
-            wheel.free = entry
-        else:
-            wheel.next[entry] = kept
-            kept = entry
-        entry = following
-    wheel.head[slot] = kept
+    chunk = turn(wheel, w.control.step)
+    if chunk < 0:
+        w.control.capacity = lay.CAPACITY_WHEEL
+    while chunk > 0:
+        for k in range(wheel.chunks[chunk].held):
+            cancel(book, wheel.chunks[chunk].load[k])
+        chunk = release(wheel, chunk)
     touch(w, book, _CAUSE)
 
 

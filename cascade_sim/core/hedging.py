@@ -6,8 +6,10 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, part, routine
+from cascade_sim.core.deltas import fill_deltas
 from cascade_sim.core.events import begin_event, commit_event
-from cascade_sim.core.greeks import black76_delta, black76_gamma
+from cascade_sim.core.flight import defer
+from cascade_sim.core.greeks import first_deviate, normal_density, normal_distribution, total_volatility
 from cascade_sim.core.ledger import place
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
@@ -26,12 +28,40 @@ def update_greeks(w, price):
         option = w.options[index]
         forward = price * option.forward_ratio
         years = option.years - elapsed
-        call = option.is_call != 0
-        option.delta = (
-            black76_delta(call, forward, option.strike, years, option.volatility) * option.forward_ratio
-        )
-        gamma = black76_gamma(forward, option.strike, years, option.volatility)
+        # As black76_delta and black76_gamma, with the deviate and the total volatility that they share.
+        total = total_volatility(years, option.volatility)
+        deviate = first_deviate(forward, option.strike, total)
+        delta = normal_distribution(deviate) if option.is_call != 0 else -normal_distribution(-deviate)
+        gamma = normal_density(deviate) / (forward * total) if total > 0.0 else 0.0
+        option.delta = delta * option.forward_ratio
         option.gamma = gamma * option.forward_ratio * option.forward_ratio
+
+
+@routine
+def update_deltas(w, price):
+    """Deltas of the grid at an underlying price in ticks; what :func:`update_greeks` gives, for hedges alone."""
+    elapsed = max(0.0, w.control.step * w.config.dt) / SECONDS_PER_YEAR
+    grid = w.grid
+    fill_deltas(
+        w.config.dealers.options,
+        math.log(price),
+        elapsed,
+        grid.log_ratio,
+        grid.years,
+        grid.volatility,
+        grid.sign,
+        grid.scale,
+        grid.delta,
+    )
+
+
+@routine
+def delta_to_hedge(w, dealer):
+    """Delta of a dealer's option inventory in lots of the underlying, by the grid."""
+    total = 0.0
+    for index in range(w.config.dealers.options):
+        total += dealer.inventory[index] * w.grid.delta[index]
+    return total
 
 
 @kernel
@@ -64,13 +94,28 @@ def is_due(w, dealer):
 
 @part
 def hedge_order(w, accounts, number):
-    """Signed lots the dealer wants to trade now: minus its delta less what it holds, outside the band."""
+    """Signed lots the dealer wants to trade now: minus its delta less what it holds or has sent for, outside the band."""
     dealer = w.dealers[number]
     target = -np.int64(math.floor(dealer.delta + 0.5))
-    gap = target - accounts[dealer.account].position
+    gap = target - accounts[dealer.account].position - dealer.pending
     if abs(gap) < w.config.dealers.band:
         return np.int64(0)
     return gap
+
+
+@part
+def execute_hedge(w, book, accounts, watch, tape, number, side, tick, lots):
+    """Enter one hedge and write its event."""
+    dealer = w.dealers[number]
+    begin_event(w, accounts, _EVENT_HEDGE, _NO_STAGE, _HEDGE, dealer.account)
+    parent = w.control.next_event
+    _, filled = place(w, book, accounts, watch, tape, dealer.account, side, tick, lots, _IOC, _HEDGE, parent)
+    w.draft.side = side
+    w.draft.quantity = lots
+    w.draft.filled = filled
+    w.draft.limit = float(tick)
+    commit_event(w, accounts, tape)
+    dealer.hedges += 1
 
 
 @part
@@ -80,17 +125,14 @@ def send_hedge(w, book, accounts, watch, tape, number, lots):
     side = 1 if lots > 0 else -1
     offset = w.market.mid * w.config.dealers.price_limit
     tick = np.int64(math.floor(w.market.mid + side * offset + 0.5))
-    begin_event(w, accounts, _EVENT_HEDGE, _NO_STAGE, _HEDGE, dealer.account)
-    parent = w.control.next_event
-    _, filled = place(
-        w, book, accounts, watch, tape, dealer.account, side, tick, abs(lots), _IOC, _HEDGE, parent
-    )
-    w.draft.side = side
-    w.draft.quantity = abs(lots)
-    w.draft.filled = filled
-    w.draft.limit = float(tick)
-    commit_event(w, accounts, tape)
-    dealer.hedges += 1
+    size = abs(lots)
+    if (
+        w.control.delaying != 0
+        and defer(w, dealer.account, side, tick, size, _IOC, _HEDGE, lay.NO_EVENT) != 0
+    ):
+        dealer.pending += lots
+        return
+    execute_hedge(w, book, accounts, watch, tape, number, side, tick, size)
 
 
 @routine
@@ -100,7 +142,7 @@ def hedge(w, book, accounts, watch, tape):
     control = w.control
     if config.count == 0 or config.rule == lay.HEDGE_NONE or control.step < 0:
         return lay.RETURN_DONE
-    if w.config.switches.delta_hedging == 0:
+    if w.config.switches.delta_hedging == 0 or w.market.halted != 0:
         return lay.RETURN_DONE
     if control.cursor == 0 and control.answered == 0:
         control.handled = 0
@@ -110,9 +152,11 @@ def hedge(w, book, accounts, watch, tape):
         if is_due(w, dealer):
             if control.answered == 0:
                 if control.handled == 0:
-                    update_greeks(w, w.market.hedge_mid)
+                    update_deltas(w, w.market.hedge_mid)
+                    if config.rule == lay.RULE_PYTHON:  # it is told the gamma too
+                        update_greeks(w, w.market.hedge_mid)
                     control.handled = 1
-                dealer.delta = dealer_delta(w, dealer)
+                dealer.delta = delta_to_hedge(w, dealer)
                 if config.rule == lay.RULE_PYTHON:
                     control.request_account = number
                     return lay.RETURN_HEDGE

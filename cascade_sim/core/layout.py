@@ -8,6 +8,11 @@ import numpy as np
 
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
+from cascade_sim.core.deltas import GRID
+from cascade_sim.core.flight_layout import FLIGHT, LATENCY_CONFIG
+from cascade_sim.core.price_layout import PRICE_CONFIG, PRICES
+from cascade_sim.core.venue_layout import VENUE, VENUE_CONFIG
+from cascade_sim.core.wheel import wheel_record
 
 
 def _record(**fields: object) -> np.dtype:
@@ -29,6 +34,7 @@ SWITCHES = _record(
     backstop=_I,
     stop_losses=_I,
     arbitrage=_I,
+    funding=_I,
     impact_off=_I,
     placebo=_I,
 )
@@ -109,10 +115,6 @@ TRADER_CONFIG = _record(
     trend_probability=_F,
     trend_saturation=_F,
     market_limit=_F,
-    stops=_I,
-    top_ups=_I,
-    top_up_ratio=_F,
-    top_up_share=_F,
 )
 
 DEALER_CONFIG = _record(
@@ -147,7 +149,7 @@ CLEARING_CONFIG = _record(
     unwind_limit=_F,
 )
 
-SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I)
+SHOCK = _record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I, delay=_I)
 
 CONFIG = _record(
     seed=np.uint64,
@@ -172,6 +174,8 @@ CONFIG = _record(
     taker_fee=_F,
     volatility=_F,
     record=_I,
+    depth_every=_I,
+    map_every=_I,
     check_every=_I,
     shocks=_I,
     shock_account=_I,
@@ -182,6 +186,8 @@ CONFIG = _record(
     external_account=_I,
     formation_account=_I,
     participants=_I,
+    portfolios=_I,
+    portfolio_account=_I,
     switches=SWITCHES,
     flow=FLOW_CONFIG,
     providers=PROVIDER_CONFIG,
@@ -191,6 +197,9 @@ CONFIG = _record(
     traders=TRADER_CONFIG,
     dealers=DEALER_CONFIG,
     clearing=CLEARING_CONFIG,
+    latency=LATENCY_CONFIG,
+    prices=PRICE_CONFIG,
+    venue=VENUE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
 
@@ -199,6 +208,7 @@ CONTROL = _record(
     phase=_I,
     market=_I,
     prepared=_I,
+    delaying=_I,
     stage=_I,
     rounds_done=_I,
     cursor=_I,
@@ -241,7 +251,10 @@ MARKET = _record(
     cross_rest=_F,
     unwind_carry=_F,
     one_sided=_I,
+    halted=_I,
     mark_held=_I,
+    screened_mark=_F,
+    travelled=_F,
     mid_move=(_F, (MOVES,)),
     mark_gap=(_F, (MOVES,)),
     mark_move=(_F, (MOVES,)),
@@ -305,6 +318,8 @@ PROVIDER = _record(
     paused=_I,
     quotes=_I,
     withdrawn=_I,
+    due=_I,
+    quoted=_F,
     ids=(_I, (2 * LEVEL_CAPACITY,)),
 )
 
@@ -313,19 +328,14 @@ DEALER = _record(
     phase=_F,
     delta=_F,
     hedges=_I,
+    pending=_I,
     inventory=(_F, (OPTION_CAPACITY,)),
 )
 
 OPTION = _record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
 
-WHEEL = _record(
-    free=_I,
-    fresh=_I,
-    head=(np.int32, (WHEEL_SLOTS,)),
-    next=(np.int32, (WHEEL_POOL,)),
-    due=(np.int32, (WHEEL_POOL,)),
-    order_id=(_I, (WHEEL_POOL,)),
-)
+WHEEL = wheel_record(_I, 4, WHEEL_CHUNKS)
+"""Ids of resting orders by the step of their expiry."""
 
 EVENT = _record(
     event_id=_I,
@@ -335,6 +345,7 @@ EVENT = _record(
     stage=np.int8,
     cause=np.int8,
     side=np.int8,
+    rule=np.int8,
     generation=np.int16,
     account=np.int32,
     payer=np.int32,
@@ -363,6 +374,52 @@ TRIGGERS = _record(
 )
 """Accounts with a liquidation trigger on one side, by tick (see ``core/triggers.py``)."""
 
+ACTIVITY_CONFIG = _record(
+    enabled=_I,
+    guarded=_I,
+    first_account=_I,
+    count=_I,
+    wake_rate=_F,
+    momentum_share=_F,
+    rebalance_share=_F,
+    trend_steps=_I,
+    trend_saturation=_F,
+    change=_F,
+    band=_F,
+    market_limit=_F,
+    stop_share=_F,
+    stop_low=_F,
+    stop_high=_F,
+    take_share=_F,
+    take_low=_F,
+    take_high=_F,
+    call_share=_F,
+    call_ratio=_F,
+    call_amount=_F,
+    call_rate=(_F, (TIER_CAPACITY,)),
+    call_deduction=(_F, (TIER_CAPACITY,)),
+    reentry_probability=_F,
+    reentry_limit=_I,
+    reentry_delay=_F,
+)
+
+ACTOR = _record(wakes=np.int32, leverage=np.float32, entries=np.int16, side=np.int8, traits=np.int8)
+"""A leveraged trader as an actor. What it would hold is its ``leverage`` times the collateral it began with."""
+
+GUARD = _record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
+"""Price triggers of a trader in ticks, 0 for none, and its links in the lists below and above the price."""
+
+ACTIVITY = _record(
+    config=ACTIVITY_CONFIG,
+    lists=(TRIGGERS, (2,)),
+    starts=(_I, (SORT_BUCKETS + 1,)),
+    wheel=wheel_record(np.int32, 7, ACTOR_CHUNKS),
+    actors=(ACTOR, (ACTOR_CAPACITY,)),
+    guards=(GUARD, (ACTOR_CAPACITY,)),
+    calls=(np.float32, (ACTOR_CAPACITY,)),
+)
+"""Leveraged traders who act during the run, one row each (see ``core/activity.py``)."""
+
 WORLD = _record(
     config=CONFIG,
     control=CONTROL,
@@ -370,13 +427,17 @@ WORLD = _record(
     totals=TOTALS,
     now=STEP,
     draft=EVENT,
-    watch_bound=(_F, (WATCHES,)),
     providers=(PROVIDER, (PROVIDER_CAPACITY,)),
     acting=(_I, (PROVIDER_CAPACITY,)),
     dealers=(DEALER, (DEALER_CAPACITY,)),
     options=(OPTION, (OPTION_CAPACITY,)),
+    grid=GRID,
     wheel=WHEEL,
     triggers=(TRIGGERS, (2,)),
+    flight=FLIGHT,
+    prices=PRICES,
+    venue=VENUE,
+    activity=ACTIVITY,
 )
 
 ACCOUNT = np.dtype(
@@ -398,6 +459,13 @@ ACCOUNT = np.dtype(
     ]
 )
 """64 bytes per account. ``cash`` is collateral minus the cost of the open position: equity = cash + position x mark."""
+
+PORTFOLIO = _record(due=_F, entry=_I, place=_I)
+"""A portfolio with a leg in every market, leg ``k`` of portfolio p in the account ``portfolio_account + p`` of market k.
+
+It is looked at again when the marks have travelled to ``due``. Row k also holds entry k of the queue by that distance, a
+binary heap of portfolios; ``place`` is where the portfolio of this row stands in it.
+"""
 
 TRADER = np.dtype(
     [
@@ -475,12 +543,14 @@ minus its row for an order of the same batch); coming back, what rests. ``filled
 SERIES = _record(
     step=np.int32,
     one_sided=np.int8,
+    halted=np.int8,
     throughput_binding=np.int8,
     mid=_F,
     last=_F,
     mark=_F,
     index=_F,
     fundamental=_F,
+    funding_rate=_F,
     best_bid=_F,
     best_ask=_F,
     bid_depth=(_F, (BANDS,)),
@@ -506,15 +576,25 @@ SERIES = _record(
     impact=_F,
 )
 
+DEPTH_ROW = _record(step=np.int32, side=np.int8, distance_bp=np.float32, quantity=_I)
+"""Resting lots of one side (+1 bids) between the previous edge and ``distance_bp``."""
+
+MAP_ROW = _record(step=np.int32, accounts=np.int32, low=_F, high=_F, quantity=_I, side=np.int8)
+"""Lots and accounts whose liquidation trigger lies between two prices in ticks; side of the forced order."""
+
 TAPE = _record(
     trades_count=_I,
     events_count=_I,
     transfers_count=_I,
     series_count=_I,
     agent_fills_count=_I,
+    depth_count=_I,
+    liquidation_map_count=_I,
     trades=(TRADE, (TRADE_CAPACITY,)),
     events=(EVENT, (EVENT_CAPACITY,)),
     transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
     series=(SERIES, (SERIES_CAPACITY,)),
     agent_fills=(AGENT_FILL, (AGENT_FILL_CAPACITY,)),
+    depth=(DEPTH_ROW, (2 * DEPTH_BINS * SNAPSHOTS_KEPT,)),
+    liquidation_map=(MAP_ROW, (2 * MAP_BINS * SNAPSHOTS_KEPT,)),
 )

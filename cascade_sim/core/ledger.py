@@ -6,10 +6,12 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import submit
-from cascade_sim.core.book_layout import INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.book_layout import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
+from cascade_sim.core.flight import defer
 from cascade_sim.core.margin import liquidation_price, maintenance_margin
 from cascade_sim.core.triggers import set_triggers
+from cascade_sim.core.venue import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
 
 _FEE = np.int64(TransferKind.FEE)
@@ -29,17 +31,20 @@ def post(w, accounts, account, amount):
 
 @routine
 def transfer(w, accounts, tape, source, target, amount, kind, event):
-    """Move cash between two accounts and write it on the tape."""
+    """Move cash between two accounts and write it on the tape; returns what was moved.
+
+    That is nothing once a capacity is exhausted: what cannot be recorded does not happen, and the ledger of a run that
+    stops there is whole.
+    """
+    if w.control.capacity != 0:
+        return np.int64(0)
     post(w, accounts, source, -amount)
     post(w, accounts, target, amount)
     number = w.control.next_transfer
     w.control.next_transfer = number + 1
     if w.config.record < lay.RECORD_FULL:
-        return
+        return amount
     place = tape.transfers_count
-    if place >= lay.TRANSFER_CAPACITY:
-        w.control.capacity = lay.CAPACITY_TRANSFERS
-        return
     row = tape.transfers[place]
     row.transfer_id = number
     row.step = w.control.step
@@ -50,6 +55,9 @@ def transfer(w, accounts, tape, source, target, amount, kind, event):
     row.trade = -1
     row.amount = amount
     tape.transfers_count = place + 1
+    if place + 1 == lay.TRANSFER_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRANSFERS
+    return amount
 
 
 @leaf
@@ -81,7 +89,10 @@ def refresh_triggers(w, accounts, watch, account):
     row = accounts[account]
     position = row.position
     low, high = 0.0, np.inf
-    if (row.traits & lay.FLAG_MARGINED) != 0:
+    if (row.traits & lay.FLAG_CROSS) != 0:
+        # One leg has no trigger of its own. The next screen looks at the whole portfolio.
+        low = np.inf
+    elif (row.traits & lay.FLAG_MARGINED) != 0:
         if position != 0:
             clearing = w.config.clearing
             tiers = clearing.tiers
@@ -147,9 +158,6 @@ def _fee(w, accounts, account, amount, rate):
 def _report_fill(w, tape, account, side, price, quantity, cause, order_id, is_maker):
     """Write a fill down for the agent that owns the account."""
     place = tape.agent_fills_count
-    if place >= lay.AGENT_FILL_CAPACITY:
-        w.control.capacity = lay.CAPACITY_AGENT_FILLS
-        return
     row = tape.agent_fills[place]
     row.price = price
     row.quantity = quantity
@@ -161,6 +169,9 @@ def _report_fill(w, tape, account, side, price, quantity, cause, order_id, is_ma
     row.is_maker = is_maker
     row.cause = cause
     tape.agent_fills_count = place + 1
+    # The next fill may have an agent on either side.
+    if place + 1 > lay.AGENT_FILL_CAPACITY - 2:
+        w.control.capacity = lay.CAPACITY_AGENT_FILLS
 
 
 @routine
@@ -183,7 +194,8 @@ def settle(
 ):
     """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks.
 
-    Venues charge trading fees on fills in the book (``on_book`` 1), not on takeovers and deleveraging (0).
+    Venues charge trading fees on fills in the book (``on_book`` 1), not on takeovers and deleveraging (0). There must
+    be room for it on the tape (:func:`fills_left`).
     """
     if side > 0:
         exchange(w, accounts, watch, taker, maker, price, quantity, amount)
@@ -214,9 +226,6 @@ def settle(
     if w.config.record < lay.RECORD_FULL:
         return
     place = tape.trades_count
-    if place >= lay.TRADE_CAPACITY:
-        w.control.capacity = lay.CAPACITY_TRADES
-        return
     row = tape.trades[place]
     row.trade_id = number
     row.step = w.control.step
@@ -239,16 +248,32 @@ def settle(
     row.mid_after = row.mid_before
     row.mark = w.market.mark
     tape.trades_count = place + 1
+    if place + 1 == lay.TRADE_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRADES
+
+
+@leaf
+def fills_left(w, tape):
+    """How many fills may follow: what the tape has room for, and none once a capacity is exhausted.
+
+    What cannot be recorded does not happen, so that accounts and records of a run that stops there agree.
+    """
+    if w.control.capacity != 0:
+        return np.int64(0)
+    left = min(np.int64(FILL_CAPACITY), (lay.AGENT_FILL_CAPACITY - tape.agent_fills_count) >> 1)
+    if w.config.record < lay.RECORD_FULL:
+        return left
+    return min(left, lay.TRADE_CAPACITY - tape.trades_count)
 
 
 @leaf
 def touch(w, book, bucket):
-    """Attribute the change of the mid since the last call to ``bucket``; a one-sided book keeps its last mid."""
+    """Attribute the change of the mid since the last call to ``bucket``; a one-sided or halted book keeps its last."""
     market = w.market
     if w.config.formation == lay.FORMATION_LINEAR:
         mid = market.linear_price
         market.one_sided = 0
-    elif book.best_bid > 0 and book.best_ask < TICKS:
+    elif book.best_bid > 0 and book.best_ask < TICKS and market.halted == 0:
         mid = 0.5 * (book.best_bid + book.best_ask)
         market.one_sided = 0
     else:
@@ -284,15 +309,30 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
 
 @kernel
 def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
-    """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests."""
+    """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
+
+    A negative id is minus the entry of an order that is on its way to the book (:mod:`cascade_sim.core.flight`).
+    """
     first = tape.trades_count
     filled = np.int64(0)
     order_id = np.int64(0)
-    if quantity <= 0:
+    if quantity <= 0 or w.control.capacity != 0:
         return order_id, filled
     if quantity > w.config.largest_order:
         w.control.capacity = lay.CAPACITY_SIZE
         return order_id, filled
+    if w.control.delaying != 0:
+        entry = defer(w, account, side, tick, quantity, order_type, cause, parent)
+        if entry != 0:
+            return -entry, filled
+    if w.config.venue.gate != 0:
+        tick, quantity, order_type = admit(
+            w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN
+        )
+        if quantity <= 0:
+            return order_id, filled
+        if order_type == CALL:
+            return enter_call(w, book, side, tick, quantity, account, cause, parent), filled
     if w.config.formation == lay.FORMATION_LINEAR:
         filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
     else:
@@ -300,6 +340,9 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         left = quantity
         while True:
             book.fill_count = 0
+            book.fill_limit = fills_left(w, tape)
+            if book.fill_limit == 0:
+                break
             order_id, left = submit(book, side, tick, left, account, order_type, cause, parent)
             number = book.serial
             for index in range(book.fill_count):
@@ -337,7 +380,12 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
 
 @routine
 def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, tick, cause, parent):
-    """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book."""
+    """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book.
+
+    Nothing moves once a capacity is exhausted.
+    """
+    if w.control.capacity != 0:
+        return
     side = -1 if accounts[account].position > 0 else 1
     first = tape.trades_count
     amount = np.int64(tick) * quantity * w.config.atoms

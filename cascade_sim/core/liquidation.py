@@ -8,6 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.backstop import absorb, cover_debt, unwind_fund
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event, is_filling
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import (
     equity,
     maintenance,
@@ -129,11 +130,9 @@ def _charge_fee(w, accounts, watch, tape, account, traded, event):
 
 
 @routine
-def _close_on_book(w, book, accounts, watch, tape, account, quantity):
-    """Send the close-out as immediate or cancel at the bankruptcy price."""
+def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots):
+    """Enter a close-out for ``lots`` of the ``quantity`` that was decided, charge its fee and write its event."""
     row = accounts[account]
-    side = -1 if row.position > 0 else 1
-    tick = bankruptcy_tick(w, row)
     before = row.cash
     worth = equity(w, row)
     begin_event(w, accounts, _LIQUIDATION, _BOOK, _CAUSE, account)
@@ -146,14 +145,14 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
             tape,
             account,
             w.config.formation_account,
-            quantity,
+            lots,
             math.floor(w.market.mark + 0.5),
             _CAUSE,
             event,
         )
-        filled = quantity
+        filled = lots
     else:
-        _, filled = place(w, book, accounts, watch, tape, account, side, tick, quantity, _IOC, _CAUSE, event)
+        _, filled = place(w, book, accounts, watch, tape, account, side, tick, lots, _IOC, _CAUSE, event)
     traded = abs(row.cash - before)
     _charge_fee(w, accounts, watch, tape, account, traded, event)
     draft = w.draft
@@ -176,8 +175,21 @@ def _close_on_book(w, book, accounts, watch, tape, account, quantity):
     if filled > 0 and row.outcome < _PARTIAL:
         totals.liquidated_accounts += 1
         row.outcome = _PARTIAL
-    if row.position == 0:
+    if filled > 0 and row.position == 0:
         row.outcome = max(row.outcome, _LIQUIDATED)
+
+
+@part
+def _close_on_book(w, book, accounts, watch, tape, account, quantity):
+    """Send the close-out as immediate or cancel at the bankruptcy price."""
+    row = accounts[account]
+    side = -1 if row.position > 0 else 1
+    tick = bankruptcy_tick(w, row)
+    delaying = w.control.delaying != 0 and w.config.switches.impact_off == 0
+    if delaying and defer(w, account, side, tick, quantity, _IOC, _CAUSE, lay.NO_EVENT) != 0:
+        row.cooldown_until = lay.IN_FLIGHT
+        return
+    close_out(w, book, accounts, watch, tape, account, side, tick, quantity, quantity)
 
 
 @part
@@ -189,6 +201,7 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
     if control.stage == STAGE_EXECUTE:
         if row.position == 0:
             return lay.RETURN_DONE
+        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
         if equity(w, row) > 0.0 or w.config.switches.impact_off != 0:
             if control.answered != 0:
                 quantity = control.request_quantity
@@ -199,7 +212,10 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
             else:
                 quantity = size_account(w, row)
             _close_on_book(w, book, accounts, watch, tape, account, quantity)
-        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
+    if (row.traits & lay.FLAG_CROSS) != 0 and (row.traits & lay.FLAG_BANKRUPT) == 0:
+        # The other legs may still pay for this one: the next screen shares their equity anew.
+        control.stage = STAGE_EXECUTE
+        return lay.RETURN_DONE
     if row.position == 0:
         cover_debt(w, accounts, watch, tape, account)
     elif equity(w, row) <= 0.0:
@@ -226,6 +242,8 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
         control.cursor = 0
         control.stage = STAGE_EXECUTE
     while control.cursor < control.listed and control.handled < clearing.accounts_per_step:
+        if control.capacity != 0:
+            break
         if is_filling(tape):
             return lay.RETURN_DRAIN
         status = _process(w, book, accounts, watch, scratch, scores, tape)
@@ -238,23 +256,26 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
 
 @part
 def _note_queue(w, accounts, scratch):
-    """Record who is left waiting because of the throughput limit."""
+    """Record who is left waiting because of the throughput limit, or because trading is halted."""
     w.now.queue_accounts = max(0, w.control.listed - w.control.cursor)
     w.now.queue_notional = 0.0
     w.now.throughput_binding = 0
     for k in range(w.control.cursor, w.control.listed):
-        w.now.throughput_binding = 1
+        w.now.throughput_binding = 1 - w.market.halted
         w.now.queue_notional += notional(w, accounts[np.int64(scratch[0, k])])
 
 
 @routine
 def liquidate(w, book, accounts, watch, scratch, scores, tape):
-    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds. Returns a RETURN code."""
+    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds.
+
+    Returns a RETURN code; RETURN_SCREEN when portfolios over several markets must be looked at first.
+    """
     control = w.control
     clearing = w.config.clearing
     if control.step < 0:
         return lay.RETURN_DONE
-    while w.config.switches.liquidation != 0:
+    while w.config.switches.liquidation != 0 and control.capacity == 0:
         if control.stage == STAGE_REFRESH:
             status = instant_mark(w)
             if status != lay.RETURN_DONE:
@@ -265,9 +286,16 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
                 break
             if control.handled >= clearing.accounts_per_step:
                 break
+            if w.config.portfolios > 0:
+                if control.answered == 0:
+                    return lay.RETURN_SCREEN
+                control.answered = 0
             control.cursor = 0
             control.listed = screen(w, accounts, watch, scratch, scores, tape)
             if control.listed == 0:
+                break
+            if w.market.halted != 0:
+                _note_queue(w, accounts, scratch)
                 break
             control.stage = STAGE_RANK
         status = _run_round(w, book, accounts, watch, scratch, scores, tape)

@@ -6,6 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, leaf, part, routine
+from cascade_sim.core.mark_rules import median_of_three, note_index, other_mark
 from cascade_sim.core.rng import PURPOSE_NEWS, normal, stream
 
 _ACROSS_BP = 1.0e4
@@ -27,17 +28,13 @@ def news(w):
             change += shock.news / (shock.last_step - shock.first_step + 1)
     market.previous_fundamental = market.fundamental
     market.fundamental = market.fundamental * math.exp(change)
-    market.index = market.fundamental
+    if config.prices.index_sources == 0:
+        market.index = market.fundamental
     if w.config.formation == lay.FORMATION_LINEAR:
         move = market.fundamental - market.previous_fundamental
         market.linear_price += move
         market.mid += move
         market.mid_move[lay.MOVE_NEWS] += move
-
-
-@part
-def _median(a, b, c):
-    return max(min(a, b), min(max(a, b), c))
 
 
 @leaf
@@ -50,7 +47,9 @@ def _candidate(w):
             return market.linear_price
         return market.last
     if rule == lay.MARK_MEDIAN:
-        return _median(market.index, market.index + market.basis, market.last)
+        return median_of_three(market.index, market.index + market.basis, market.last)
+    if rule > lay.MARK_LAST:
+        return other_mark(w)
     if market.one_sided != 0:
         return market.mark
     return market.mark + (market.mid - market.mark) * w.config.mark_memory
@@ -112,7 +111,10 @@ def mark(w):
     market = w.market
     control = w.control
     if control.answered == 0 and market.one_sided == 0:
-        market.basis += (market.mid - market.index - market.basis) * w.config.basis_memory
+        fair = w.prices.impact_mid if w.config.prices.basis_of_impact != 0 else market.mid
+        market.basis += (fair - market.index - market.basis) * w.config.basis_memory
+    if w.config.prices.mark_delay >= 0:
+        note_index(w)
     status = _set_new_mark(w)
     if status != lay.RETURN_DONE:
         return status

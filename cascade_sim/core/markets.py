@@ -6,27 +6,46 @@ market without any of these mechanisms take :func:`cascade_sim.core.run.run`, wh
 """
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.activity import act
 from cascade_sim.core.arbitrage import cross_arbitrage
 from cascade_sim.core.compile import kernel, routine
 from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.halts import apply_venue_rules
+from cascade_sim.core.latency import orders_arrive, orders_set_out
+from cascade_sim.core.oracle import after_mark, before_mark
+from cascade_sim.core.portfolios import screen_portfolios
 from cascade_sim.core.run import run_phase
 
 
 @routine
 def _before_phase(worlds, books, accounts, watch, scratch, tapes, market):
     """What happens in a market before its phase begins; once per phase, however often the driver stops in it."""
+    if worlds[market].control.phase == lay.PHASE_MARK:
+        before_mark(worlds, books, market)
+    w = worlds[market]
+    if w.control.phase == lay.PHASE_QUOTES:
+        apply_venue_rules(w, books[market], accounts[market], watch[market], tapes[market])
+    if w.config.latency.active != 0:
+        orders_arrive(w, books[market], accounts[market], watch[market], tapes[market])
 
 
 @routine
 def _after_phase(worlds, books, accounts, watch, scratch, tapes, market, phase):
     """What happens in a market when its phase is over."""
+    w = worlds[market]
+    if phase == lay.PHASE_TRADE and w.activity.config.enabled != 0 and w.control.step >= 0:
+        act(w, books[market], accounts[market], watch[market], scratch[market], tapes[market])
+    if w.config.latency.active != 0:
+        orders_set_out(w, books[market], accounts[market], watch[market], tapes[market])
     if phase == lay.PHASE_TRADE and market == len(worlds) - 1:
         for each in range(len(worlds)):
             cross_arbitrage(worlds, books, accounts, watch, tapes, each)
+    if phase == lay.PHASE_MARK:
+        after_mark(worlds, accounts, watch, tapes, market)
 
 
 @kernel
-def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes, until, phases):
+def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases):
     """Advance all markets by at most ``phases`` phases, not beyond the start of step ``until``.
 
     Returns RETURN_DONE or why it stopped on the way; ``worlds[0].control.market`` is the market that asks.
@@ -46,6 +65,10 @@ def run_markets(worlds, books, accounts, traders, watch, scratch, scores, tapes,
         )
         if status == lay.RETURN_FLOW:
             rate_driven_flow(w, book, accounts[market], watch[market], tape)
+            w.control.answered = 1
+            continue
+        if status == lay.RETURN_SCREEN:
+            screen_portfolios(worlds, accounts, watch, tapes, portfolios)
             w.control.answered = 1
             continue
         if status != lay.RETURN_DONE:

@@ -1,71 +1,57 @@
 """Phase 9: one row of the series per step, volumes into totals, incremental totals against each other."""
 
+import math
+
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import next_above, next_below
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.compile import kernel, part, routine
-from cascade_sim.core.hedging import dealers_gamma, update_greeks
+from cascade_sim.core.hedging import update_greeks
 from cascade_sim.core.ledger import equity
+from cascade_sim.core.snapshots import resting_between
+from cascade_sim.core.triggers import lots_between
 
 
 @part
 def depth_in_bands(w, book, row):
     """Quantity within each band of :data:`BAND_BP` of the mid, both sides, in one walk over occupied levels."""
     mid = w.market.mid
+    high = np.int64(book.best_bid)
+    low = np.int64(book.best_ask)
+    bids = np.int64(0)
+    asks = np.int64(0)
     for band in range(lay.BANDS):
-        row.bid_depth[band] = 0.0
-        row.ask_depth[band] = 0.0
-    band = 0
-    total = 0.0
-    tick = book.best_bid
-    while band < lay.BANDS:
-        edge = mid * (1.0 - lay.BAND_BP[band] * 1.0e-4)
-        while tick > 0 and tick >= edge:
-            total += book.levels[tick].quantity_lot
-            tick = next_below(book, tick)
-        row.bid_depth[band] = total
-        band += 1
-    band = 0
-    total = 0.0
-    tick = book.best_ask
-    while band < lay.BANDS:
-        edge = mid * (1.0 + lay.BAND_BP[band] * 1.0e-4)
-        while tick < TICKS and tick <= edge:
-            total += book.levels[tick].quantity_lot
-            tick = next_above(book, tick)
-        row.ask_depth[band] = total
-        band += 1
-
-
-@routine
-def forced_within(accounts, watch, row, low, high):
-    """Lots whose trigger in ``row`` of ``watch`` lies in [low, high]."""
-    prices = watch[row]
-    total = np.int64(0)
-    for account in range(len(prices)):
-        if low <= prices[account] <= high:
-            total += abs(accounts[account].position)
-    return total
+        edge = np.int64(math.ceil(mid * (1.0 - lay.BAND_BP[band] * 1.0e-4)))
+        bids += resting_between(book, edge, high)
+        high = min(high, edge - 1)
+        row.bid_depth[band] = bids
+        edge = np.int64(math.floor(mid * (1.0 + lay.BAND_BP[band] * 1.0e-4)))
+        asks += resting_between(book, low, edge)
+        low = max(low, edge + 1)
+        row.ask_depth[band] = asks
 
 
 @part
 def _slow_measures(w, accounts, watch):
-    """Measures that scan all accounts or options; taken every ``gamma_every`` steps and held in between."""
+    """Measures that walk over options or triggers; taken every ``gamma_every`` steps and held in between."""
     if w.config.dealers.count > 0:
         update_greeks(w, w.market.mid)
-        w.now.gamma = dealers_gamma(w)
+        gamma = 0.0
         unhedged = 0.0
+        # Both sums in one loop: each waits for its own last addition, so they cost little more than one.
         for number in range(w.config.dealers.count):
             dealer = w.dealers[number]
             for index in range(w.config.dealers.options):
-                unhedged += dealer.inventory[index] * w.options[index].delta
+                held = dealer.inventory[index]
+                gamma += held * w.options[index].gamma
+                unhedged += held * w.options[index].delta
             unhedged += accounts[dealer.account].position
+        w.now.gamma = gamma
         w.now.unhedged = unhedged
     mark = w.market.mark
-    w.now.forced_sale = forced_within(accounts, watch, lay.WATCH_LIQUIDATE_LONG, 0.99 * mark, mark)
-    w.now.forced_buy = forced_within(accounts, watch, lay.WATCH_LIQUIDATE_SHORT, mark, 1.01 * mark)
+    w.now.forced_sale = lots_between(w, accounts, watch, lay.WATCH_LIQUIDATE_LONG, 0.99 * mark, mark)
+    w.now.forced_buy = lots_between(w, accounts, watch, lay.WATCH_LIQUIDATE_SHORT, mark, 1.01 * mark)
 
 
 @part
@@ -83,12 +69,14 @@ def _write_row(w, book, accounts, tape):
     linear = w.config.formation == lay.FORMATION_LINEAR
     row.step = w.control.step
     row.one_sided = market.one_sided
+    row.halted = market.halted
     row.throughput_binding = w.now.throughput_binding
     row.mid = np.nan if market.one_sided != 0 else market.mid
     row.last = market.last
     row.mark = market.mark
     row.index = market.index
     row.fundamental = market.fundamental
+    row.funding_rate = w.prices.funding_rate
     row.best_bid = np.nan if linear else _price(book.best_bid)
     row.best_ask = np.nan if linear else _price(book.best_ask)
     depth_in_bands(w, book, row)

@@ -8,8 +8,10 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book import cancel, submit
 from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
+from cascade_sim.core.flight import defer
 from cascade_sim.core.ledger import equity, touch
 from cascade_sim.core.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
+from cascade_sim.core.venue import submit_quote
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
@@ -33,15 +35,39 @@ def acting_order(seed, step, count, order):
 
 
 @part
-def _cancel_quotes(book, provider):
-    for k in range(provider.quotes):
+def _hold_quotes(w, provider, bucket):
+    """How many quotes, the first ones, rest for now because their cancellation is on its way or waits for the engine.
+
+    ``bucket`` is what the move of the mid will be attributed to.
+    """
+    kept = provider.quotes
+    if w.config.latency.late[_QUOTE] == 0:
+        if w.config.latency.messages == 0:
+            return np.int64(0)
+        gone = min(w.flight.left, kept)
+        w.flight.left -= gone
+        kept -= gone
+        if kept == 0:
+            return kept
+    defer(w, provider.account, np.int64(1), bucket, np.int64(0), _SLIDE, _QUOTE, lay.NO_EVENT)
+    return kept
+
+
+@routine
+def _cancel_quotes(w, book, index, bucket):
+    provider = w.providers[index]
+    kept = np.int64(0)
+    if w.control.delaying != 0:
+        kept = _hold_quotes(w, provider, bucket)
+    for k in range(kept, provider.quotes):
         cancel(book, provider.ids[k])
-    provider.quotes = 0
+    provider.quotes = kept
 
 
 @part
-def _update_pause(w, book, accounts, tape, provider):
+def _update_pause(w, book, accounts, tape, index):
     """Apply the loss limit, counted from the provider's peak equity; returns whether it stays out."""
+    provider = w.providers[index]
     row = accounts[provider.account]
     step = w.control.step
     if step < provider.paused_until:
@@ -57,7 +83,7 @@ def _update_pause(w, book, accounts, tape, provider):
         begin_event(w, accounts, _WITHDRAWAL, _NO_STAGE, _QUOTE, provider.account)
         w.draft.loss = float(provider.peak_equity - worth)
         commit_event(w, accounts, tape)
-        _cancel_quotes(book, provider)
+        _cancel_quotes(w, book, index, lay.MOVE_WITHDRAWAL)
         return True
     return False
 
@@ -79,13 +105,19 @@ def _size_factor(w, provider, stress):
 
 
 @part
-def _quote(w, book, provider, side, price, size):
+def _quote(w, book, accounts, provider, side, price, size):
     """Post one level; a price that would cross slides to the nearest that does not."""
     tick = np.int64(math.floor(price)) if side > 0 else np.int64(math.ceil(price))
     lots = np.int64(size + 0.5)
     if lots < 1 or tick < 1:
         return
-    order_id, _ = submit(book, side, tick, lots, provider.account, _SLIDE, _QUOTE, lay.NO_EVENT)
+    account = provider.account
+    if w.control.delaying != 0 and defer(w, account, side, tick, lots, _SLIDE, _QUOTE, lay.NO_EVENT) != 0:
+        return
+    if w.config.venue.gate != 0:
+        order_id = submit_quote(w, book, accounts, account, side, tick, lots)
+    else:
+        order_id, _ = submit(book, side, tick, lots, account, _SLIDE, _QUOTE, lay.NO_EVENT)
     if order_id != 0:
         provider.ids[provider.quotes] = order_id
         provider.quotes += 1
@@ -105,11 +137,13 @@ def _requote(w, book, accounts, index, stress, noise_key):
     share = _size_factor(w, provider, stress)
     bid_share = share * min(1.0, max(0.0, 1.0 - inventory / config.inventory_limit))
     ask_share = share * min(1.0, max(0.0, 1.0 + inventory / config.inventory_limit))
+    w.venue.quoted[0] = 0
+    w.venue.quoted[1] = 0
     for level in range(config.levels):
         distance = spread * config.level_distance[level]
         size = config.level_size[level]
-        _quote(w, book, provider, 1, centre - distance, size * bid_share)
-        _quote(w, book, provider, -1, centre + distance, size * ask_share)
+        _quote(w, book, accounts, provider, 1, centre - distance, size * bid_share)
+        _quote(w, book, accounts, provider, -1, centre + distance, size * ask_share)
 
 
 @part
@@ -143,11 +177,12 @@ def quote(w, book, accounts, tape):
     acting_order(w.config.seed, w.control.step, config.count, w.acting)
     if w.config.switches.liquidity_withdrawal != 0:
         for k in range(config.count):
-            w.providers[k].paused = _update_pause(w, book, accounts, tape, w.providers[k])
+            w.providers[k].paused = _update_pause(w, book, accounts, tape, k)
     touch(w, book, lay.MOVE_WITHDRAWAL)
     before = w.market.mid
     for k in range(config.count):
-        _cancel_quotes(book, w.providers[k])
+        if w.providers[k].paused == 0:
+            _cancel_quotes(w, book, k, lay.MOVE_QUOTE_REVISION)
     epoch = np.int64(math.floor(w.control.step * w.config.dt / config.noise_seconds))
     noise_key = stream(w.config.seed, PURPOSE_BELIEF, epoch)
     for k in range(config.count):
@@ -157,6 +192,6 @@ def quote(w, book, accounts, tape):
     touch(w, book, lay.MOVE_QUOTE_REVISION)
     news = config.fundamental_weight * (w.market.fundamental - w.market.quoted_fundamental)
     w.market.quoted_fundamental = w.market.fundamental
-    if w.market.mid != before:
+    if w.market.mid != before and w.config.latency.late[_QUOTE] == 0:
         w.market.mid_move[lay.MOVE_QUOTE_REVISION] -= news
         w.market.mid_move[lay.MOVE_NEWS] += news

@@ -13,21 +13,22 @@ from cascade_sim.core.liquidation import liquidate
 from cascade_sim.core.mark import mark, news
 from cascade_sim.core.measure import record
 from cascade_sim.core.providers import quote
-from cascade_sim.core.traders import late_entrants, scheduled_shocks, stops_and_top_ups, value_and_arbitrage
+from cascade_sim.core.snapshots import take_snapshots
+from cascade_sim.core.traders import late_entrants, scheduled_shocks, value_and_arbitrage
 
 
 @routine
-def _trade(w, book, accounts, traders, watch, scratch, tape):
+def _trade(w, book, accounts, traders, watch, tape):
     """Phase 5. Python agents act first; the driver returns for them once in every step in which one is due."""
     control = w.control
     if w.config.participants > 0:
         if control.answered == 0 and control.step >= control.next_agents:
             return lay.RETURN_AGENTS
         control.answered = 0
-    value_and_arbitrage(w, book, accounts, watch, tape)
+    if w.market.halted == 0:
+        value_and_arbitrage(w, book, accounts, watch, tape)
     if control.step >= 0:
         late_entrants(w, book, accounts, traders, watch, tape)
-        stops_and_top_ups(w, book, accounts, watch, scratch[0], tape)
     return lay.RETURN_DONE
 
 
@@ -48,7 +49,7 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     elif phase == lay.PHASE_SHOCK:
         scheduled_shocks(w, book, accounts, watch, tape)
     elif phase == lay.PHASE_TRADE:
-        status = _trade(w, book, accounts, traders, watch, scratch, tape)
+        status = _trade(w, book, accounts, traders, watch, tape)
     elif phase == lay.PHASE_HEDGE:
         status = hedge(w, book, accounts, watch, tape)
     elif phase == lay.PHASE_MARK:
@@ -68,6 +69,7 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
         control.phase = 0
         control.sequence = 0
         control.step += 1
+        take_snapshots(w, book, accounts, watch, tape)
     return lay.RETURN_DONE
 
 

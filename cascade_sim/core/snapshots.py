@@ -1,149 +1,104 @@
-"""Profiles taken every few steps: resting quantity by distance from the mid, forced quantity by price."""
+"""Depth profile and liquidation map, taken between two steps in kernel units (:mod:`core.layout`)."""
 
-from typing import Any
+import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import next_above, next_below
 from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.compile import kernel
+from cascade_sim.core.compile import routine, trailing_zeros
 
-DEPTH_EDGES_BP = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-"""Outer edges of the depth bins, basis points of the mid; the first bin begins at the mid."""
-MAP_BINS = 40
-MAP_WIDTH = 0.005
-"""Bins of the liquidation map on each side of the mark, and their width as a fraction of the mark."""
-
-DEPTH_ROW = np.dtype(
-    [("step", np.int32), ("side", np.int8), ("distance_bp", np.float32), ("quantity", np.int64)]
-)
-"""Resting lots of one side (+1 bids) between the previous edge and ``distance_bp``."""
-
-MAP_ROW = np.dtype(
-    [
-        ("step", np.int32),
-        ("accounts", np.int32),
-        ("low", np.float64),
-        ("high", np.float64),
-        ("quantity", np.int64),
-        ("side", np.int8),
-    ]
-)
-"""Lots and accounts whose liquidation trigger lies between two prices in ticks; side of the forced order."""
+_ONE = np.uint64(1)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@kernel
-def depth_profile(book: Any, mid: float, edges: NDArray[np.float64], result: NDArray[np.int64]) -> None:
-    """Add the resting lots of each bin to ``result``, shape (2, bins): bids, then asks.
+@routine
+def resting_between(book, first, last):
+    """Lots that rest from tick ``first`` to tick ``last``, both included; walks the set bits of occupied levels."""
+    first = max(first, np.int64(1))
+    last = min(last, np.int64(TICKS - 1))
+    total = np.int64(0)
+    if first > last:
+        return total
+    for low in range(first >> 6, (last >> 6) + 1):
+        word = book.bits_low[low]
+        if low == first >> 6:
+            word &= _ALL << np.uint64(first & 63)
+        if low == last >> 6:
+            word &= _ALL >> np.uint64(63 - (last & 63))
+        while word != 0:
+            total += book.levels[(low << 6) + trailing_zeros(word)].quantity_lot
+            word &= word - _ONE
+    return total
 
-    ``edges`` are basis points of ``mid`` (ticks), ascending. One walk over occupied levels per side. A
-    quantity on the far side of a held mid counts in the first bin, as it does in the depth columns of the
-    series.
+
+@routine
+def depth_profile(book, mid, step, rows):
+    """Write the resting lots of each bin to ``rows``: bids from the mid down, then asks from the mid up.
+
+    The bins are those of :data:`codes.DEPTH_EDGES_BP` around ``mid`` (ticks). A quantity on the far side of a held
+    mid counts in the first bin, as it does in the depth columns of the series.
     """
-    tick = book.best_bid
-    for band in range(len(edges)):
-        bound = mid * (1.0 - edges[band] * 1.0e-4)
-        while tick > 0 and tick >= bound:
-            result[0, band] += book.levels[tick].quantity_lot
-            tick = next_below(book, tick)
-    tick = book.best_ask
-    for band in range(len(edges)):
-        bound = mid * (1.0 + edges[band] * 1.0e-4)
-        while tick < TICKS and tick <= bound:
-            result[1, band] += book.levels[tick].quantity_lot
-            tick = next_above(book, tick)
+    high = np.int64(book.best_bid)
+    low = np.int64(book.best_ask)
+    for band in range(lay.DEPTH_BINS):
+        bid, ask = rows[band], rows[lay.DEPTH_BINS + band]
+        edge = np.int64(math.ceil(mid * (1.0 - lay.DEPTH_EDGES_BP[band] * 1.0e-4)))
+        bid.step, bid.side, bid.distance_bp = step, 1, lay.DEPTH_EDGES_BP[band]
+        bid.quantity = resting_between(book, edge, high)
+        high = min(high, edge - 1)
+        edge = np.int64(math.floor(mid * (1.0 + lay.DEPTH_EDGES_BP[band] * 1.0e-4)))
+        ask.step, ask.side, ask.distance_bp = step, -1, lay.DEPTH_EDGES_BP[band]
+        ask.quantity = resting_between(book, low, edge)
+        low = max(low, edge + 1)
 
 
-@kernel
-def trigger_profile(
-    accounts: Any,
-    watch: NDArray[np.float64],
-    mark: float,
-    width: float,
-    lots: NDArray[np.int64],
-    count: NDArray[np.int64],
-) -> None:
-    """Add lots and accounts per bin of ``width`` x ``mark``, shapes (2, bins): longs below, shorts above."""
-    bins = lots.shape[1]
-    step = width * mark
+@routine
+def trigger_profile(accounts, watch, mark, step, rows):
+    """Write lots and accounts by liquidation trigger to ``rows``, ascending in price.
+
+    :data:`codes.MAP_BINS` bins of :data:`codes.MAP_WIDTH` of the mark (ticks) lie below it (longs, side -1) and as many
+    above it (shorts, side +1). Accounts whose trigger the mark has already passed are in none.
+    """
+    bins = lay.MAP_BINS
+    for place in range(2 * bins):
+        row = rows[place]
+        row.step = step
+        row.low = mark * (1.0 + lay.MAP_WIDTH * (place - bins))
+        row.high = mark * (1.0 + lay.MAP_WIDTH * (place - bins + 1))
+        row.side = -1 if place < bins else 1
+        row.quantity = 0
+        row.accounts = 0
+    width = lay.MAP_WIDTH * mark
     low = watch[lay.WATCH_LIQUIDATE_LONG]
     high = watch[lay.WATCH_LIQUIDATE_SHORT]
     for account in range(len(low)):
-        side = 0
-        distance = mark - low[account]
-        if low[account] <= 0.0:
-            side = 1
-            distance = high[account] - mark
-        if not (0.0 <= distance < bins * step):
+        above = low[account] <= 0.0
+        distance = high[account] - mark if above else mark - low[account]
+        if not (0.0 <= distance < bins * width):
             continue
         lot = abs(accounts[account].position)
-        place = min(np.int64(distance / step), bins - 1)
         if lot > 0:
-            lots[side, place] += lot
-            count[side, place] += 1
+            place = min(np.int64(distance / width), bins - 1)
+            row = rows[bins + place if above else bins - 1 - place]
+            row.quantity += lot
+            row.accounts += 1
 
 
-def snapshot_depth(book: Any, mid_tick: float, step: int) -> NDArray[Any]:
-    """Return the depth profile of a book.
-
-    Parameters
-    ----------
-    book : record
-        One record of :data:`book_layout.BOOK`.
-    mid_tick : float
-        Mid in ticks, the last one while the book is one-sided.
-    step : int
-        Step to stamp on the rows.
-
-    Returns
-    -------
-    structured ndarray of DEPTH_ROW, shape (20,)
-        Ten bins of bids from the mid down, then ten of asks from the mid up; lots in each bin, not
-        cumulative.
-    """
-    bins = len(DEPTH_EDGES_BP)
-    lots = np.zeros((2, bins), np.int64)
-    depth_profile(book, float(mid_tick), np.array(DEPTH_EDGES_BP), lots)
-    rows = np.empty(2 * bins, DEPTH_ROW)
-    rows["step"] = step
-    rows["side"] = np.repeat(np.array([1, -1], np.int8), bins)
-    rows["distance_bp"] = np.tile(np.array(DEPTH_EDGES_BP, np.float32), 2)
-    rows["quantity"] = lots.ravel()
-    return rows
-
-
-def snapshot_map(accounts: Any, watch: NDArray[np.float64], mark_tick: float, step: int) -> NDArray[Any]:
-    """Return the map of liquidation triggers around the mark.
-
-    Parameters
-    ----------
-    accounts : recarray of layout.ACCOUNT, shape (accounts,)
-        Accounts.
-    watch : float64, shape (WATCHES, accounts)
-        Trigger prices in ticks.
-    mark_tick : float
-        Mark in ticks.
-    step : int
-        Step to stamp on the rows.
-
-    Returns
-    -------
-    structured ndarray of MAP_ROW, shape (80,)
-        Ascending in price: 40 bins of 0.5 % of the mark below it (longs, side -1), 40 above it (shorts,
-        side +1). Accounts whose trigger the mark has already passed are in none.
-    """
-    lots = np.zeros((2, MAP_BINS), np.int64)
-    count = np.zeros((2, MAP_BINS), np.int64)
-    mark = float(mark_tick)
-    trigger_profile(accounts, watch, mark, MAP_WIDTH, lots, count)
-    edges = mark * (1.0 + MAP_WIDTH * np.arange(-MAP_BINS, MAP_BINS + 1))
-    rows = np.empty(2 * MAP_BINS, MAP_ROW)
-    rows["step"] = step
-    rows["low"] = edges[:-1]
-    rows["high"] = edges[1:]
-    rows["side"] = np.repeat(np.array([-1, 1], np.int8), MAP_BINS)
-    rows["quantity"] = np.concatenate((lots[0, ::-1], lots[1]))
-    rows["accounts"] = np.concatenate((count[0, ::-1], count[1]))
-    return rows
+@routine
+def take_snapshots(w, book, accounts, watch, tape):
+    """Write down the book and the map where the step that comes next is one at which they are taken."""
+    step = w.control.step
+    config = w.config
+    if step < 0 or config.record < lay.RECORD_FULL:
+        return
+    if step % config.depth_every == 0 and config.formation == lay.FORMATION_BOOK:
+        place = tape.depth_count
+        rows = tape.depth[place : place + 2 * lay.DEPTH_BINS]
+        depth_profile(book, w.market.mid, step, rows)
+        tape.depth_count = place + 2 * lay.DEPTH_BINS
+    if step % config.map_every == 0:
+        place = tape.liquidation_map_count
+        rows = tape.liquidation_map[place : place + 2 * lay.MAP_BINS]
+        trigger_profile(accounts, watch, w.market.mark, step, rows)
+        tape.liquidation_map_count = place + 2 * lay.MAP_BINS

@@ -48,6 +48,8 @@ class System(NamedTuple):
     ----------
     worlds, books, tapes : recarray, shape (markets,)
         As the records of :class:`State`.
+    portfolios : recarray, shape (portfolios,)
+        :data:`layout.PORTFOLIO`: accounts that share collateral over all markets.
     accounts, traders : recarray, shape (markets, rows)
         Every market has as many rows as the largest needs; the others' last rows stay unused.
     watch, scratch, scores : arrays, shape (markets, ...)
@@ -62,13 +64,14 @@ class System(NamedTuple):
     scratch: NDArray[np.int64]
     scores: NDArray[np.float64]
     tapes: Any
+    portfolios: Any
 
     def state(self, market: int) -> State:
         """Return the arrays of one market; they share their memory with the system's."""
-        return State(*(array[market] for array in self))
+        return State(*(array[market] for array in self[:-1]))
 
 
-def allocate_system(accounts: int, traders: int, self_trade: Sequence[int]) -> System:
+def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], portfolios: int = 0) -> System:
     """Return zeroed arrays for as many markets as there are self-trade policies.
 
     Parameters
@@ -77,6 +80,8 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int]) -> S
         Rows of accounts and late entrants of the largest market.
     self_trade : sequence of int
         :class:`SelfTradePolicy` of each market.
+    portfolios : int
+        Portfolios over all markets.
 
     Notes
     -----
@@ -87,7 +92,6 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int]) -> S
     for book, policy in zip(books, self_trade, strict=True):
         open_book(book, policy)
     worlds = allocate(lay.WORLD, markets)
-    worlds.watch_bound[:, 1::2] = np.inf
     entrants = np.zeros((markets, traders), lay.TRADER).view(np.recarray)
     entrants["arrival_step"] = np.iinfo(np.int32).max
     return System(
@@ -95,6 +99,7 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int]) -> S
         books=books,
         traders=entrants,
         tapes=allocate(lay.TAPE, markets),
+        portfolios=allocate(lay.PORTFOLIO, portfolios),
         **_account_arrays(markets, accounts),
     )
 

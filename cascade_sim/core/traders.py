@@ -1,15 +1,15 @@
-"""Discretionary flow: value traders, arbitrage, the scheduled shock, late entrants, stop-losses and top-ups."""
+"""Discretionary flow: value traders, arbitrage, the scheduled shock, late entrants."""
 
 import math
 
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import leaf, part, routine
+from cascade_sim.core.compile import part, routine
 from cascade_sim.core.events import begin_event, commit_event
-from cascade_sim.core.ledger import equity, maintenance, notional, place, refresh_triggers, transfer
+from cascade_sim.core.ledger import place, transfer
 from cascade_sim.core.rng import PURPOSE_ENTRANT, stream, uniform
-from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
+from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage, TransferKind
 
 _IOC = np.int64(OrderType.IOC)
 _MARKET = np.int64(OrderType.MARKET)
@@ -17,14 +17,9 @@ _VALUE = np.int64(Cause.VALUE)
 _ARBITRAGE = np.int64(Cause.ARBITRAGE)
 _SHOCK = np.int64(Cause.SHOCK)
 _SPECULATION = np.int64(Cause.SPECULATION)
-_STOP_LOSS = np.int64(Cause.STOP_LOSS)
 _EVENT_SHOCK = np.int64(EventType.SHOCK)
-_EVENT_STOP = np.int64(EventType.STOP_LOSS)
-_EVENT_CALL = np.int64(EventType.MARGIN_CALL)
 _NO_STAGE = np.int64(Stage.NONE)
 _COLLATERAL = np.int64(TransferKind.COLLATERAL)
-_TOPPED_UP = np.int64(Outcome.TOPPED_UP)
-_STOPPED = np.int64(Outcome.STOPPED)
 
 
 @routine
@@ -81,11 +76,13 @@ def value_and_arbitrage(w, book, accounts, watch, tape):
 
 @routine
 def scheduled_shocks(w, book, accounts, watch, tape):
-    """Phase 4: market orders of the scheduled shocks, spread evenly over their steps."""
-    step = w.control.step
+    """Phase 4: market orders of the scheduled shocks, spread evenly over their steps; they wait while trading is halted."""
+    if w.market.halted != 0:
+        return
     account = w.config.shock_account
     for index in range(w.config.shocks):
         shock = w.config.shock[index]
+        step = w.control.step - shock.delay
         if step < shock.first_step or step > shock.last_step:
             continue
         steps = shock.last_step - shock.first_step + 1
@@ -99,92 +96,6 @@ def scheduled_shocks(w, book, accounts, watch, tape):
             if w.config.switches.placebo != 0:
                 lots += 1
         place(w, book, accounts, watch, tape, account, shock.side, 0, lots, _MARKET, _SHOCK, shock.event)
-
-
-@leaf
-def crossed(w, watch, row, out):
-    """List the accounts whose trigger in ``row`` the mark has reached, in ascending order; returns their number.
-
-    Costs one comparison while the mark has not reached the nearest trigger; a scan tightens that bound again.
-    """
-    mark = w.market.mark
-    low = (row & 1) == 0
-    bound = w.watch_bound[row]
-    if (low and mark > bound) or (not low and mark < bound):
-        return 0
-    prices = watch[row]
-    count = 0
-    if low:
-        best = 0.0
-        for account in range(len(prices)):
-            price = prices[account]
-            best = max(best, price)
-            if mark <= price:
-                out[count] = account
-                count += 1
-    else:
-        best = np.inf
-        for account in range(len(prices)):
-            price = prices[account]
-            best = min(best, price)
-            if mark >= price:
-                out[count] = account
-                count += 1
-    w.watch_bound[row] = best
-    return count
-
-
-@part
-def _stop_out(w, book, accounts, watch, tape, account):
-    row = accounts[account]
-    side = -1 if row.position > 0 else 1
-    begin_event(w, accounts, _EVENT_STOP, _NO_STAGE, _STOP_LOSS, account)
-    parent = w.control.next_event
-    _, filled = place(
-        w, book, accounts, watch, tape, account, side, 0, abs(row.position), _MARKET, _STOP_LOSS, parent
-    )
-    w.draft.filled = filled
-    commit_event(w, accounts, tape)
-    if row.position == 0:
-        row.outcome = max(row.outcome, _STOPPED)
-        low, high = lay.WATCH_STOP_LONG, lay.WATCH_STOP_SHORT
-        watch[low, account] = 0.0
-        watch[high, account] = np.inf
-
-
-@part
-def _top_up(w, accounts, watch, tape, account):
-    """Answer a margin call once: bring in more collateral from outside."""
-    row = accounts[account]
-    watch[lay.WATCH_TOP_UP_LONG, account] = 0.0
-    watch[lay.WATCH_TOP_UP_SHORT, account] = np.inf
-    if row.position == 0:
-        return
-    amount = np.int64(row.collateral * w.config.traders.top_up_share)
-    begin_event(w, accounts, _EVENT_CALL, _NO_STAGE, _SPECULATION, account)
-    event = w.control.next_event
-    if equity(w, row) < w.config.traders.top_up_ratio * maintenance(w, notional(w, row)) and amount > 0:
-        transfer(w, accounts, tape, w.config.external_account, account, amount, _COLLATERAL, event)
-        row.outcome = max(row.outcome, _TOPPED_UP)
-        refresh_triggers(w, accounts, watch, account)
-    commit_event(w, accounts, tape)
-
-
-@part
-def stops_and_top_ups(w, book, accounts, watch, scratch, tape):
-    """Stop-losses and answers to margin calls; both look at the mark as the step began."""
-    if w.config.traders.stops != 0 and w.config.switches.stop_losses != 0:
-        for row in (lay.WATCH_STOP_LONG, lay.WATCH_STOP_SHORT):
-            count = crossed(w, watch, row, scratch)
-            for k in range(count):
-                account = np.int64(scratch[k])
-                if accounts[account].position != 0:
-                    _stop_out(w, book, accounts, watch, tape, account)
-    if w.config.traders.top_ups != 0:
-        for row in (lay.WATCH_TOP_UP_LONG, lay.WATCH_TOP_UP_SHORT):
-            count = crossed(w, watch, row, scratch)
-            for k in range(count):
-                _top_up(w, accounts, watch, tape, np.int64(scratch[k]))
 
 
 @part
@@ -205,9 +116,13 @@ def _entry_side(w, trader):
 
 @part
 def late_entrants(w, book, accounts, traders, watch, tape):
-    """Accounts that open a position now, in the direction of the trend, with collateral from outside."""
+    """Accounts that open a position now, in the direction of the trend, with collateral from outside.
+
+    Their clock stands while trading is halted: if those who came meanwhile all acted at once, they would be the market.
+    """
     arrival = w.control.arrival
-    while arrival < len(traders) and traders[arrival].arrival_step <= w.control.step:
+    due = w.control.step - w.venue.halted_steps
+    while arrival < len(traders) and traders[arrival].arrival_step <= due:
         trader = traders[arrival]
         arrival += 1
         account = np.int64(trader.account)

@@ -19,7 +19,7 @@ _LAST = TICKS - 1
 
 
 @leaf
-def _tick_of(row, price):
+def tick_of(row, price):
     """The list that a trigger price belongs to: the tick at or before it on the way from distress; 0 for none."""
     if row == lay.WATCH_LIQUIDATE_LONG:
         if price <= 0.0:
@@ -63,10 +63,10 @@ def set_triggers(w, accounts, watch, account, low, high):
 
     At most one of them: an account is in one list at a time, so it leaves the old one before it joins the new one.
     """
-    old_low = _tick_of(lay.WATCH_LIQUIDATE_LONG, watch[lay.WATCH_LIQUIDATE_LONG, account])
-    old_high = _tick_of(lay.WATCH_LIQUIDATE_SHORT, watch[lay.WATCH_LIQUIDATE_SHORT, account])
-    new_low = _tick_of(lay.WATCH_LIQUIDATE_LONG, low)
-    new_high = _tick_of(lay.WATCH_LIQUIDATE_SHORT, high)
+    old_low = tick_of(lay.WATCH_LIQUIDATE_LONG, watch[lay.WATCH_LIQUIDATE_LONG, account])
+    old_high = tick_of(lay.WATCH_LIQUIDATE_SHORT, watch[lay.WATCH_LIQUIDATE_SHORT, account])
+    new_low = tick_of(lay.WATCH_LIQUIDATE_LONG, low)
+    new_high = tick_of(lay.WATCH_LIQUIDATE_SHORT, high)
     watch[lay.WATCH_LIQUIDATE_LONG, account] = low
     watch[lay.WATCH_LIQUIDATE_SHORT, account] = high
     longs, shorts = w.triggers[lay.WATCH_LIQUIDATE_LONG], w.triggers[lay.WATCH_LIQUIDATE_SHORT]
@@ -109,3 +109,25 @@ def triggered(w, accounts, watch, out, scores):
         scores[k] = out[k]
     sort_by_score(out, scores, count)
     return count
+
+
+@routine
+def lots_between(w, accounts, watch, row, low, high):
+    """Lots of the accounts whose liquidation trigger in ``row`` of ``watch`` lies in [low, high], 0 < low.
+
+    Walks the occupied ticks of that range: an account without a trigger, which is in no list, is never in it.
+    """
+    lists = w.triggers[row]
+    last = tick_of(row, high)
+    tick = tick_of(row, low)
+    if lists.head[tick] == 0:
+        tick = next_above(lists, tick)
+    total = np.int64(0)
+    while tick <= last:
+        link = np.int64(lists.head[tick])
+        while link != 0:
+            if low <= watch[row, link - 1] <= high:
+                total += abs(accounts[link - 1].position)
+            link = np.int64(accounts[link - 1].next)
+        tick = next_above(lists, tick)
+    return total

@@ -64,9 +64,33 @@ class OutputError(CascadeError):
 
 
 class CapacityError(CascadeError):
-    """A fixed capacity (orders in a book, accounts, record rows) ran out during a run."""
+    """A fixed capacity (orders in a book, accounts, record rows) ran out during a run.
+
+    Attributes
+    ----------
+    result : RunResult or None
+        What `cascade_sim.run` had recorded by then: every table up to the step in which it stopped, with a summary of
+        it; its manifest has the status ``stopped``.
+    """
 
     exit_code = 1
+    result: Any = None
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run; whoever expects a KeyboardInterrupt gets it.
+
+    Parameters
+    ----------
+    message : str
+        When.
+    result : RunResult
+        As for `CapacityError`.
+    """
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class RunFailed(CascadeError):  # noqa: N818 - named for what happened; a sweep counts failed runs

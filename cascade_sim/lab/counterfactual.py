@@ -1,14 +1,14 @@
 """The same draws with mechanisms switched off: what each of them, and all of them together, added."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import factorial
 from typing import Any
 
 import pandas as pd
 
-from cascade_sim.domain.errors import UnknownNameError
+from cascade_sim.domain.errors import CapacityError, RunInterrupted, UnknownNameError
 from cascade_sim.lab.single import run, switch_arm
 from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
 from cascade_sim.scenario import Scenario
@@ -128,16 +128,26 @@ def counterfactual(
         if progress is not None:
             progress(finished * per_run + done, runs * per_run)
 
-    summaries: dict[Subset, dict[str, Any]] = {}
     arms: dict[str, pd.DataFrame] = {}
-    for on in subsets:
-        arm = switch_arm(scenario, everything - on)
-        full = on == everything
-        result = run(arm, seed, record=None if full else "series", probe=full, progress=advance)
+    # Everything on comes first, so that an interrupt loses as little as it can.
+    result = run(scenario, seed, progress=advance)
+    finished += 1
+    summaries: dict[Subset, dict[str, Any]] = {everything: result.summary}
+
+    def run_arm(label: str, arm: Scenario) -> dict[str, Any]:
+        nonlocal finished
+        try:
+            found = run(arm, seed, record="series", probe=False, progress=advance)
+        except (CapacityError, KeyboardInterrupt) as stop:
+            raise _kept(stop, label, result, arms) from None
         finished += 1
-        summaries[on] = result.summary
-        if not full:  # of an arm only what is compared: whole results of many arms would fill the memory
-            arms[_label(on, chosen)] = result.series[list(ARM_COLUMNS)].copy()
+        # Of an arm only what is compared: whole results of many arms would fill the memory.
+        arms[label] = found.columns("series", ARM_COLUMNS).copy()
+        return found.summary
+
+    for on in subsets:
+        if on != everything:
+            summaries[on] = run_arm(_label(on, chosen), switch_arm(scenario, everything - on))
     base = summaries[frozenset()]
     off = dict.fromkeys(controls, False)
     rows = [
@@ -146,16 +156,30 @@ def counterfactual(
     ]
     for name in controls:
         arm = scenario.with_overrides({f"switches.{name}": True})
-        control = run(arm, seed, record="series", probe=False, progress=advance)
-        finished += 1
         label = name.replace("_", " ")
-        rows.append(_row(control.summary, label, {**dict.fromkeys(chosen, True), **off, name: True}, base))
-        arms[label] = control.series[list(ARM_COLUMNS)].copy()
+        control = run_arm(label, arm)
+        rows.append(_row(control, label, {**dict.fromkeys(chosen, True), **off, name: True}, base))
     table = _table(rows)
-    # The run with everything on comes last among the subsets.
-    result = replace(result, arms=arm_table(arms), counterfactual=table)
+    # The run with everything on is the last of the subsets.
+    result = result.replaced(arms=arm_table(arms), counterfactual=table)
     result.summary.update(_effects(summaries, chosen, rows[len(subsets) - 1]))
     return Counterfactual(result=result, table=table, summary=result.summary, arms=arms)
+
+
+def _kept(
+    stop: CapacityError | KeyboardInterrupt, label: str, result: RunResult, arms: Mapping[str, pd.DataFrame]
+) -> CapacityError | RunInterrupted:
+    """What stopped an arm, carrying the run with everything on and the arms that were finished."""
+    capacity = isinstance(stop, CapacityError)
+    place = f"the arm {label!r}"
+    reason = f"{place}: {stop}" if capacity else f"interrupted in {place}"
+    stopped = {"status": "stopped", "stopped_at_step": result.summary.get("steps"), "reason": reason}
+    kept = result.replaced(arms=arm_table(arms), manifest={**result.manifest, **stopped})
+    if not capacity:
+        return RunInterrupted(reason, kept)
+    error = CapacityError(reason)
+    error.result = kept
+    return error
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from cascade_sim.clearing.ledger import conservation_error
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
-from cascade_sim.domain.errors import RunFailed, expectation
+from cascade_sim.domain.errors import CapacityError, RunFailed, RunInterrupted, expectation
+from cascade_sim.lab.interrupts import held_back
 from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.lab.several import combine
 from cascade_sim.metrics import RunFacts, summarise
@@ -58,13 +58,30 @@ def run(
         Before the first step, if the request was wrong.
     CapacityError, RunFailed
         If the run could not be finished.
+    RunInterrupted
+        After Ctrl-C. Like a `CapacityError` it carries the ``result`` of what was recorded until then.
     """
     if record is not None and record != scenario.run.record:
         scenario = scenario.with_overrides({"run.record": record})
     started, clock = datetime.now(UTC), time.perf_counter()
     model = CascadeModel(scenario, rng=seed)
-    model.run(progress=progress)
-    result = finish(model, probe_numbers(model, seed) if probe else {})
+    stop = _advance(model, progress)
+    markets = list(model.markets.values())
+    results = [collect(market) for market in markets]
+    error = sum(measure_conservation(*each) for each in zip(markets, results, strict=True))
+    if error != 0:
+        raise RunFailed(expectation("conservation_error", "0 atoms", error))
+    extras: dict[str, Any] = {"conservation_error": error}
+    if probe and stop is None:
+        try:
+            extras |= probe_numbers(model, seed)
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt
+    # Tables hold every market; the summary is that of the first.
+    summary = summarise(results[0], run_facts(markets[0]), extras)
+    counts = [market.account_count for market in markets]
+    result = results[0] if len(results) == 1 else combine(results, counts)
+    step = model.step_number
     model.close()
     manifest = build_manifest(
         scenario_hash=scenario.scenario_hash,
@@ -73,36 +90,42 @@ def run(
         started_at=started,
         ended_at=datetime.now(UTC),
         wall_seconds=time.perf_counter() - clock,
+        stop=None if stop is None else {"stopped_at_step": step, "reason": _reason(stop)},
     )
     if model.chain is not None:
         manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
-    return replace(result, manifest=manifest, scenario_yaml=scenario.to_yaml())
+    result = result.replaced(summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
+    if isinstance(stop, CapacityError):
+        stop.result = result
+        raise stop
+    if stop is not None:
+        raise RunInterrupted(f"interrupted in step {step} of {scenario.run.steps}", result) from None
+    return result
 
 
-def finish(model: CascadeModel, extras: Mapping[str, Any]) -> RunResult:
-    """Return the tables and the summary of a model that has run; the summary is that of its first market.
+def _advance(model: CascadeModel, progress: Progress | None) -> CapacityError | KeyboardInterrupt | None:
+    """Run a model to its end, or to where it stops; returns what stopped it."""
+    first = model.step_number
+    with held_back(lambda: model.step_number > first) as let_interrupts_through:
 
-    Parameters
-    ----------
-    model : CascadeModel
-    extras : mapping
-        Keys of the summary that need more than this run.
+        def advance(done: int, total: int) -> None:
+            let_interrupts_through()
+            if progress is not None:
+                progress(done, total)
 
-    Raises
-    ------
-    RunFailed
-        If cash or positions were not conserved.
-    """
-    markets = list(model.markets.values())
-    results = [collect(market) for market in markets]
-    error = sum(measure_conservation(*each) for each in zip(markets, results, strict=True))
-    if error != 0:
-        raise RunFailed(expectation("conservation_error", "0 atoms", error))
-    summary = summarise(results[0], run_facts(markets[0]), {**extras, "conservation_error": error})
-    if len(markets) == 1:
-        return replace(results[0], summary=summary)
-    several = combine(results, [market.account_count for market in markets])
-    return replace(several, summary=summary)
+        try:
+            model.run(progress=advance)
+        except CapacityError as error:
+            return error
+        except KeyboardInterrupt as error:
+            if model.step_number == first:
+                raise
+            return error
+    return None
+
+
+def _reason(stop: CapacityError | KeyboardInterrupt) -> str:
+    return str(stop).partition(": ")[2] if isinstance(stop, CapacityError) else "interrupted"
 
 
 def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:
@@ -150,7 +173,12 @@ def measure_conservation(model: Market, result: RunResult) -> int:
     accounts, totals = model.state.accounts[: model.account_count], model.state.world.totals
     error = int(totals.check_failures) + int(totals.crossed_books)
     if model.recorder.level >= lay.RECORD_FULL:
-        tables = {"transfers": result.transfers, "trades": result.trades}
+        tables = {
+            "transfers": result.pieces("transfers", ("from_account_id", "to_account_id", "amount_atom")),
+            "trades": result.pieces(
+                "trades", ("quantity_lot", "aggressor_side", "taker_account_id", "maker_account_id")
+            ),
+        }
         return error + conservation_error(tables, accounts, model.opening_positions[: model.account_count])
     return error + abs(int(accounts["cash"].sum())) + abs(int(accounts["position"].sum()))
 
@@ -163,15 +191,17 @@ def majority_direction(model: Market) -> int:
 
 
 def run_facts(model: Market) -> RunFacts:
-    """Return what metrics need beside the tables."""
+    """Return what metrics need beside the tables; of a run that stopped, up to the last step that was completed."""
     scenario, state = model.scenario, model.state
-    config = state.world.config
+    config, steps = state.world.config, max(0, model.step_number)
     shock = int(config.shock[0].first_step) if scenario.shock.is_active else None
+    if shock is not None and shock >= steps:
+        shock = None
     window, end = scenario.run.event_window_seconds, None
-    if window is not None:
-        end = min(scenario.run.steps - 1, (shock or 0) + round(window / scenario.run.dt))
+    if window is not None and steps > 0:
+        end = min(steps - 1, (shock or 0) + round(window / scenario.run.dt))
     return RunFacts(
-        steps=scenario.run.steps,
+        steps=steps,
         burn_in_steps=scenario.run.burn_in_steps,
         dt=scenario.run.dt,
         initial_price=model.instrument.tick_to_price(model.initial_tick),

@@ -18,7 +18,7 @@ from cascade_sim.core.book_layout import (
 )
 from cascade_sim.core.compile import compilation_enabled
 from cascade_sim.core.memory import allocate
-from cascade_sim.core.replay import first_wrong_message, replay
+from cascade_sim.core.replay import MESSAGE, first_wrong_message, replay
 from cascade_sim.domain.enums import Cause, OrderType, SelfTradePolicy, Side
 from cascade_sim.domain.errors import CapacityError, CascadeError, expectation
 
@@ -54,6 +54,11 @@ def _complaint(index: int, kind: int, side: int, price: int, quantity: int) -> s
     if quantity < 1:
         return expectation(name, "quantity of at least 1", quantity)
     return expectation(name, f"price of 1 to {TICKS - 1}", price)
+
+
+def _rows(stream: NDArray[np.int32]) -> Any:
+    """One record per message of a contiguous stream: the kernels then know how far apart messages are."""
+    return stream.view(MESSAGE).reshape(-1).view(np.recarray)
 
 
 class Report:
@@ -237,15 +242,15 @@ class OrderBook:
         if stream.ndim != 2 or stream.shape[1] != 4:
             raise CascadeError(expectation("messages", "an array of shape (n, 4)", stream.shape))
         self._check_stream(stream)
-        ids = np.zeros(len(stream), np.int64)
+        slots = np.empty(len(stream), np.int32)
         # A fill either ends a resting order or ends the incoming one: at most two per message in the long run.
         tape = np.empty((2 * len(stream) + len(self) + 1, 4), np.int32)
-        count = replay(self._book, stream, ids, tape)
+        count = replay(self._book, _rows(stream), slots, tape)
         self._check_capacity()
         return tape[:count]
 
     def _check_stream(self, stream: NDArray[np.int32]) -> None:
-        index = first_wrong_message(stream)
+        index = first_wrong_message(_rows(stream))
         if index >= 0:
             raise CascadeError(_complaint(index, *(int(value) for value in stream[index])))
 

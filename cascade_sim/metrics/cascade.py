@@ -33,10 +33,11 @@ def mark_from(result: RunResult, facts: RunFacts, first: int, last: int) -> Floa
     The row of a step is written at its end, so the value *at* a shock is that of the row before; the
     initial price where the run has no such row.
     """
-    marks = between(result.series, first, last)["mark"].to_numpy(np.float64)
+    series = result.columns("series", ("step", "mark"))
+    marks = between(series, first, last)["mark"].to_numpy(np.float64)
     if not len(marks):
         return marks
-    before = between(result.series, first - 1, first - 1)["mark"].to_numpy(np.float64)
+    before = between(series, first - 1, first - 1)["mark"].to_numpy(np.float64)
     return np.concatenate((before if len(before) else [facts.initial_price], marks))
 
 
@@ -117,9 +118,10 @@ def worst_depth(result: RunResult, facts: RunFacts) -> float | None:
     Calm is the median from step 0 up to the first shock (of the whole run without one). None if the shock
     comes with the first step or calm has no depth.
     """
-    window = two_sided_depth(between(result.series, facts.window_start, facts.window_end), 10)
+    series = result.columns("series", ("step", "bid_depth_10bp", "ask_depth_10bp"))
+    window = two_sided_depth(between(series, facts.window_start, facts.window_end), 10)
     calm_end = facts.steps - 1 if facts.first_shock_step is None else facts.first_shock_step - 1
-    calm = two_sided_depth(between(result.series, 0, calm_end), 10)
+    calm = two_sided_depth(between(series, 0, calm_end), 10)
     if not len(window) or not len(calm) or not (usual := float(np.median(calm))) > 0.0:
         return None
     return float(window.min() / usual)
@@ -145,6 +147,10 @@ def close_outs(events: pd.DataFrame) -> pd.DataFrame:
     kinds = [EventType.LIQUIDATION.name.lower(), *OFF_BOOK]
     codes = events["type"].cat.categories.get_indexer(pd.Index(kinds))
     return events[np.isin(events["type"].cat.codes.to_numpy(), codes[codes >= 0])]
+
+
+def _closed(result: RunResult) -> pd.DataFrame:
+    return close_outs(result.columns("events", ("step", "type", "filled")))
 
 
 def densest_share(amounts: Floats, width: int) -> float | None:
@@ -178,7 +184,7 @@ def densest_liquidation_share(result: RunResult, facts: RunFacts) -> float | Non
     each once. None if nothing was closed by force.
     """
     window = facts.window_end - facts.window_start + 1
-    events = between(close_outs(result.events), facts.window_start, facts.window_end)
+    events = between(_closed(result), facts.window_start, facts.window_end)
     place = events["step"].to_numpy(np.int64) - facts.window_start
     amounts = np.bincount(place, weights=events["filled"].to_numpy(np.float64), minlength=window).astype(
         np.float64
@@ -188,13 +194,13 @@ def densest_liquidation_share(result: RunResult, facts: RunFacts) -> float | Non
 
 def volume_share(result: RunResult, facts: RunFacts, cause: Cause) -> float | None:
     """Return the share of one cause in taker volume in the event window, off-book fills left out."""
-    window = between(result.series, facts.window_start, facts.window_end)
 
     def volume(of: Cause) -> float:
         names = [f"{side}_volume_{of.name.lower()}" for side in ("buy", "sell")]
+        window = between(result.columns("series", ("step", *names)), facts.window_start, facts.window_end)
         return sum(float(window[name].to_numpy(np.float64).sum()) for name in names)
 
-    events = between(close_outs(result.events), facts.window_start, facts.window_end)
+    events = between(_closed(result), facts.window_start, facts.window_end)
     outside = events.loc[events["type"].isin(OFF_BOOK), "filled"].to_numpy(np.float64).sum()
     total = sum(volume(each) for each in Cause) - float(outside)
     return volume(cause) / total if total > 0.0 else None

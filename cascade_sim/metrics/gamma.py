@@ -20,7 +20,8 @@ def peak_gamma_exposure(result: RunResult, facts: RunFacts) -> float | None:
     """
     if not (result.accounts["account_class"] == _DEALER).any():
         return None
-    exposure = between(result.series, 0, facts.steps - 1)["gamma_exposure"].to_numpy(np.float64)
+    series = between(result.columns("series", ("step", "gamma_exposure")), 0, facts.steps - 1)
+    exposure = series["gamma_exposure"].to_numpy(np.float64)
     exposure = exposure[np.isfinite(exposure)]
     return float(exposure[np.argmax(np.abs(exposure))]) if len(exposure) else None
 
@@ -37,7 +38,7 @@ def gamma_drag(result: RunResult, facts: RunFacts) -> float | None:
     """
     start, end = facts.dealer_option_value_start, facts.dealer_option_value_end
     dealers = (result.accounts["account_class"] == _DEALER).to_numpy()
-    if start is None or end is None or not dealers.any() or result.transfers.empty:
+    if start is None or end is None or not dealers.any() or not result.rows("transfers"):
         return None
-    futures = float(profit(result.accounts, result.transfers)[dealers].sum())
+    futures = float(profit(result)[dealers].sum())
     return -(futures + end - start)

@@ -86,15 +86,15 @@ def signature(prices: ArrayLike, dt: float, lags_seconds: Sequence[float]) -> di
     return result
 
 
-def _calm(result: RunResult, facts: RunFacts) -> pd.DataFrame:
+def _calm(result: RunResult, facts: RunFacts, *columns: str) -> pd.DataFrame:
     last = facts.steps - 1 if facts.first_shock_step is None else facts.first_shock_step - 1
-    return between(result.series, 0, last)
+    return between(result.columns("series", ("step", *columns)), 0, last)
 
 
 @metric("bp")
 def median_spread(result: RunResult, facts: RunFacts) -> float | None:
     """Median spread of the calm market over the steps with two sides; None without any."""
-    spread = _calm(result, facts)["spread"].to_numpy(np.float64)
+    spread = _calm(result, facts, "spread")["spread"].to_numpy(np.float64)
     spread = spread[np.isfinite(spread)]
     return float(np.median(spread)) if len(spread) else None
 
@@ -102,24 +102,25 @@ def median_spread(result: RunResult, facts: RunFacts) -> float | None:
 @metric("base")
 def median_depth(result: RunResult, facts: RunFacts) -> float | None:
     """Median quantity within 1 % of mid in the calm market, bids and asks together; None without calm."""
-    depth = two_sided_depth(_calm(result, facts), 100)
+    depth = two_sided_depth(_calm(result, facts, "bid_depth_100bp", "ask_depth_100bp"), 100)
     return float(np.median(depth)) if len(depth) else None
 
 
 @metric("fraction")
 def one_sided_share(result: RunResult, facts: RunFacts) -> float | None:
     """Share of the steps of the event window that end with an empty side of the book."""
-    window = between(result.series, facts.window_start, facts.window_end)
+    series = result.columns("series", ("step", "one_sided"))
+    window = between(series, facts.window_start, facts.window_end)
     return float(window["one_sided"].mean()) if len(window) else None
 
 
 @metric("-")
 def mid_autocorrelation(result: RunResult, facts: RunFacts) -> float | None:
     """First autocorrelation of one-step log returns of the mid in the calm market; None without variation."""
-    return autocorrelation(log_returns(_calm(result, facts)["mid"]))
+    return autocorrelation(log_returns(_calm(result, facts, "mid")["mid"]))
 
 
 @metric("annualised by seconds")
 def volatility_signature(result: RunResult, facts: RunFacts) -> dict[str, float | None]:
     """Annualised volatility of the mid in the calm market by sampling interval; flat for a diffusion."""
-    return signature(_calm(result, facts)["mid"], facts.dt, SIGNATURE_LAGS_SECONDS)
+    return signature(_calm(result, facts, "mid")["mid"], facts.dt, SIGNATURE_LAGS_SECONDS)

@@ -1,5 +1,7 @@
 """Who paid: the layers behind margin, and the losses by class of account."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,14 +12,17 @@ from cascade_sim.metrics.catalogue import metric
 from cascade_sim.metrics.facts import RunFacts
 from cascade_sim.result import RunResult
 
+TRANSFER_COLUMNS = ("step", "from_account_id", "to_account_id", "amount_atom", "kind")
+"""What the metrics need of the transfers table."""
 
-def collateral_added(transfers: pd.DataFrame, accounts_count: int) -> NDArray[np.float64]:
+
+def collateral_added(transfers: Iterable[pd.DataFrame], accounts_count: int) -> NDArray[np.float64]:
     """Return the collateral that each account received less what it gave from step 0 on.
 
     Parameters
     ----------
-    transfers : DataFrame
-        Complete transfers table.
+    transfers : iterable of DataFrame
+        Complete transfers table in pieces, see `RunResult.pieces`; of its columns at least :data:`TRANSFER_COLUMNS`.
     accounts_count : int
         Number of accounts n.
 
@@ -26,19 +31,22 @@ def collateral_added(transfers: pd.DataFrame, accounts_count: int) -> NDArray[np
     float64 array, shape (n,)
         Quote currency; the external account's is negative.
     """
-    kind = transfers["kind"].cat.categories.get_loc(TransferKind.COLLATERAL.name.lower())
-    chosen = (transfers["kind"].cat.codes.to_numpy() == kind) & (transfers["step"].to_numpy() >= 0)
-    rows = transfers.loc[chosen, ["from_account_id", "to_account_id", "amount_atom"]]
-    amount = rows["amount_atom"].to_numpy()
     added = np.zeros(accounts_count, np.int64)
-    np.add.at(added, rows["to_account_id"].to_numpy(), amount)
-    np.subtract.at(added, rows["from_account_id"].to_numpy(), amount)
+    for piece in transfers:
+        kind = piece["kind"].cat.categories.get_loc(TransferKind.COLLATERAL.name.lower())
+        chosen = (piece["kind"].cat.codes.to_numpy() == kind) & (piece["step"].to_numpy() >= 0)
+        rows = piece.loc[chosen, ["from_account_id", "to_account_id", "amount_atom"]]
+        amount = rows["amount_atom"].to_numpy()
+        np.add.at(added, rows["to_account_id"].to_numpy(), amount)
+        np.subtract.at(added, rows["from_account_id"].to_numpy(), amount)
     return np.asarray(added / ATOMS_PER_UNIT)
 
 
-def profit(accounts: pd.DataFrame, transfers: pd.DataFrame) -> NDArray[np.float64]:
+def profit(result: RunResult) -> NDArray[np.float64]:
     """Return the change of equity of each account since step 0 without added collateral, quote currency."""
+    accounts = result.accounts
     change = accounts["equity_end"].to_numpy() - accounts["equity_start"].to_numpy()
+    transfers = result.pieces("transfers", TRANSFER_COLUMNS)
     return np.asarray(change - collateral_added(transfers, len(accounts)))
 
 
@@ -57,9 +65,9 @@ def loss_by_class(result: RunResult, facts: RunFacts) -> dict[str, float] | None
     part of futures accounts; see ``gamma_drag``. None without accounts or where transfers were not
     recorded.
     """
-    if result.accounts.empty or result.transfers.empty:
+    if result.accounts.empty or not result.rows("transfers"):
         return None
-    return _by_class(result.accounts, 0.0 - profit(result.accounts, result.transfers))
+    return _by_class(result.accounts, 0.0 - profit(result))
 
 
 @metric("quote")

@@ -17,13 +17,12 @@ from cascade_sim.plots.frames import (
     clock_of,
     compact,
     currencies,
+    drawn_series,
     headline,
     mark_origin,
-    market_series,
     percent,
     plain_axis,
     say,
-    visible,
 )
 from cascade_sim.result import RunResult
 
@@ -65,7 +64,8 @@ def depth_over_time(result: RunResult, scale: str = "log", market: tuple[str, st
     headline(axes, _message(result.summary))
     axes.set_xlabel(clock.label)
     axes.set_ylabel(f"bid plus ask quantity, {base}")
-    series = visible(market_series(result.series, market), clock)
+    names = [f"{side}_depth_{band}bp" for side in ("bid", "ask") for band, *_ in _BANDS]
+    series = drawn_series(result, names, clock, market)
     depths = {
         band: (series[f"bid_depth_{band}bp"] + series[f"ask_depth_{band}bp"]).to_numpy(dtype=np.float64)
         for band, *_ in _BANDS
@@ -76,7 +76,8 @@ def depth_over_time(result: RunResult, scale: str = "log", market: tuple[str, st
         say(axes, "no series recorded" if series.empty else "no resting quantity near the mid was recorded")
         return figure
     minutes = clock.minutes(series)
-    axes.set_xlim(minutes[0], minutes[-1])
+    if minutes[0] < minutes[-1]:
+        axes.set_xlim(minutes[0], minutes[-1])
     for band, colour, line, marker in _BANDS:
         middle, median, least_and_most = _by_time(minutes, depths[band])
         axes.fill_between(middle, *least_and_most, color=colour, alpha=0.18, linewidth=0.0)

@@ -1,6 +1,7 @@
 """What several charts need from a result: names, the clock, bins of time."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.result import RunResult
 
+MARKET_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
+"""What every chart over time needs of the series."""
 LEAD_MINUTES = 15.0
 TAIL_MINUTES = 90.0
 _BIN_MINUTES = (1.0, 5.0, 15.0, 60.0, 240.0, 1440.0)
@@ -61,15 +64,16 @@ def clock_of(result: RunResult) -> Clock:
     -------
     Clock
     """
-    shocks = result.events.loc[result.events["type"] == "shock", "time_seconds"]
+    events = result.columns("events", ("type", "time_seconds"))
+    shocks = events.loc[events["type"] == "shock", "time_seconds"]
     if not len(shocks):
         return Clock(0.0, "minutes after the start of the run", False)
     origin, label = float(shocks.min()), "minutes after the first shock"
     recovery = result.summary.get("recovery_seconds")
-    if recovery is None or result.series.empty:
+    if recovery is None or not result.rows("series"):
         return Clock(origin, label, True)
     last = max(TAIL_MINUTES, 15.0 * math.ceil(recovery / 600.0))
-    end = (float(result.series["time_seconds"].max()) - origin) / 60.0
+    end = (float(result.columns("series", ("time_seconds",))["time_seconds"].max()) - origin) / 60.0
     if end <= last:
         return Clock(origin, label, True)
     return Clock(origin, f"{label}; drawn: {last:.0f} of {end:.0f}", True, last)
@@ -112,7 +116,7 @@ def market_series(frame: pd.DataFrame, market: tuple[str, str] | None = None) ->
     OutputError
         If a column that identifies the market is missing or the market is not in the table.
     """
-    missing = {"step", "time_seconds", "venue", "instrument", "mark"} - set(frame.columns)
+    missing = set(MARKET_COLUMNS) - set(frame.columns)
     if missing:
         raise OutputError(f"expected a series table, received one without {', '.join(sorted(missing))}")
     if frame.empty:
@@ -129,6 +133,48 @@ def visible(frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
     """Rows from a quarter of an hour before the origin to the end of the clock: without hours of calm."""
     minutes = clock.minutes(frame)
     return frame[(minutes >= -LEAD_MINUTES) & (minutes <= clock.last_minute)]
+
+
+def drawn_series(
+    result: RunResult, names: Sequence[str], clock: Clock, market: tuple[str, str] | None = None
+) -> pd.DataFrame:
+    """Rows of one market that a chart over time shows, read piece by piece.
+
+    Parameters
+    ----------
+    result
+        Run to draw.
+    names
+        Columns of the series beside those of every chart.
+    clock
+        Time axis.
+    market
+        As for `market_series`.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    pieces = list(_drawn_pieces(result, names, clock, market))
+    return pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
+
+
+def _drawn_pieces(
+    result: RunResult, names: Sequence[str], clock: Clock, market: tuple[str, str] | None
+) -> Iterator[pd.DataFrame]:
+    """Pieces of the series, at least one, cut to the rows of `drawn_series`."""
+    found = False
+    other = None
+    for rows in result.pieces("series", (*MARKET_COLUMNS, *names)):
+        if market is None and len(rows):
+            market = (str(rows["venue"].iloc[0]), str(rows["instrument"].iloc[0]))
+        if market is None or ((rows["venue"] == market[0]) & (rows["instrument"] == market[1])).any():
+            found = True
+            yield visible(market_series(rows, market), clock)
+        else:
+            other = rows
+    if not found and other is not None:
+        yield market_series(other, market)
 
 
 def bin_width(minutes: NDArray[np.float64]) -> float:
@@ -161,6 +207,40 @@ def sum_by_time(
     tuple of numpy.ndarray
         Left edges, shape (b,), in minutes; sums, shape (b, k).
     """
+    number, edges = _bins(minutes, width)
+    sums = np.zeros((len(edges), columns.shape[1]))
+    _add_to_bins(sums, number, columns)
+    return edges, sums
+
+
+def sum_series_by_time(
+    result: RunResult, names: Sequence[str], clock: Clock, market: tuple[str, str] | None, width: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up columns of the rows of `drawn_series` in bins of time, holding one piece of them at a time.
+
+    Parameters
+    ----------
+    result, names, clock, market
+        As for `drawn_series`; there must be rows.
+    width
+        Bin width in minutes.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        As of `sum_by_time`.
+    """
+    number, edges = _bins(clock.minutes(drawn_series(result, (), clock, market)), width)
+    sums = np.zeros((len(edges), len(names)))
+    done = 0
+    for rows in _drawn_pieces(result, names, clock, market):
+        _add_to_bins(sums, number[done : done + len(rows)], rows[list(names)])
+        done += len(rows)
+    return edges, sums
+
+
+def _bins(minutes: NDArray[np.float64], width: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Number of each row's bin, from 0, and the left edges of all bins."""
     # The rounding keeps a row that lies on an edge, up to float error, in the bin it opens.
     number = np.floor(np.round(minutes / width, 9)).astype(np.int64)
     first, last = int(number.min()), int(number.max())
@@ -168,10 +248,12 @@ def sum_by_time(
     if last > first and np.count_nonzero(number == last) == 1:
         last -= 1
         number = np.minimum(number, last)
-    values = columns.to_numpy(dtype=np.float64)
-    sums = np.zeros((last - first + 1, values.shape[1]))
-    np.add.at(sums, number - first, values)
-    return np.arange(first, last + 1, dtype=np.float64) * width, sums
+    return number - first, np.arange(first, last + 1, dtype=np.float64) * width
+
+
+def _add_to_bins(sums: NDArray[np.float64], number: NDArray[np.int64], columns: pd.DataFrame) -> None:
+    for k in range(columns.shape[1]):
+        np.add.at(sums[:, k], number, columns.iloc[:, k].to_numpy(dtype=np.float64))
 
 
 def plain(value: float, _position: Any = None) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
+    MARKET_COLUMNS,
     clock_of,
     compact,
     currencies,
@@ -53,8 +54,8 @@ def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None)
     axes.set_ylabel(f"forced quantity per bin of price, {base}")
     when = "before the first shock" if clock.has_shock else "at the start of the run"
     headline(axes, f"Liquidation levels {when}")
-    series = market_series(result.series, market)
-    levels = result.liquidation_map
+    series = market_series(result.columns("series", MARKET_COLUMNS), market)
+    levels = result.columns("liquidation_map", ("step", "instrument"))
     if len(series):
         levels = levels[levels["instrument"] == series["instrument"].iloc[0]]
     if levels.empty:
@@ -65,7 +66,12 @@ def liquidation_levels(result: RunResult, market: tuple[str, str] | None = None)
     steps = levels["step"].to_numpy()
     before = steps[steps <= shock_step]
     step = int(before.max()) if before.size else int(steps.min())
-    levels = levels[(levels["step"] == step) & (levels["quantity"] > 0.0)]
+    wanted = levels["instrument"].iloc[0]
+    pieces = [
+        rows[(rows["step"] == step) & (rows["instrument"] == wanted) & (rows["quantity"] > 0.0)]
+        for rows in result.pieces("liquidation_map")
+    ]
+    levels = pd.concat(pieces, ignore_index=True)
     if levels.empty:
         headline(axes, "No liquidation level lies near the mark")
         say(axes, "no trigger within the range of the map")

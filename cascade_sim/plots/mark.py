@@ -14,6 +14,7 @@ from cascade_sim.plots.frames import (
     bin_width,
     clock_of,
     currencies,
+    drawn_series,
     headline,
     log_percent,
     mark_origin,
@@ -65,7 +66,8 @@ def mark_with_counterfactuals(
     arms = result.arm_marks if arms is None else arms
     clock = clock_of(result)
     base, quote = currencies(result)
-    series = visible(market_series(result.series, market), clock)
+    names = [f"{side}_volume_{cause}" for side in ("buy", "sell") for cause in _PANELS]
+    series = drawn_series(result, names, clock, market)
     figure = Figure(figsize=(8.0, 6.4))
     top, forced, hedges = figure.subplots(3, 1, sharex=True, height_ratios=(3.0, 1.15, 1.15))
     columns = 4 if len(arms) < 4 else 3
@@ -100,7 +102,8 @@ def mark_with_counterfactuals(
             borderaxespad=0.3,
             columnspacing=1.1,
         )
-    top.set_xlim(minutes[0], minutes[-1])
+    if minutes[0] < minutes[-1]:
+        top.set_xlim(minutes[0], minutes[-1])
     plain_axis(top, "y")
     mark_origin(top, clock)
     _flow_panel(forced, series, clock, "liquidation", base)

@@ -13,15 +13,14 @@ from cascade_sim.plots.frames import (
     bin_width,
     clock_of,
     currencies,
+    drawn_series,
     headline,
     mark_origin,
-    market_series,
     per_bin,
     percent,
     plain_axis,
     say,
-    sum_by_time,
-    visible,
+    sum_series_by_time,
 )
 from cascade_sim.plots.palette import CAUSE_STYLE, OTHER_STYLE, hatch_colour
 from cascade_sim.result import RunResult
@@ -56,15 +55,18 @@ def volume_by_cause(result: RunResult, market: tuple[str, str] | None = None) ->
     axes = figure.subplots()
     headline(axes, _message(result.summary))
     axes.set_xlabel(clock.label)
-    series = visible(market_series(result.series, market), clock)
     causes = [cause.name.lower() for cause in Cause]
     names = [f"{side}_volume_{cause}" for side in ("buy", "sell") for cause in causes]
-    if series.empty or not series[names].to_numpy().any():
-        say(axes, "no series recorded" if series.empty else "nothing was traded")
+    series = drawn_series(result, (), clock, market)
+    if series.empty:
+        say(axes, "no series recorded")
         return figure
     minutes = clock.minutes(series)
     width = bin_width(minutes)
-    edges, sums = sum_by_time(minutes, series[names], width)
+    edges, sums = sum_series_by_time(result, names, clock, market, width)
+    if not sums.any():
+        say(axes, "nothing was traded")
+        return figure
     buys, sells = sums[:, : len(causes)], sums[:, len(causes) :]
     totals = buys.sum(axis=0) + sells.sum(axis=0)
     ranked = [int(k) for k in np.argsort(-totals, kind="stable") if totals[k] > 0.0]

@@ -26,8 +26,20 @@ def random_inputs(seed: int, one_sided: bool) -> MarkInputs:
     generator = np.random.default_rng([9, seed])
     mid, last, index, previous = (2_200.0 * generator.uniform(0.9, 1.1, 4)).tolist()
     basis = float(generator.normal(0.0, 20.0))
+    impact, median, average = (2_200.0 * generator.uniform(0.9, 1.1, 3)).tolist()
     return MarkInputs(
-        mid=mid, last=last, index=index, mark=previous, basis=basis, one_sided=one_sided, dt=0.5
+        mid=mid,
+        last=last,
+        index=index,
+        mark=previous,
+        basis=basis,
+        one_sided=one_sided,
+        dt=0.5,
+        delayed_index=index,
+        impact_mid=impact,
+        book_median=median,
+        book_average=average,
+        funding_basis=float(generator.uniform(-0.01, 0.01)),
     )
 
 
@@ -54,7 +66,9 @@ def test_marks_are_finite_and_repeatable(name: str, seed: int, one_sided: bool) 
         before = vars(inputs).copy()
         value = rule.mark(inputs)
         assert isinstance(value, float)
-        assert 0.9 * 2_200.0 <= value <= 1.1 * 2_200.0
+        # Never beyond every price that a rule sees, those with a basis included.
+        fair = (inputs.index + inputs.basis, inputs.index * (1.0 + inputs.funding_basis))
+        assert min(0.9 * 2_200.0, *fair) <= value <= max(1.1 * 2_200.0, *fair)
         assert vars(inputs) == before
         assert MARK_PRICES.create(specification).mark(inputs) == value
         assert pickle.loads(pickle.dumps(rule)).mark(inputs) == value
@@ -71,6 +85,8 @@ def test_both_forms_mark_random_markets_to_the_bit(name: str, seed: int, one_sid
         # Rules do not know their unit, so ticks do as well as currency.
         for field in ("mid", "last", "index", "mark", "basis"):
             market[field] = getattr(inputs, field)
+        for field in ("delayed_index", "impact_mid", "book_median", "book_average", "funding_basis"):
+            model.state.world.prices[field] = getattr(inputs, field)
         market.one_sided = int(one_sided)
         rule = MARK_PRICES.create(specification)
         model.state.world.config.mark_memory = rule.memory(inputs.dt)
@@ -87,14 +103,24 @@ def with_python_mark(model: CascadeModel, rule: Any) -> CascadeModel:
     return model
 
 
+def mark_specifications(name: str) -> list[dict[str, Any]]:
+    """Return a rule with its defaults, other numbers, its other choices, and with a memory of the index."""
+    found = specifications(MARK_PRICES, name)
+    if "fair" in found[0]:
+        found.append({**found[0], "fair": "impact"})
+    if "delay_seconds" in found[0]:
+        found.append({**found[0], "delay_seconds": 7.0})
+    return found
+
+
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_forms_make_the_same_run(name: str, seed: int) -> None:
-    for specification in specifications(MARK_PRICES, name):
+    funding = {"market.funding.interval_seconds": 20.0, "market.funding.rate_seconds": 40.0}
+    for specification in mark_specifications(name):
         rule = MARK_PRICES.create(specification)
-        compiled, python = (
-            model_with("market.mark_price", specification, seed, **EXACT_TICK) for _ in range(2)
-        )
+        changes = EXACT_TICK | (funding if "funding" in name else {})
+        compiled, python = (model_with("market.mark_price", specification, seed, **changes) for _ in range(2))
         with_python_mark(python, rule)
         compiled.run()
         python.run()

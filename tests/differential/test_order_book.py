@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from reference.order_book import ReferenceBook
 
 import cascade_sim as cs
+from cascade_sim.core.book import open_book
+from cascade_sim.core.book_layout import BOOK, FILL_CAPACITY, ORDER_SLOT_BITS
+from cascade_sim.core.memory import allocate
+from cascade_sim.core.replay import MESSAGE, replay
 
 pytestmark = pytest.mark.kernel
 
@@ -119,6 +123,98 @@ def test_a_wrong_stream_is_refused_whole(message: tuple[int, ...], complaint: st
     with pytest.raises(Exception, match=complaint):
         book.replay(np.array([(0, 1, 100, 1), message], np.int32))
     assert len(book) == 0
+
+
+def random_stream(length: int, generator: np.random.Generator) -> np.ndarray:
+    """Crossing limits, markets and cancels of anything earlier: resting, filled, cancelled, or never an order."""
+    stream = np.zeros((length, 4), np.int32)
+    for index, row in enumerate(stream):
+        kind = int(generator.choice(3, p=(0.6, 0.25, 0.15))) if index else 0
+        price = generator.integers(index) if kind == 1 else generator.integers(95, 106)
+        row[:] = kind, generator.choice((1, -1)), price, generator.integers(1, 10)
+    return stream
+
+
+def replay_in_twin(twin: ReferenceBook, stream: np.ndarray) -> list[tuple[int, ...]]:
+    """Fills of the messages entered one by one."""
+    found: list[tuple[int, ...]] = []
+    numbers: list[int | None] = []
+    for index, (kind, side, price, quantity) in enumerate(stream.tolist()):
+        number = None
+        if kind == 1:
+            named = numbers[price]
+            if named:
+                twin.cancel(named)
+        else:
+            entered = cs.OrderType.LIMIT if kind == 0 else cs.OrderType.MARKET
+            number, fills, _ = twin.enter(side, price, quantity, index % 1024, int(entered))
+            found += [(tick, side * lots, maker, taker) for tick, lots, maker, taker in fills]
+        numbers.append(number)
+    return found
+
+
+@pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
+def test_replay_equals_entering_one_by_one(policy: cs.SelfTradePolicy) -> None:
+    # Twice, so that the second stream meets orders, slots and numbers of the first; owners repeat after 1,024.
+    generator = np.random.default_rng(11)
+    book, twin = cs.OrderBook(policy, anonymous=2), ReferenceBook(int(policy), anonymous=2)
+    for length in (1_500, 700):
+        stream = random_stream(length, generator)
+        stream[:20] = 0, -1, 106, 3
+        stream[1024:1044] = (
+            0,
+            1,
+            106,
+            9,
+        )  # empty the selling side and meet what their own senders left at its end
+        assert list(map(tuple, book.replay(stream).tolist())) == replay_in_twin(twin, stream)
+        assert len(book) == len(twin.resting)
+        for side, levels in zip((1, -1), book.depth(50), strict=True):
+            mine = [
+                (order.price_tick, order.quantity, order.owner)
+                for level in levels
+                for order in book.queue(int(level["price_tick"]))
+            ]
+            assert mine == [(order.tick, order.quantity, order.owner) for order in twin.queue(side)]
+
+
+def test_an_id_from_before_a_replay_never_names_an_order_of_it() -> None:
+    book, stream = cs.OrderBook(), np.array([(0, 1, 100, 1)], np.int32)
+    book.replay(stream)
+    (first,) = book.queue(100)
+    assert book.cancel(first.order_id) == 1
+    book.replay(stream)
+    (second,) = book.queue(100)
+    assert second.order_id != first.order_id
+    assert book.cancel(first.order_id) == 0
+
+
+@pytest.mark.parametrize(("second", "third_slot", "live"), [((1, 0, 0, 0), 1, 1), ((2, 1, 0, 1), 2, 2)])
+def test_a_replay_reads_no_slot_that_it_has_not_written(
+    second: tuple[int, ...], third_slot: int, live: int
+) -> None:
+    book = allocate(BOOK)[0]
+    open_book(book, int(cs.SelfTradePolicy.ALLOW))
+    # The last message names one that never rested.
+    messages = np.array([(0, 1, 100, 1), second, (0, 1, 100, 1), (1, 0, 1, 0)], np.int32)
+    # What memory may hold by chance: the third message's slot, and the bits that turn number 2 into its number, 3.
+    slots = np.full(4, 1 << ORDER_SLOT_BITS | third_slot, np.int32)
+    fills = replay(
+        book, messages.view(MESSAGE).reshape(-1).view(np.recarray), slots, np.empty((9, 4), np.int32)
+    )
+    assert fills == 0
+    assert book.live_orders == live
+
+
+def test_replay_continues_where_the_report_of_fills_is_full() -> None:
+    resting = FILL_CAPACITY + 300
+    stream = np.tile(np.array([0, -1, 100, 1], np.int32), (resting + 2, 1))
+    stream[resting] = 0, 1, 100, resting + 5
+    stream[resting + 1] = 2, -1, 0, 9
+    fills = cs.OrderBook().replay(stream)
+    taker = resting % 1024
+    expected = [(100, 1, maker % 1024, taker) for maker in range(resting)]
+    assert list(map(tuple, fills.tolist())) == [*expected, (100, -5, taker, taker + 1)]
 
 
 def yardstick_source() -> Path:

@@ -11,7 +11,7 @@ import cascade_sim as cs
 from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel
 from cascade_sim.core.state import State, allocate_state
-from cascade_sim.core.triggers import set_triggers, triggered
+from cascade_sim.core.triggers import lots_between, set_triggers, triggered
 
 ACCOUNTS = 12
 PRICE = st.one_of(st.floats(0.2, 9.0), st.integers(1, 9).map(float), st.just(3e5))
@@ -59,6 +59,27 @@ def test_index_and_scan_agree_after_every_move(
         move(state.world, state.accounts, state.watch, account, low, high)
         state.world.market.mark = mark
         assert by_index(state) == by_scan(state)
+
+
+@pytest.mark.kernel
+@given(
+    moves=st.lists(st.tuples(st.integers(0, ACCOUNTS - 1), TRIGGER), max_size=60),
+    bounds=st.lists(st.tuples(st.floats(0.2, 10.0), st.floats(0.0, 9.0)), min_size=1, max_size=5),
+)
+@settings(deadline=None, max_examples=60)
+def test_lots_within_a_range_are_those_of_a_scan(
+    moves: list[tuple[int, tuple[float, float]]], bounds: list[tuple[float, float]]
+) -> None:
+    state = allocate_state(ACCOUNTS, 0, 0)
+    state.accounts["position"] = np.arange(ACCOUNTS) * np.where(np.arange(ACCOUNTS) % 2, 3, -5)
+    for account, (low, high) in moves:
+        move(state.world, state.accounts, state.watch, account, low, high)
+    lots = np.abs(state.accounts["position"])
+    for row in (lay.WATCH_LIQUIDATE_LONG, lay.WATCH_LIQUIDATE_SHORT):
+        for low, width in bounds:
+            prices = state.watch[row]
+            expected = int(lots[(low <= prices) & (prices <= low + width)].sum())
+            assert lots_between(state.world, state.accounts, state.watch, row, low, low + width) == expected
 
 
 @pytest.mark.parametrize("side", ["sell", "buy"])

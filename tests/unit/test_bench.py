@@ -29,6 +29,12 @@ def test_a_missing_yardstick_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_figure_is_a_positive_number() -> None:
-    figures = bench(Request(), ["engine", "recording", "analysis"])
+    figures = bench(Request(), ["engine", "recording", "analysis", "ensemble", "memory"])
     assert set(figures) >= {"gamma_shock_seconds", "recording_overhead", "run_over_engine"}
+    assert set(figures) >= {
+        "runs_per_second_1core",
+        "speedup_2cores",
+        "tiny_runs_per_minute",
+        "rss_small_run_mib",
+    }
     assert all(value is not None and value > 0.0 for value in figures.values())

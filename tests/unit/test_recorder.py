@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tape import ATOMS, EXTERNAL, FEES, FUND, INSTRUMENT, LONG, MAKER, SHORT, blank, cascade_ledger, fill_tape
 
 from cascade_sim.columns import TABLES
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import open_book, submit
 from cascade_sim.core.book_layout import BOOK
+from cascade_sim.core.codes import DEPTH_BINS, DEPTH_EDGES_BP, MAP_BINS
 from cascade_sim.core.memory import allocate
-from cascade_sim.core.snapshots import DEPTH_EDGES_BP, DEPTH_ROW, snapshot_depth, snapshot_map
+from cascade_sim.core.snapshots import depth_profile, resting_between, trigger_profile
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage
 from cascade_sim.domain.errors import CascadeError, UnknownNameError
 from cascade_sim.recorder import Recorder, run_totals
@@ -320,8 +323,6 @@ def test_wrong_requests_are_refused() -> None:
         Recorder(INSTRUMENT, 0.0, lay.RECORD_FULL)
     with pytest.raises(CascadeError, match="level: expected a record level"):
         Recorder(INSTRUMENT, 1.0, 7)
-    with pytest.raises(CascadeError, match="depth: expected rows"):
-        recorder.add_depth(np.zeros(2))
     late = books.opening_transfers.copy()
     late["step"] = 0
     with pytest.raises(CascadeError, match="opening_transfers"):
@@ -343,17 +344,35 @@ def test_depth_snapshot_bins_resting_orders() -> None:
         (-1, 22000, 2),
     ):
         submit(book, side, tick, lots, 1, limit, 0, -1)
-    rows = snapshot_depth(book, 20000.0, 60)
+    tape = allocate(lay.TAPE)[0]
+    rows = tape.depth[: 2 * DEPTH_BINS]
+    depth_profile(book, 20000.0, 60, rows)
     by_edge = {(int(row["side"]), round(float(row["distance_bp"]))): int(row["quantity"]) for row in rows}
     expected = dict.fromkeys([(side, round(edge)) for side in (1, -1) for edge in DEPTH_EDGES_BP], 0)
     expected |= {(1, 1): 5, (1, 5): 7, (-1, 1): 3, (-1, 100): 11, (-1, 1000): 2}
     assert by_edge == expected
     recorder = Recorder(INSTRUMENT, 1.0, lay.RECORD_SERIES)
-    recorder.add_depth(rows)
+    tape.depth_count = len(rows)
+    recorder.drain(tape)
     depth = recorder.tables(cascade_ledger()[1], {})["depth"]
     assert depth["quantity"].sum() == pytest.approx(0.28)
     assert depth["step"].unique().tolist() == [60]
-    assert rows.dtype == DEPTH_ROW
+
+
+@given(
+    orders=st.lists(st.tuples(st.integers(1, 700), st.integers(1, 9)), max_size=60),
+    first=st.integers(-5, 800),
+    last=st.integers(-5, 800),
+)
+def test_lots_between_two_ticks_are_those_of_every_tick(
+    orders: list[tuple[int, int]], first: int, last: int
+) -> None:
+    book = allocate(BOOK)[0]
+    open_book(book, 0)
+    for tick, lots in orders:
+        submit(book, 1, tick, lots, 1, int(OrderType.LIMIT), 0, -1)
+    expected = sum(lots for tick, lots in orders if first <= tick <= last)
+    assert resting_between(book, first, last) == expected
 
 
 def test_liquidation_map_bins_triggers() -> None:
@@ -364,7 +383,9 @@ def test_liquidation_map_bins_triggers() -> None:
     # Mark 20000, bins of 100 ticks: 250 below, 310 below, 1020 above; a closed one, one passed, one far away.
     watch[lay.WATCH_LIQUIDATE_LONG] = (19750.0, 19690.0, 0.0, 19900.0, 20500.0, 15000.0)
     watch[lay.WATCH_LIQUIDATE_SHORT, 2] = 21020.0
-    rows = snapshot_map(accounts, watch, 20000.0, 120)
+    tape = allocate(lay.TAPE)[0]
+    rows = tape.liquidation_map[: 2 * MAP_BINS]
+    trigger_profile(accounts, watch, 20000.0, 120, rows)
     assert len(rows) == 80
     np.testing.assert_allclose(rows["low"][1:], rows["high"][:-1])
     assert (rows["low"][0], rows["high"][-1]) == (pytest.approx(16000.0), pytest.approx(24000.0))
@@ -374,7 +395,8 @@ def test_liquidation_map_bins_triggers() -> None:
     assert filled["side"].tolist() == [-1, -1, 1]
     np.testing.assert_allclose(filled["low"], [19600.0, 19700.0, 21000.0])
     recorder = Recorder(INSTRUMENT, 1.0, lay.RECORD_SERIES)
-    recorder.add_liquidation_map(rows)
+    tape.liquidation_map_count = len(rows)
+    recorder.drain(tape)
     table = recorder.tables(cascade_ledger()[1], {})["liquidation_map"]
     assert table["quantity"].sum() == pytest.approx(1.8)
     assert table["price_low"].iloc[0] == pytest.approx(1600.0)

@@ -23,7 +23,7 @@ from cascade_sim.scenario import (
 )
 
 DEFAULT = Scenario()
-LIBRARY = ("calm", "gamma_shock", "long_gamma", "long_squeeze", "short_squeeze")
+LIBRARY = ("calm", "gamma_shock", "gamma_shock_halted", "long_gamma", "long_squeeze", "short_squeeze")
 
 
 def refusal(overrides: dict[str, Any], scenario: Scenario = DEFAULT) -> str:
@@ -78,6 +78,12 @@ def test_what_the_other_scenarios_change() -> None:
         "shock.news": 0.018,
     }
     assert differences(load_scenario("long_gamma")) == {"dealers.gamma_per_percent": 1500.0}
+    assert differences(load_scenario("gamma_shock_halted")) == {
+        "venue.circuit_breaker.levels": [0.03],
+        "venue.circuit_breaker.halt_seconds": [300.0],
+        "venue.circuit_breaker.window_seconds": 300.0,
+        "venue.circuit_breaker.direction": "down",
+    }
     assert differences(load_scenario("calm")) == {
         "traders.open_interest": 40000.0,
         "traders.long_share": 0.6,

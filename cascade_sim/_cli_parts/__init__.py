@@ -1,0 +1,1 @@
+"""Pieces of the command line; private to ``cascade_sim.cli``."""

@@ -1,0 +1,167 @@
+"""Rows of one kind as they come off the tape: in memory while they are few, on disk in a long run."""
+
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_sim.domain.errors import OutputError, expectation
+
+Records = NDArray[Any]
+
+_BLOCK_BYTES = 8 << 20
+_SMALL_BYTES = 1 << 20
+
+
+class Rows:
+    """Append-only rows of one record dtype.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of every row.
+    """
+
+    def __init__(self, dtype: "np.dtype[Any]") -> None:
+        self.dtype = dtype
+        self._blocks: list[Records] = []
+        self._open: Records | None = None
+        self._used = 0
+        self._count = 0
+        self._spool: IO[bytes] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, wherever they are."""
+        return self._count * self.dtype.itemsize
+
+    def append(self, rows: Records) -> None:
+        """Copy rows to the end."""
+        if self._spool is not None:
+            self._write(self._spool, rows)
+        elif self.nbytes < _SMALL_BYTES:
+            self._blocks.append(np.array(rows, copy=True, subok=False))
+        else:
+            self._fill(rows)
+        self._count += len(rows)
+
+    def _fill(self, rows: Records) -> None:
+        """Copy rows into large blocks, whose memory the system hands out in large pages: a fault costs more than a copy."""
+        left = rows
+        while len(left):
+            if self._open is None or self._used == len(self._open):
+                size = max(1, _BLOCK_BYTES // self.dtype.itemsize)
+                self._open, self._used = np.empty(size, self.dtype), 0
+                self._blocks.append(self._open[:0])
+            taken = min(len(left), len(self._open) - self._used)
+            self._open[self._used : self._used + taken] = left[:taken]
+            self._used += taken
+            self._blocks[-1] = self._open[: self._used]
+            left = left[taken:]
+
+    def spill(self) -> None:
+        """Move all rows to a temporary file, which later ones follow; the file has no name and goes with this object.
+
+        Raises
+        ------
+        OutputError
+            If the folder for temporary files does not take them.
+        """
+        try:
+            self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+        except OSError as error:
+            raise refused(error) from error
+        weakref.finalize(self, self._spool.close)
+        for block in self._blocks:
+            self._write(self._spool, block)
+        self._blocks, self._open = [], None
+
+    @staticmethod
+    def _write(spool: IO[bytes], rows: Records) -> None:
+        try:
+            spool.seek(0, os.SEEK_END)
+            spool.write(np.ascontiguousarray(rows).view(np.uint8).data)
+        except OSError as error:
+            raise refused(error) from error
+
+    def all(self) -> Records:
+        """Return every row in one array, not to be written to; rows on disk are read."""
+        if self._spool is not None:
+            return self.read(0, self._count)
+        if len(self._blocks) > 1:
+            self._blocks, self._open = [np.concatenate(self._blocks)], None
+        return self._blocks[0] if self._blocks else np.empty(0, self.dtype)
+
+    def read(self, first: int, last: int) -> Records:
+        """Return the rows from ``first`` up to, not including, ``last``; not to be written to."""
+        if self._spool is None:
+            return self.all()[first:last]
+        rows = np.empty(max(0, min(last, self._count) - first), self.dtype)
+        self._spool.seek(first * self.dtype.itemsize)
+        content = rows.view(np.uint8).data
+        received = self._spool.readinto(content)  # type: ignore[attr-defined]  # a binary file has it
+        if received != len(content):
+            raise refused(OSError(f"{received} of {len(content)} bytes came back"))
+        return rows
+
+    def pieces(self, count: int) -> Iterator[Records]:
+        """Yield all rows in order, ``count`` at a time; no piece if there are none."""
+        for first in range(0, self._count, count):
+            yield self.read(first, first + count)
+
+
+class StepReader:
+    """Rows that are ordered by step, taken from a :class:`Rows` step by step.
+
+    Parameters
+    ----------
+    rows : Rows
+        With a field ``step``.
+    count : int
+        Rows to read at once.
+    """
+
+    def __init__(self, rows: Rows, count: int) -> None:
+        self._rows = rows
+        self._pieces = rows.pieces(count)
+        self._kept = np.empty(0, rows.dtype)
+        self._ended = False
+
+    def _more(self) -> None:
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._ended = True
+        else:
+            self._kept = np.concatenate((self._kept, piece))
+
+    def horizon(self) -> int | None:
+        """Return the last step that has been read and is not yet taken; None when nothing is left.
+
+        Up to it, not including it, every row is at hand.
+        """
+        while not len(self._kept) and not self._ended:
+            self._more()
+        return int(self._kept["step"][-1]) if len(self._kept) else None
+
+    def take(self, until: int) -> Records:
+        """Take the rows whose step is below ``until``, which is at most the horizon or one of more than was read."""
+        while not self._ended and (not len(self._kept) or int(self._kept["step"][-1]) < until):
+            self._more()
+        count = int(np.searchsorted(np.ascontiguousarray(self._kept["step"]), until, side="left"))
+        taken, self._kept = self._kept[:count], self._kept[count:]
+        return taken
+
+
+def refused(error: OSError) -> OutputError:
+    where = "the records of a long run"
+    return OutputError(
+        expectation(where, "room in the folder for temporary files (TMPDIR)", error.strerror or str(error))
+    )

@@ -1,0 +1,26 @@
+"""The driver for one market whose leveraged traders act, on a clock or at a price."""
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.activity import act
+from cascade_sim.core.compile import kernel
+from cascade_sim.core.flow import rate_driven_flow
+from cascade_sim.core.run import run_phase
+
+
+@kernel
+def run_acting(w, book, accounts, traders, watch, scratch, scores, tape, until, phases):
+    """As :func:`core.run.run`, for any flow; the leveraged traders act at the end of the trading phase."""
+    control = w.control
+    while control.step < until and phases > 0:
+        phase = control.phase
+        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        if status == lay.RETURN_FLOW:
+            rate_driven_flow(w, book, accounts, watch, tape)
+            control.answered = 1
+            continue
+        if status != lay.RETURN_DONE:
+            return status
+        if phase == lay.PHASE_TRADE and control.step >= 0:
+            act(w, book, accounts, watch, scratch, tape)
+        phases -= 1
+    return lay.RETURN_DONE

@@ -1,0 +1,381 @@
+"""Many runs of one scenario in compiled code: a row of figures per seed."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.blank import blank_of
+from cascade_sim.core.ensemble import (
+    ENSEMBLE_ROW,
+    STATUS_DONE,
+    STATUS_NOT_OPENED,
+    STATUS_WAITING,
+    run_acting_ensemble,
+    run_rate_driven_ensemble,
+)
+from cascade_sim.core.ensemble import (
+    run_ensemble as run_compiled,
+)
+from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
+from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
+from cascade_sim.model import CAPACITIES, CascadeModel, needs_markets_driver
+from cascade_sim.scenario import Scenario
+
+Progress = Callable[[int, int], None]
+Rows = NDArray[Any]
+
+UNITS: Mapping[str, str] = {
+    "seed": "-",
+    "max_adverse_excursion": "log bp",
+    "max_drawdown": "fraction",
+    "retrace": "fraction",
+    "liquidated_accounts": "accounts",
+    "liquidated_notional": "quote",
+    "liquidated_quantity": "base",
+    "backstop_notional": "quote",
+    "adl_notional": "quote",
+    "adl_accounts": "accounts",
+    "adl_loss": "quote",
+    "insurance_fund_end": "quote",
+    "bad_debt": "quote",
+    "socialised_loss": "quote",
+    "external_capital": "quote",
+    "fees": "quote",
+    "mark_start": "quote",
+    "mark_lowest": "quote",
+    "mark_highest": "quote",
+    "mark_end": "quote",
+    "first_liquidation_seconds": "s",
+    "first_adl_seconds": "s",
+    "steps": "-",
+    "messages": "-",
+    "trades": "-",
+    "conservation_error": "atoms",
+    "fingerprint": "-",
+}
+"""Columns of an ensemble and their units. What a summary has too is called as there and equals it; NaN stands for its
+None. ``mark_start``, ``_lowest`` and ``_highest`` belong to the event window, ``mark_end`` to the last step."""
+
+_CHUNK_SECONDS = 0.75
+"""Work that a thread takes at once: little of it is lost to taking it, and the last pieces are shared out evenly."""
+_FIRST_CHUNK = 4
+
+
+class EnsembleInterrupted(KeyboardInterrupt):
+    """The interrupt of an ensemble.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        The runs that had finished, as :func:`run_ensemble` returns them.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        super().__init__(f"{len(rows)} runs had finished")
+        self.rows = rows
+
+
+def seed_keys(seeds: Iterable[int]) -> NDArray[np.uint64]:
+    """Return the keys of all draws that :class:`CascadeModel` derives from seeds, shape (n,).
+
+    Parameters
+    ----------
+    seeds : iterable of int
+        Of a seed beyond 64 bits the lowest 64 count, as in a single run.
+
+    Returns
+    -------
+    uint64 array
+        ``SeedSequence(seed).generate_state(1, uint64)[0]`` of each: the seed sequence of O'Neill (2015), whose constants
+        do not depend on the entropy, so that all seeds are mixed at once.
+    """
+    words = np.array([int(seed) & 0xFFFFFFFFFFFFFFFF for seed in seeds], np.uint64)
+    zero = np.zeros(len(words), np.uint32)
+    entropy = [words.astype(np.uint32), (words >> np.uint64(32)).astype(np.uint32), zero, zero]
+    constant = 0x43B0D7E5
+
+    def hashed(value: NDArray[np.uint32], multiplier: int) -> NDArray[np.uint32]:
+        nonlocal constant
+        value = value ^ np.uint32(constant)
+        constant = constant * multiplier & 0xFFFFFFFF
+        value = value * np.uint32(constant)
+        return value ^ (value >> np.uint32(16))
+
+    pool = [hashed(word, 0x931E8875) for word in entropy]
+    for source in range(4):
+        for target in range(4):
+            if source != target:
+                mixed = pool[target] * np.uint32(0xCA01F9DD)
+                mixed = mixed - hashed(pool[source], 0x931E8875) * np.uint32(0x4973F715)
+                pool[target] = mixed ^ (mixed >> np.uint32(16))
+    constant = 0x8B51F9DD
+    low, high = (hashed(word, 0x58F38DED) for word in pool[:2])
+    return low.astype(np.uint64) | (high.astype(np.uint64) << np.uint64(32))
+
+
+class _ConfiguredModel(CascadeModel):
+    """A model whose world is configured and stays blank: the compiled loop opens it, once per run."""
+
+    def _open(self) -> None:
+        """Leave the world blank."""
+
+
+class _Worker:
+    """One world and what it takes to run it again and again."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.model = _ConfiguredModel(scenario, rng=0)
+        _refuse_python(self.model)
+        self.blank = blank_of(self.model.system)
+        self.rows = np.zeros(0, lay.TRANSFER).view(np.recarray)
+        world = self.model.state.world
+        fixed = int(world.config.flow.kind) == lay.FLOW_FIXED
+        self.kernel: Any = run_compiled if fixed else run_rate_driven_ensemble
+        if int(world.activity.config.enabled):
+            self.kernel = run_acting_ensemble
+        self.window = event_window(scenario, self.model)
+
+    def run(self, keys: NDArray[np.uint64], out: Rows, stop: NDArray[np.int64]) -> int:
+        """Run every key into its row; returns how many were begun."""
+        plan = self.model.opening.plan
+        arguments = (*self.model.state, plan, self.rows, self.blank, keys, *self.window, out, stop)
+        return int(self.kernel(*arguments))
+
+
+def event_window(scenario: Scenario, model: CascadeModel) -> tuple[int, int]:
+    """Return the first and the last step of the window in which the move of the mark is measured."""
+    first = int(model.state.world.config.shock[0].first_step) if scenario.shock.is_active else 0
+    window, end = scenario.run.event_window_seconds, scenario.run.steps - 1
+    if window is not None:
+        end = min(end, first + round(window / scenario.run.dt))
+    return first, end
+
+
+def _refuse_python(model: CascadeModel) -> None:
+    """Refuse what would have to leave compiled code."""
+    scenario, config = model.scenario, model.state.world.config
+    if needs_markets_driver(scenario):
+        expected = (
+            "in an ensemble one market without portfolios, venue rules, index sources, funding or latency"
+        )
+        raise ScenarioError(expectation("scenario", expected, scenario.name))
+    if scenario.agents:
+        expected = "in an ensemble no agents written in Python"
+        raise ScenarioError(expectation("agents", expected, ", ".join(scenario.agents)))
+    rules = {
+        "market.mark_price": (config.mark_rule, scenario.market.mark_price),
+        "dealers.hedging": (config.dealers.rule, scenario.dealers.hedging),
+        "clearing.priority": (config.clearing.priority, scenario.clearing.priority),
+        "clearing.sizing": (config.clearing.sizing, scenario.clearing.sizing),
+        "clearing.adl": (config.clearing.adl, scenario.clearing.adl),
+    }
+    for place, (code, component) in rules.items():
+        if int(code) == lay.RULE_PYTHON:
+            raise ScenarioError(expectation(place, "a compiled rule in an ensemble", component.name))
+
+
+class _Ensemble:
+    """The shared part of a request: what is left to do, and the rows that are done."""
+
+    def __init__(self, scenario: Scenario, seeds: list[int], workers: int) -> None:
+        self.scenario, self.seeds, self.workers = scenario, seeds, workers
+        self.keys = seed_keys(seeds)
+        self.rows = np.zeros(len(seeds), ENSEMBLE_ROW).view(np.recarray)
+        self.rows["status"] = STATUS_WAITING
+        self.stop = np.zeros(1, np.int64)
+        self.next = 0
+        self.lock = threading.Lock()
+
+    def take(self, wanted: int) -> tuple[int, int]:
+        """Reserve the next seeds: at most ``wanted``, and towards the end no more than a fair share."""
+        with self.lock:
+            begin = self.next
+            left = len(self.seeds) - begin
+            self.next = begin + min(left, max(1, min(wanted, -(-left // (2 * self.workers)))))
+            return begin, self.next
+
+    def work(self, worker: _Worker) -> None:
+        """Run seeds until none is left, somebody stops the ensemble, or a run fails."""
+        size = _FIRST_CHUNK
+        while not self.stop[0]:
+            begin, end = self.take(size)
+            if begin == end:
+                return
+            started = time.perf_counter()
+            done = worker.run(self.keys[begin:end], self.rows[begin:end], self.stop)
+            self.check(worker, range(begin, begin + done))
+            rate = max(1, done) / (time.perf_counter() - started)
+            size = max(1, min(8 * size, round(rate * _CHUNK_SECONDS)))
+
+    def check(self, worker: _Worker, done: range) -> None:
+        """Raise what went wrong in the last run of a chunk, if anything, with its seed."""
+        if not done:
+            return
+        row, seed = self.rows[done[-1]], self.seeds[done[-1]]
+        if int(row.status) == STATUS_DONE:
+            return
+        self.stop[0] = 1
+        if int(row.status) == STATUS_NOT_OPENED:
+            try:
+                CascadeModel(self.scenario, rng=seed)
+            except ScenarioError as error:
+                raise ScenarioError(f"seed {seed}: {error}") from error
+        if int(row.stopped_by) == lay.RETURN_CAPACITY:
+            what = CAPACITIES.get(int(row.capacity), "an unknown capacity")
+            raise CapacityError(
+                f"seed {seed}, step {int(row.step)}: expected room for more {what}, received more than fit"
+            )
+        raise RunFailed(
+            f"seed {seed}, step {int(row.step)}: expected the end, received {int(row.stopped_by)}"
+        )
+
+    def frame(self, instrument: Instrument) -> pd.DataFrame:
+        """The finished rows in user units, in the order of the seeds."""
+        done = self.rows["status"] == STATUS_DONE
+        rows = self.rows[done]
+        seeds = [seed for seed, finished in zip(self.seeds, done, strict=True) if finished]
+        return _frame(rows, seeds, self.scenario, instrument)
+
+
+def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrument) -> pd.DataFrame:
+    prices = {
+        name: instrument.ticks_to_prices(rows[name])
+        for name in ("mark_start", "mark_lowest", "mark_highest", "mark_window_end", "mark_end")
+    }
+    peak, trough = (instrument.ticks_to_prices(rows[f"drawdown_{name}"]) for name in ("peak", "trough"))
+    extreme = np.where(rows["majority"] >= 0, prices["mark_lowest"], prices["mark_highest"])
+    excursion = BASIS_POINTS_PER_UNIT * np.log(extreme / prices["mark_start"])
+    last = BASIS_POINTS_PER_UNIT * np.log(prices["mark_window_end"] / prices["mark_start"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        retrace = np.where(excursion != 0.0, 1.0 - last / excursion, np.nan)
+
+    def cash(name: str) -> NDArray[np.float64]:
+        return np.asarray(np.trunc(rows[name]) / ATOMS_PER_UNIT)
+
+    def seconds(name: str) -> NDArray[np.float64]:
+        return np.asarray(np.where(rows[name] >= 0, rows[name] * scenario.run.dt, np.nan))
+
+    book, fund, adl = (cash(f"liquidated_{name}") for name in ("book", "fund", "adl"))
+    fund_end = (
+        rows["fund_cash"] + rows["fund_position"] * float(instrument.atoms_per_tick_lot) * rows["mark_end"]
+    )
+    error = rows["check_failures"] + rows["crossed_books"] + np.abs(rows["cash"]) + np.abs(rows["position"])
+    values: dict[str, Any] = {
+        "seed": pd.array(seeds, dtype="int64") if _fits(seeds) else pd.array(seeds, dtype=object),
+        "max_adverse_excursion": excursion,
+        "max_drawdown": (peak - trough) / peak,
+        "retrace": retrace,
+        "liquidated_accounts": rows["liquidated_accounts"],
+        "liquidated_notional": book + fund + adl,
+        "liquidated_quantity": instrument.lots_to_quantities(rows["liquidated_quantity"]),
+        "backstop_notional": fund,
+        "adl_notional": adl,
+        "adl_accounts": rows["adl_accounts"],
+        "adl_loss": cash("adl_loss"),
+        "insurance_fund_end": fund_end / ATOMS_PER_UNIT,
+        "bad_debt": cash("bad_debt"),
+        "socialised_loss": cash("socialised"),
+        "external_capital": cash("external"),
+        "fees": cash("fees"),
+        **{name: prices[name] for name in ("mark_start", "mark_lowest", "mark_highest", "mark_end")},
+        "first_liquidation_seconds": seconds("first_liquidation_step"),
+        "first_adl_seconds": seconds("first_adl_step"),
+        "steps": np.full(len(rows), scenario.run.steps),
+        "messages": rows["messages"],
+        "trades": rows["trades"],
+        "conservation_error": error,
+        "fingerprint": rows["fingerprint"],
+    }
+    frame = pd.DataFrame({name: np.asarray(values[name]) for name in UNITS})
+    frame.attrs["units"] = dict(UNITS)
+    return frame
+
+
+def _fits(seeds: list[int]) -> bool:
+    return all(-(2**63) <= seed < 2**63 for seed in seeds)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_ensemble(
+    scenario: Scenario,
+    seeds: Iterable[int],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Run a scenario once per seed without returning to Python between the runs.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        A single market whose rules are all compiled. Only figures are kept, whatever it says about recording.
+    seeds : iterable of int
+        Run k is the run of ``CascadeModel(scenario, rng=seeds[k])``, bit by bit.
+    workers : int, optional
+        Threads, each with a world of its own; by default one per processor. The rows do not depend on it.
+    progress : callable, optional
+        Called now and then with (runs done, runs in all).
+
+    Returns
+    -------
+    DataFrame
+        A row per seed, in order; columns and units in :data:`UNITS` and in ``frame.attrs["units"]``.
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        If the request is wrong, or the draws of a seed cannot be opened.
+    CapacityError, RunFailed
+        If a run could not be finished; the line names its seed.
+    EnsembleInterrupted
+        On an interrupt from the keyboard (it is a KeyboardInterrupt); its ``rows`` are the runs that had finished.
+    """
+    chosen = [int(seed) for seed in seeds]
+    if workers is not None and workers < 1:
+        raise ScenarioError(expectation("workers", "at least 1", workers))
+    threads = max(1, min(workers or processors(), len(chosen)))
+    summary = scenario.with_overrides({"run.record": "summary"})
+    # Every world is built here: a wrong request fails before anything runs, and building is no work for two threads.
+    crew = [_Worker(summary) for _ in range(threads)]
+    ensemble = _Ensemble(summary, chosen, threads)
+    try:
+        _run_threads(ensemble, crew, progress)
+    except KeyboardInterrupt:
+        raise EnsembleInterrupted(ensemble.frame(crew[0].model.instrument)) from None
+    finally:
+        frame = ensemble.frame(crew[0].model.instrument)
+        for worker in crew:
+            worker.model.close()
+    return frame
+
+
+def _run_threads(ensemble: _Ensemble, crew: list[_Worker], progress: Progress | None) -> None:
+    """Let every worker run in a thread of its own and wait for all; the first error stops them."""
+    with ThreadPoolExecutor(len(crew), thread_name_prefix="ensemble") as pool:
+        waiting: set[Future[None]] = {pool.submit(ensemble.work, worker) for worker in crew}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                for finished in done:
+                    finished.result()
+                if progress is not None:
+                    count = int(np.count_nonzero(ensemble.rows["status"] == STATUS_DONE))
+                    progress(count, len(ensemble.seeds))
+        except BaseException:
+            ensemble.stop[0] = 1
+            raise

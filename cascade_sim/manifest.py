@@ -1,0 +1,153 @@
+"""What identifies a run and may differ between equal ones, and values as plain JSON types."""
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cascade_sim.columns import SCHEMA_VERSION
+from cascade_sim.domain.errors import OutputError
+
+RUN_KIND = "cascade_sim.run"
+_VERSIONED = ("cascade-sim", "numpy", "numba", "pandas", "pyarrow", "scipy", "mesa", "pydantic", "matplotlib")
+
+
+def json_ready(value: Any) -> Any:
+    """Turn a value into plain JSON types; NaN, infinities and missing values become None.
+
+    Parameters
+    ----------
+    value
+        Nested mappings, sequences, numpy scalars and arrays, text, numbers, paths.
+
+    Returns
+    -------
+    object
+        The same value made of dict (text keys), list, str, int, float, bool and None.
+
+    Raises
+    ------
+    OutputError
+        If something in it has no JSON form.
+    """
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    raise OutputError(f"expected a value with a JSON form, received {type(value).__name__}")
+
+
+@cache
+def _git_commit() -> str | None:
+    """Commit of the source tree the package runs from, with ``-dirty`` if changed; None outside git."""
+    package = Path(__file__).resolve().parent
+    run = partial(subprocess.run, cwd=package, capture_output=True, text=True, timeout=10, check=True)
+    try:
+        top = run(["git", "rev-parse", "--show-toplevel"]).stdout.strip()
+        # An installed copy inside the checkout of another project must not claim that project's commit.
+        if Path(top).resolve() != package.parent:
+            return None
+        command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+        return run(command).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def stop_words(manifest: Mapping[str, Any]) -> list[str]:
+    """Say that a run ended before its last step, where and why.
+
+    Parameters
+    ----------
+    manifest
+        See `build_manifest`.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none for a finished run.
+    """
+    if manifest.get("status") != "stopped":
+        return []
+    step, reason = manifest.get("stopped_at_step"), manifest.get("reason")
+    return [f"The run stopped in step {step}, {reason}; all figures are of what was recorded until then."]
+
+
+def build_manifest(
+    *,
+    scenario_hash: str,
+    seed: int,
+    command_line: Sequence[str],
+    started_at: datetime,
+    ended_at: datetime,
+    wall_seconds: float,
+    stop: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Collect everything that may differ between equal runs, and what identifies the run.
+
+    Parameters
+    ----------
+    scenario_hash
+        Hash of the resolved scenario.
+    seed
+        Seed of the run.
+    command_line
+        Words of the command, or an empty sequence for a call from Python.
+    started_at, ended_at
+        Times with a time zone; stored in UTC.
+    wall_seconds
+        Duration of the run in seconds, from a monotonic clock.
+    stop
+        What ended the run before its last step: ``stopped_at_step`` and ``reason``; None for a finished run.
+
+    Returns
+    -------
+    dict
+        ``kind``, ``schema_version``, ``scenario_hash``, ``seed``, ``versions``, ``git_commit``,
+        ``command_line``, ``started_at``, ``ended_at``, ``wall_seconds``, ``status`` (``finished`` or ``stopped``)
+        and what ``stop`` holds.
+    """
+    return {
+        "kind": RUN_KIND,
+        "schema_version": SCHEMA_VERSION,
+        "scenario_hash": scenario_hash,
+        "seed": int(seed),
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+        "command_line": [str(word) for word in command_line],
+        "started_at": started_at.astimezone(UTC).isoformat(),
+        "ended_at": ended_at.astimezone(UTC).isoformat(),
+        "wall_seconds": float(wall_seconds),
+        "status": "finished" if stop is None else "stopped",
+        **(stop or {}),
+    }

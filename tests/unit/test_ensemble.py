@@ -1,0 +1,312 @@
+"""An ensemble is its runs one by one: same rows, whatever the order, the chunks and the threads."""
+
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cascade_sim as cs
+from cascade_sim.core import layout as lay
+from cascade_sim.core.blank import blank_of, reset
+from cascade_sim.core.ensemble import ENSEMBLE_ROW
+from cascade_sim.domain.errors import CapacityError, ScenarioError
+from cascade_sim.lab import ensemble
+from cascade_sim.lab.single import collect, measure_conservation, run_facts
+from cascade_sim.metrics import summarise
+from cascade_sim.model import CAPACITIES
+
+SMALL: dict[str, Any] = {
+    "run.steps": 60,
+    "run.burn_in_steps": 10,
+    "traders.count": 200,
+    "traders.open_interest": 20_000.0,
+    "traders.entrants.quantity": 300.0,
+    "clearing.insurance_fund": 10_000.0,
+    "dealers.count": 3,
+    "dealers.hedging": {"name": "clock", "interval_seconds": 6.0},
+    "liquidity.count": 4,
+    "options.strikes": 6,
+    "background.patient_orders": 200,
+    "shock.at_seconds": 10.0,
+    "shock.duration_seconds": 10.0,
+    "shock.quantity": 3_000.0,
+    "shock.news": -0.04,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "gamma_shock": {},
+    "no_dealers": {"dealers.count": 0},
+    "no_burn_in": {"run.burn_in_steps": 0},
+    "linear_impact": {"market.price_formation.name": "linear_impact"},
+    "stops_and_top_ups": {"traders.stop_loss.share": 0.4, "traders.top_up.share": 0.4},
+    "short_squeeze": {"traders.long_share": 0.1, "shock.side": "buy", "shock.news": 0.04},
+    "fees": {"market.taker_fee_rate": 5e-4, "market.maker_fee_rate": -1e-4},
+    "window": {"run.event_window_seconds": 20.0, "liquidity.requote_seconds": 3.0},
+}
+SEEDS = (3, 11, 2**40 + 5)
+
+
+def small(**changes: Any) -> cs.Scenario:
+    """Return a little gamma_shock that hedges and liquidates within a minute."""
+    return cs.load_scenario("gamma_shock").with_overrides({**SMALL, **changes})
+
+
+_MASK = 2**64 - 1
+
+
+def _mixed(word: int) -> int:
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
+    return word ^ (word >> 31)
+
+
+def _chained(key: int, first: int, second: int) -> int:
+    inner = _mixed(key ^ (first * 0xABC98388FB8FAC03 & _MASK))
+    return _mixed(inner ^ (second * 0x8CB92BA72F3D8DD7 & _MASK))
+
+
+def fingerprint(model: cs.CascadeModel) -> int:
+    """Hash of every recorded mark from step 0 on, then of cash and position of every account."""
+    series = model.recorder.raw("series")
+    series = series[series["step"] >= 0]
+    value = 0
+    for step, bits in zip(
+        series["step"].tolist(), np.ascontiguousarray(series["mark"]).view(np.int64).tolist(), strict=True
+    ):
+        value = _chained(value, bits, step)
+    accounts = model.state.accounts
+    for cash, position in zip(accounts["cash"].tolist(), accounts["position"].tolist(), strict=True):
+        value = _chained(value, cash, position)
+    return value
+
+
+def one_by_one(scenario: cs.Scenario, seed: int) -> dict[str, Any]:
+    """What a single recorded run says under the names of the ensemble's columns."""
+    model = cs.CascadeModel(scenario.with_overrides({"run.record": "series"}), rng=seed)
+    model.run()
+    result = collect(model)
+    error = measure_conservation(model, result)
+    totals = model.state.world.totals
+    facts = run_facts(model)
+    summary = summarise(result, facts, {"conservation_error": error})
+    marks = result.series.loc[
+        result.series["step"].between(facts.window_start - 1, facts.window_end), "mark"
+    ].to_numpy()
+    if facts.window_start == 0 and scenario.run.burn_in_steps == 0:
+        marks = np.concatenate(([facts.initial_price], marks))
+    first = {
+        name: np.nan if int(totals[f"{name}_step"]) < 0 else int(totals[f"{name}_step"]) * scenario.run.dt
+        for name in ("first_liquidation", "first_adl")
+    }
+    row = {name: np.nan if value is None else value for name, value in summary.items()}
+    return row | {
+        "seed": seed,
+        "liquidated_quantity": facts.totals["liquidated_quantity"],
+        "adl_loss": facts.totals["adl_loss"],
+        "fees": facts.totals["fees"],
+        "mark_start": marks[0],
+        "mark_lowest": marks.min(),
+        "mark_highest": marks.max(),
+        "mark_end": result.series["mark"].iloc[-1],
+        "first_liquidation_seconds": first["first_liquidation"],
+        "first_adl_seconds": first["first_adl"],
+        "fingerprint": fingerprint(model),
+    }
+
+
+def assert_rows(frame: pd.DataFrame, scenario: cs.Scenario, seeds: Sequence[int]) -> None:
+    """Compare every figure of every row with the single run's, exactly."""
+    assert list(frame.columns) == list(ensemble.UNITS)
+    assert frame["seed"].tolist() == list(seeds)
+    single = {seed: one_by_one(scenario, seed) for seed in set(seeds)}
+    for place, seed in enumerate(seeds):
+        for name in frame.columns:
+            received, expected = frame[name].iloc[place], single[seed][name]
+            equal = received == expected or (np.isnan(received) and np.isnan(expected))
+            assert equal, f"{name} of seed {seed}: expected {expected}, received {received}"
+
+
+@pytest.mark.kernel
+def test_an_ensemble_is_its_runs_one_by_one() -> None:
+    # Small: it also runs with the compiler off.
+    short = {
+        "run.steps": 20,
+        "run.burn_in_steps": 3,
+        "shock.at_seconds": 4.0,
+        "background.patient_orders": 60,
+    }
+    scenario = small(**VARIANTS["stops_and_top_ups"], **short)
+    assert_rows(cs.run_ensemble(scenario, (3, 4, 3), workers=1), scenario, (3, 4, 3))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_reused_world_keeps_no_trace_of_the_runs_before(variant: str) -> None:
+    scenario = small(**VARIANTS[variant])
+    forth = cs.run_ensemble(scenario, SEEDS, workers=1)
+    assert_rows(forth, scenario, SEEDS)
+    assert (forth["liquidated_accounts"] > 0).any()
+    back = cs.run_ensemble(scenario, SEEDS[::-1], workers=2).iloc[::-1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(forth, back, check_exact=True)
+    alone = pd.concat([cs.run_ensemble(scenario, [seed], workers=1) for seed in SEEDS], ignore_index=True)
+    pd.testing.assert_frame_equal(forth, alone, check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_the_benchmark_markets_are_ensembles_of_single_runs(name: str) -> None:
+    changes = {"run.steps": 100} if name == "small" else {}
+    scenario = cs.load_scenario(benchmark(name)).with_overrides(changes)
+    assert_rows(cs.run_ensemble(scenario, SEEDS, workers=2), scenario, SEEDS)
+
+
+def benchmark(name: str) -> Path:
+    """Path of a benchmark market."""
+    return Path(cs.__file__).parent / "scenarios" / "benchmark" / f"{name}.yaml"
+
+
+def test_flows_that_follow_the_book_run_too() -> None:
+    flow = {
+        "name": "santa_fe",
+        "market_rate": 2.0,
+        "limit_rate": 0.5,
+        "cancel_rate": 0.02,
+        "window_ticks": 20,
+    }
+    settings = {name: value for name, value in SMALL.items() if not name.startswith("background.")}
+    settings |= {"background": flow, "liquidity.count": 0}
+    scenario = cs.load_scenario("gamma_shock").with_overrides(settings)
+    assert_rows(cs.run_ensemble(scenario, (5, 6), workers=1), scenario, (5, 6))
+
+
+@pytest.mark.kernel
+def test_a_reset_world_is_the_blank_one_wherever_it_is_read() -> None:
+    short = {"run.steps": 15, "run.burn_in_steps": 3, "shock.at_seconds": 2.0, "run.record": "summary"}
+    worker = ensemble._Worker(small(**VARIANTS["stops_and_top_ups"], **short))
+    fresh = ensemble._Worker(small(**VARIANTS["stops_and_top_ups"], **short))
+    rows = np.zeros(1, ENSEMBLE_ROW).view(np.recarray)
+    worker.run(ensemble.seed_keys([7]), rows, np.zeros(1, np.int64))
+    state, blank = worker.model.state, worker.blank
+    assert int(state.book.live_orders) > 0
+    reset(state.world, state.book, state.watch, blank)
+    expected = blank_of(fresh.model.system)
+    for name in ("world", "book", "account"):
+        spans = getattr(blank, f"{name}_spans")
+        np.testing.assert_array_equal(spans, getattr(expected, f"{name}_spans"))
+        words = getattr(blank, f"{name}_words")
+        now = np.concatenate([words[begin:end] for begin, end in spans])
+        np.testing.assert_array_equal(now, getattr(expected, f"{name}_saved"))
+    np.testing.assert_array_equal(state.watch, fresh.model.state.watch)
+    world, book = state.world, state.book
+    empty = (world.wheel.head, world.market.mid_ring, world.market.smooth_ring, world.triggers["head"])
+    bits = [world.triggers[f"bits_{level}"] for level in ("top", "mid", "low")]
+    bits += [book[f"bits_{level}"] for level in ("top", "mid", "low")]
+    for array in (*empty, *bits, *(book.levels[field] for field in ("head", "tail", "quantity_lot"))):
+        assert not np.asarray(array).any()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 + 9, 2**64 - 1, 2**64 + 3, -1])
+def test_keys_are_those_of_a_seed_sequence(seed: int) -> None:
+    expected = np.random.SeedSequence(seed & _MASK).generate_state(1, np.uint64)[0]
+    assert ensemble.seed_keys([4, seed]).tolist()[1] == int(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"clearing.priority.name": "user_rules:worst"}, "clearing.priority"),
+        ({"market.mark_price.name": "user_rules:mid"}, "market.mark_price"),
+    ],
+)
+def test_rules_written_in_python_are_refused(
+    change: dict[str, Any], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = {"clearing.priority": "priority", "market.mark_price": "mark_rule"}[place]
+
+    def configured(model: cs.CascadeModel) -> None:
+        config = model.state.world.config
+        record = config.clearing if place.startswith("clearing") else config
+        record[code] = lay.RULE_PYTHON
+
+    monkeypatch.setattr(ensemble._ConfiguredModel, "_open", configured)
+    with pytest.raises(ScenarioError, match=f"^{place}: expected a compiled rule in an ensemble, received "):
+        cs.run_ensemble(small(), [1])
+
+
+def test_several_markets_are_refused() -> None:
+    scenario = small(**{"portfolios.count": 10})
+    with pytest.raises(
+        ScenarioError, match=r"^scenario: expected in an ensemble one market without portfolios"
+    ):
+        cs.run_ensemble(scenario, [1])
+
+
+def test_wrong_requests_are_refused_in_one_line() -> None:
+    with pytest.raises(ScenarioError, match=r"^workers: expected at least 1, received 0"):
+        cs.run_ensemble(small(), [1], workers=0)
+    none = cs.run_ensemble(small(), [])
+    assert len(none) == 0
+    assert list(none.columns) == list(ensemble.UNITS)
+
+
+def test_a_seed_that_cannot_be_opened_is_named() -> None:
+    scenario = small(**{"holders.collateral_share": 1e6})
+    with pytest.raises(ScenarioError, match=r"^seed 4: capital: expected at most .* in a class, received"):
+        cs.run_ensemble(scenario, [4])
+
+
+def test_a_run_that_outgrows_the_book_is_named_with_its_step() -> None:
+    # An order larger than the book can hold, in the step of the shock.
+    scenario = small(**{"shock.quantity": 9e8})
+    what = CAPACITIES[lay.CAPACITY_SIZE]
+    with pytest.raises(CapacityError, match=f"^seed 12, step 1[0-9]: expected room for more {what}"):
+        cs.run_ensemble(scenario, [12, 13], workers=1)
+
+
+def test_an_interrupt_keeps_what_had_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario, seen = small(), threading.Event()
+
+    def interrupt(done: int, _total: int) -> None:
+        if done >= 3:
+            seen.set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(cs.EnsembleInterrupted) as caught:
+        cs.run_ensemble(scenario, range(1_000_000), workers=1, progress=interrupt)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert seen.is_set()
+    rows = caught.value.rows
+    assert 3 <= len(rows) < 1_000_000
+    again = cs.run_ensemble(scenario, range(3), workers=1)
+    pd.testing.assert_frame_equal(rows.iloc[:3], again, check_exact=True)
+
+
+def test_the_documented_example_says_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "ensembles.md"
+    text = page.read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"{names['runs']['max_adverse_excursion'].min()} quote"
+    listed = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*", text, re.MULTILINE))))
+    assert set(ensemble.UNITS) - {"seed", "fingerprint"} <= listed
+
+
+def test_progress_ends_with_all_runs() -> None:
+    calls: list[tuple[int, int]] = []
+    cs.run_ensemble(small(), range(5), progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (5, 5)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+
+@pytest.mark.slow
+def test_tens_of_thousands_of_tiny_runs() -> None:
+    scenario = cs.load_scenario(benchmark("tiny"))
+    frame = cs.run_ensemble(scenario, range(40_000))
+    assert (frame["conservation_error"] == 0).all()
+    assert frame["fingerprint"].nunique() == 40_000
+    places = [0, 17, 20_003, 39_999]
+    assert_rows(frame.iloc[places].reset_index(drop=True), scenario, places)
