@@ -49,18 +49,22 @@ class Group:
 
     def create(self, model: Any) -> Iterator[Agent]:
         """Yield the agents: as many participants as wanted, or one cohort of as many accounts."""
+        if issubclass(self.kind, Cohort):
+            yield self._made(model, count=self.count)
+        else:
+            for _ in range(self.count):
+                yield self._made(model)
+
+    def _made(self, model: Any, **further: int) -> Agent:
         try:
-            if issubclass(self.kind, Cohort):
-                yield self.kind(model, count=self.count, **self.parameters)
-            else:
-                for _ in range(self.count):
-                    yield self.kind(model, **self.parameters)
+            made: Agent = self.kind(model, **self.parameters, **further)
         except (CascadeError, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise ScenarioError(
                 f"{self.path}: {import_name(self.kind)} raised {error_text(error)}"
             ) from error
+        return made
 
 
 def scenario_groups(scenario: Scenario) -> list[Group]:

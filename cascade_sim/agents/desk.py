@@ -256,7 +256,7 @@ class OrderDesk:
     def resting(self, order_ids: Integers) -> Integers:
         """Return tick and signed lots left (n, 2) of orders in the book."""
         found = np.empty((len(order_ids), 2), np.int64)
-        look_up(self.state.book, order_ids, found)
+        look_up(self.state.world, self.state.book, order_ids, found)
         return found
 
     # What becomes of their orders.

@@ -37,8 +37,6 @@ SERIES_CAPACITY = 1 << 10
 TRADES_KEPT = 1 << 14
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14
-AGENT_FILL_CAPACITY = 1 << 21
-AGENT_FILLS_KEPT = 1 << 20
 """Rows on the tape at which the driver copies it away; the room beyond is for what one account or phase may add."""
 DEPTH_EDGES_BP = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 """Outer edges of the bins of depth snapshots, basis points of the mid; the first bin begins at the mid."""
@@ -145,11 +143,6 @@ FLAG_STOP_SENT = 64
 """A stop-loss order of the account is on its way."""
 IN_FLIGHT = 2**31 - 1
 """End of the cooldown of an account while its close-out is on its way: the engine leaves it alone until then."""
-
-REQUEST_CANCEL = 8
-REQUEST_REDUCE_ONLY = 16
-"""What a row of a batch of Python agents asks for, where it is not just an order type: an order type may have the second
-added to it."""
 
 WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1

@@ -6,6 +6,7 @@ times steps; user units appear only in the recorder. Positions are signed, quant
 
 import numpy as np
 
+from cascade_sim.core.agent_layout import *
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.codes import *
 from cascade_sim.core.deltas import GRID
@@ -510,35 +511,6 @@ TRANSFER = _record(
     trade=_I,
     amount=_I,
 )
-
-AGENT_FILL = _record(
-    price=_F,
-    quantity=_I,
-    order_id=_I,
-    account=np.int32,
-    step=np.int32,
-    request=np.int32,
-    side=np.int8,
-    is_maker=np.int8,
-    cause=np.int8,
-)
-"""A fill of an agent's account. ``order_id`` is the serial number of a maker's order, else 0; ``request`` the row of the batch
-that a taker's order stood in, -1 for every other fill. ``price`` in ticks."""
-
-REQUEST = _record(
-    key=np.uint64,
-    entity=_I,
-    quantity=_I,
-    order_id=_I,
-    filled=_I,
-    account=np.int32,
-    tick=np.int32,
-    kind=np.int8,
-    side=np.int8,
-    cause=np.int8,
-)
-"""One order or cancellation of an agent written in Python. Going in, ``order_id`` names what is to be cancelled (minus one
-minus its row for an order of the same batch); coming back, what rests. ``filled`` is what traded, or was cancelled, at once."""
 
 SERIES = _record(
     step=np.int32,

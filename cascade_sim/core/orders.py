@@ -131,7 +131,7 @@ def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
 
 
 @kernel
-def look_up(book, order_ids, found):
+def look_up(w, book, order_ids, found):
     """Write tick and signed lots left of each order of ``order_ids`` (n,) to ``found`` (n, 2); 0 lots: it rests no more."""
     for k in range(len(order_ids)):
         slot = _resting_slot(book, order_ids[k])
@@ -140,5 +140,10 @@ def look_up(book, order_ids, found):
         if slot != 0:
             order = book.orders[slot]
             tick = np.int64(order.key) & ((1 << PRICE_BITS) - 1)
+            side = 1 if tick <= book.best_bid else -1
+            if tick == 0:
+                # It waits for a call auction, beside the book.
+                limit = np.int64(w.venue.limit[slot])
+                tick, side = abs(limit), (1 if limit > 0 else -1)
             found[k, 0] = tick
-            found[k, 1] = np.int64(order.quantity_lot) * (1 if tick <= book.best_bid else -1)
+            found[k, 1] = np.int64(order.quantity_lot) * side

@@ -17,8 +17,6 @@ from cascade_sim.core.rng import PURPOSE_ORDERING
 from cascade_sim.domain.errors import RunFailed, UnknownNameError
 from cascade_sim.lab.single import collect, measure_conservation
 
-pytestmark = pytest.mark.kernel
-
 
 def test_drivers_are_bit_identical_with_agents() -> None:
     fused, chunked, stepped = (crowd(cs.CascadeModel(small(), rng=5)) for _ in range(3))
@@ -59,6 +57,7 @@ def test_a_world_without_agents_is_left_alone_by_one_that_only_looks() -> None:
     assert fingerprint(watched) == fingerprint(alone)
 
 
+@pytest.mark.kernel
 def test_the_batch_does_what_its_orders_do_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     batched, single = (crowd(cs.CascadeModel(small(), rng=7)) for _ in range(2))
     sizes: list[int] = []
@@ -83,13 +82,14 @@ def test_the_batch_does_what_its_orders_do_one_by_one(monkeypatch: pytest.Monkey
             rows = tape.agent_fills[first : int(tape.agent_fills_count)]
             rows["request"][rows["is_maker"] == 0] = row
 
-    batched.run(until=20)
+    batched.run(until=-4)
     monkeypatch.setattr(desk_module, "execute_batch", one_by_one)
-    single.run(until=20)
+    single.run(until=-4)
     assert max(sizes) > 100
     assert fingerprint(single) == fingerprint(batched)
 
 
+@pytest.mark.kernel
 def test_actors_take_turns_and_each_keeps_its_own_order() -> None:
     model = cs.CascadeModel(small(), rng=7)
     entities = [5, 5, 9, 1, 1, 1, 4, 70, 71, 72]

@@ -26,8 +26,6 @@ from cascade_sim.lab.ensemble import run_ensemble
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.model import check_inputs
 
-pytestmark = pytest.mark.kernel
-
 HERE = trading_agents.__name__
 
 
@@ -72,6 +70,7 @@ def test_what_a_participant_sees() -> None:
     assert len(set(series.values())) > 3
 
 
+@pytest.mark.kernel
 def test_a_market_order_fills_at_once_and_a_limit_order_rests_until_it_is_cancelled() -> None:
     notes: dict[str, Any] = {}
 
@@ -103,6 +102,7 @@ def test_a_market_order_fills_at_once_and_a_limit_order_rests_until_it_is_cancel
     assert measure_conservation(model, collect(model)) == 0
 
 
+@pytest.mark.kernel
 def test_a_resting_order_tells_its_owner_when_it_trades() -> None:
     maker: list[Any] = []
 
@@ -121,6 +121,7 @@ def test_a_resting_order_tells_its_owner_when_it_trades() -> None:
     assert {fill.order_id for fill in maker} == {quote.order}  # type: ignore[attr-defined]
 
 
+@pytest.mark.kernel
 def test_reduce_only_orders_never_turn_a_position() -> None:
     def script(market: Any) -> float:
         if market.step == -3:
@@ -204,6 +205,7 @@ def test_a_wrong_call_of_a_cohort_names_the_place(call: Callable[[Any], Any], ex
         model.run()
 
 
+@pytest.mark.kernel
 def test_a_cohort_sees_its_own_orders_and_trades() -> None:
     notes: dict[str, Any] = {}
 
@@ -289,7 +291,7 @@ def test_a_scenario_with_wrong_agents_is_refused_before_it_runs(entry: dict[str,
 
 def test_an_ensemble_refuses_agents() -> None:
     scenario = small(agents={"noise": {"name": f"{HERE}:Noise"}})
-    with pytest.raises(ScenarioError, match="^agents: expected in an ensemble no agents .* received 'noise'"):
+    with pytest.raises(ScenarioError, match=r"^agents: expected in an ensemble no agents"):
         run_ensemble(scenario, [1, 2])
 
 
