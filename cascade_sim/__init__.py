@@ -22,6 +22,7 @@ _HOME = {
     "OrderBook": "cascade_sim.market.order_book",
     "CascadeModel": "cascade_sim.model",
     "Participant": "cascade_sim.agents.base",
+    "Cohort": "cascade_sim.agents.cohort",
     "run": "cascade_sim.lab.single",
     "counterfactual": "cascade_sim.lab.counterfactual",
     "run_ensemble": "cascade_sim.lab.ensemble",

@@ -19,7 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_sim.agents.base import Participant
+from cascade_sim.agents.cohort import Cohort, CohortMarket
+from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core.compile import cache_directory
+from cascade_sim.domain.enums import OrderType, Side
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
 from cascade_sim.lab.ensemble import processors, run_ensemble
 from cascade_sim.lab.scaling import (
@@ -285,12 +289,78 @@ def scaling(_request: Request) -> Figures:
     }
 
 
+class _Quoter(Participant):
+    """Sends one limit order in each step, at a distance from the mid of its own; some of them trade."""
+
+    ticks: int = 0
+
+    def decide(self, market: ParticipantMarket) -> None:
+        price = market.mid + self.ticks * market.tick_size
+        if self.unique_id % 2:
+            market.buy(1.0, price)
+        else:
+            market.sell(1.0, price)
+
+
+class _Quoters(Cohort):
+    """The same for all of its accounts at once, at random distances."""
+
+    def decide(self, market: CohortMarket) -> None:
+        side = np.where(market.uniform(0) < 0.5, 1, -1)
+        price = market.mid + market.tick_size * (10.0 * market.uniform(1) - 5.0)
+        market.submit(side, 1.0, price, OrderType.LIMIT)
+
+
+def _agent_orders_per_second(count: int, steps: int, *, cohort: bool) -> float:
+    """Orders per second of a run in which nearly all orders come from Python agents."""
+    quiet = {"traders.count": 0, "traders.open_interest": 0.0, "dealers.count": 0}
+    quiet |= {"shock.quantity": 0.0, "shock.news": 0.0}
+    short = {"run.steps": steps, "run.burn_in_steps": 2, "run.record": "summary"}
+    model = CascadeModel(load_scenario("gamma_shock").with_overrides(quiet | short), rng=1)
+    if cohort:
+        model.add_cohort(_Quoters(model, count=count))
+    else:
+        for number in range(count):
+            model.add_participant(_Quoter(model, ticks=number // 2 % 7 - 3))
+    model.run(until=0)
+    began = time.perf_counter()
+    model.run()
+    seconds = time.perf_counter() - began
+    model.close()
+    return count * steps / seconds
+
+
+def _single_orders_per_second(count: int) -> float:
+    """Orders per second through ``OrderBook.limit``, one after the other; about half of them trade."""
+    rng = np.random.default_rng(1)
+    sides = [Side.BUY if buys else Side.SELL for buys in rng.random(count) < 0.5]
+    ticks, quantities = rng.integers(19_995, 20_006, count).tolist(), rng.integers(1, 20, count).tolist()
+    book = OrderBook()
+    began = time.perf_counter()
+    for number, (side, tick, quantity) in enumerate(zip(sides, ticks, quantities, strict=True)):
+        book.limit(side, tick, quantity, number & 1023)
+    return count / (time.perf_counter() - began)
+
+
+def agents(_request: Request) -> Figures:
+    """Orders per second from Python, with the agents' own code: through the book, batched, and from a cohort."""
+    single = [_single_orders_per_second(50_000) for _ in range(_REPEATS + 1)]
+    batch = [_agent_orders_per_second(1_000, 100, cohort=False) for _ in range(_REPEATS + 1)]
+    cohort = [_agent_orders_per_second(100_000, 15, cohort=True) for _ in range(_REPEATS + 1)]
+    return {
+        "orders_per_second_single": max(single[1:]),
+        "orders_per_second_batch": max(batch[1:]),
+        "orders_per_second_cohort": max(cohort[1:]),
+    }
+
+
 MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "order_book": order_book,
     "engine": engine,
     "recording": recording,
     "analysis": analysis,
     "scaling": scaling,
+    "agents": agents,
     "ensemble": ensemble,
     "memory": memory,
     "start": start,

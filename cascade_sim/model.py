@@ -8,18 +8,19 @@ from typing import Any
 
 import mesa
 
-from cascade_sim._model_parts.market import Market, check_inputs
+from cascade_sim._model_parts.joining import join, scenario_groups
+from cascade_sim._model_parts.market import Market
+from cascade_sim._model_parts.market import check_inputs as check_market_inputs
 from cascade_sim.agents.base import Participant
-from cascade_sim.agents.participant import ParticipantMarket
-from cascade_sim.clearing.asking import told_as
+from cascade_sim.agents.cohort import Cohort
+from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.core import layout as lay
 from cascade_sim.core.acting import run_acting
 from cascade_sim.core.markets import run_markets
 from cascade_sim.core.memory import clear
 from cascade_sim.core.portfolios import open_queue
 from cascade_sim.core.run import run, run_rate_driven
-from cascade_sim.core.state import State, System, allocate_system
-from cascade_sim.domain.components import import_name
+from cascade_sim.core.state import State, System, allocate_system, grow_system
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, UnknownNameError, expectation
 from cascade_sim.market.prices import configure_prices, needs_prices
 from cascade_sim.scenario import Scenario
@@ -38,10 +39,28 @@ CAPACITIES = {
     lay.CAPACITY_WHEEL: "orders waiting for their expiry",
     lay.CAPACITY_PRICE: "price ticks",
     lay.CAPACITY_SIZE: "lots in one order",
+    lay.CAPACITY_AGENT_FILLS: "fills of Python agents in one step",
     lay.CAPACITY_FLIGHT: "orders on their way to the book",
     lay.CAPACITY_AUCTION: "crossing orders in one call auction",
     lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }
+
+
+def check_inputs(scenario: Scenario) -> None:
+    """Build every rule, find every agent and read every input file that a scenario names.
+
+    Parameters
+    ----------
+    scenario : Scenario
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        As :class:`CascadeModel` would.
+    """
+    check_market_inputs(scenario)
+    for each in scenario.market_scenarios().values():
+        scenario_groups(each)
 
 
 def needs_markets_driver(scenario: Scenario) -> bool:
@@ -79,6 +98,8 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         super().__init__(rng=self.seed & 0xFFFFFFFF)
         self.scenario = scenario
         self.markets: dict[str, Market] = {}
+        self.desks: dict[str, OrderDesk] = {}
+        groups = {name: scenario_groups(own) for name, own in scenario.market_scenarios().items()}
         several = bool(scenario.markets)
         for name, own in scenario.market_scenarios().items():
             further = name if self.markets else None
@@ -99,7 +120,13 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             configure_prices(world, market.scenario, market.mark_rule, market.instrument, contracts)
         self._couple()
         self._advance = self._choose_driver()
+        for number, market in enumerate(everyone):
+            market.attach(self.system, number)
         self._open()
+        for name, wanted in groups.items():
+            for group in wanted:
+                for agent in group.create(self):
+                    join(self, agent, self.markets[name], group.path)
 
     def _open(self) -> None:
         """Open the accounts of every market from the seed."""
@@ -165,7 +192,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         return self.step_number >= self.scenario.run.steps
 
     def add_participant(self, participant: Participant, market: str | None = None) -> Participant:
-        """Give an agent written in Python an account; returns it.
+        """Let an agent written in Python trade; returns it.
 
         Parameters
         ----------
@@ -176,16 +203,42 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         Raises
         ------
         ScenarioError
-            If there are more than 64 in a market, or the run has begun.
+            If the run has begun, or the participant has joined already.
         UnknownNameError
             If there is no such market.
         """
-        if self.step_number != -self.scenario.run.burn_in_steps or self.state.world.control.phase != 0:
-            raise ScenarioError(expectation("participant", "participants before the first step", "later"))
-        if market is not None and market not in self.markets:
-            raise UnknownNameError("market", market, list(self.markets))
-        (self.main if market is None else self.markets[market]).join(participant)
+        self._admit(participant, Participant, market)
         return participant
+
+    def add_cohort(self, cohort: Cohort, market: str | None = None) -> Cohort:
+        """Let a cohort written in numpy trade; as :meth:`add_participant`."""
+        self._admit(cohort, Cohort, market)
+        return cohort
+
+    def _admit(self, agent: Any, kind: type[Any], market: str | None) -> None:
+        label = kind.noun
+        if not isinstance(agent, kind):
+            raise ScenarioError(expectation(label, f"a {kind.__name__}", type(agent).__name__))
+        if self.step_number != -self.scenario.run.burn_in_steps or self.state.world.control.phase != 0:
+            raise ScenarioError(expectation(label, f"{label}s before the first step", "later"))
+        join(self, agent, self.main if market is None else self.market_named(market))
+
+    def market_named(self, name: str) -> Market:
+        """Return a market; raises UnknownNameError if there is none of that name."""
+        if name not in self.markets:
+            raise UnknownNameError("market", name, list(self.markets))
+        return self.markets[name]
+
+    def make_room(self, accounts: int) -> None:
+        """Give every market at least so many rows of accounts, before the first step."""
+        held = self.system.accounts.shape[1]
+        if accounts <= held:
+            return
+        # Agents that join one by one would copy all accounts each time.
+        self.system = grow_system(self.system, accounts + held // 8)
+        for number, market in enumerate(self.markets.values()):
+            market.attach(self.system, number)
+        self._advance = self._choose_driver()
 
     def close(self) -> None:
         """Give the memory of the run back; what was recorded has to be collected before, and the model is done.
@@ -195,6 +248,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         """
         for market in self.markets.values():
             market.close()
+        self.desks.clear()
         del self.system, self._advance
 
     def step(self) -> None:
@@ -257,20 +311,10 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
     def _answer(self, status: int) -> None:
         """Do what the kernels cannot, for the market that asks."""
         market = list(self.markets.values())[int(self.state.world.control.market)]
-        if status == lay.RETURN_AGENTS:
-            self._let_act(market)
-        elif status == lay.RETURN_CAPACITY:
+        if status == lay.RETURN_CAPACITY:
             what = CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
             raise CapacityError(
                 f"step {self.step_number}: expected room for more {what}, received more than fit"
             )
         else:
             market.answer(status)
-
-    def _let_act(self, market: Market) -> None:
-        view = ParticipantMarket(market.state, market.instrument)
-        for participant in market.participants:
-            with told_as(f"participant {import_name(type(participant))}.decide()", view.step):
-                participant.decide(view.of(participant.account))
-        view.send_orders()
-        market.state.world.control.answered = 1

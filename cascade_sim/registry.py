@@ -287,23 +287,7 @@ class Registry(Generic[T]):
             raise
 
     def _import(self, name: str) -> type[Any]:
-        match = _MODULE_CLASS.match(name)
-        if match is None:
-            raise ScenarioError(expectation(self.kind, "a name or package.module:Class", name))
-        module_name, class_name = match.groups()
-        try:
-            module = import_module(module_name)
-            component = getattr(module, class_name, None)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            line = expectation(self.kind, "an importable package.module:Class", name)
-            raise ScenarioError(f"{line} ({error_text(error)})") from error
-        if not isinstance(component, type):
-            classes = sorted(key for key, value in vars(module).items() if isinstance(value, type))
-            raise ScenarioError(
-                expectation(f"{self.kind}: {module_name}", "a class of the module", class_name, classes)
-            )
+        component = import_class(self.kind, name)
         self._require_frozen_dataclass(component)
         return component
 
@@ -361,6 +345,40 @@ class Registry(Generic[T]):
             # A refused value is told in the component's own words; anything else needs its type.
             reason = error if type(error) in (ValueError, TypeError) else error_text(error)
             raise ScenarioError(f"{self.kind}: {reason} (received {given or 'no parameters'})") from error
+
+
+def import_class(kind: str, name: str) -> type[Any]:
+    """Return the class behind ``package.module:Class``.
+
+    Parameters
+    ----------
+    kind : str
+        What is looked for; begins every error line.
+    name : str
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be imported or is no class.
+    """
+    match = _MODULE_CLASS.match(name)
+    if match is None:
+        raise ScenarioError(expectation(kind, "a name or package.module:Class", name))
+    module_name, class_name = match.groups()
+    try:
+        module = import_module(module_name)
+        component = getattr(module, class_name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        line = expectation(kind, "an importable package.module:Class", name)
+        raise ScenarioError(f"{line} ({error_text(error)})") from error
+    if not isinstance(component, type):
+        classes = sorted(key for key, value in vars(module).items() if isinstance(value, type))
+        raise ScenarioError(
+            expectation(f"{kind}: {module_name}", "a class of the module", class_name, classes)
+        )
+    return component
 
 
 def _parameters(component: type[Any]) -> tuple[Field[Any], ...]:

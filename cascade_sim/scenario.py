@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from cascade_sim._scenario_parts.accounts import (
+    Agents,
     Clearing,
     Dealers,
     Holders,
@@ -82,6 +83,9 @@ class Scenario(Section):
     latency: Latency = Latency()
     shock: Shock = Shock()
     switches: Switches = Switches()
+    agents: dict[str, Agents] = choice(
+        {}, "Agents written in Python by a label of yours: name (package.module:Class), count, parameters"
+    )
     markets: dict[str, dict[str, Any]] = choice(
         {}, "Further markets by name: what differs from this one, section by section"
     )
@@ -188,7 +192,7 @@ class Scenario(Section):
         """Return the tree of each market by name, this one's first, under the name of its venue.
 
         A further market has everything of this one that it does not say otherwise, except the scheduled orders of the
-        shock: those it has only if it says ``shock.quantity``.
+        shock and the agents written in Python: those it has only if it says so itself.
 
         Raises
         ------
@@ -212,7 +216,9 @@ class Scenario(Section):
                 raise ScenarioError(
                     expectation(path, f"no section {shared[0]}, which markets share", shared[0])
                 )
-            quiet = merged(alone, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}})
+            quiet = merged(
+                {**alone, "agents": {}}, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}}
+            )
             try:
                 found[name] = type(self).model_validate(merged(quiet, change))
             except ScenarioError as error:

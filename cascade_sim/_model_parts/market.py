@@ -11,7 +11,8 @@ import numpy.lib.recfunctions as rfn
 from numpy.typing import NDArray
 
 from cascade_sim.agents.background_flow import BackgroundFlow
-from cascade_sim.agents.base import Cohort, Opening, Participant
+from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.desk import OrderDesk, tell_all
 from cascade_sim.agents.discretionary import (
     Arbitrageurs,
     CrossArbitrageurs,
@@ -32,7 +33,7 @@ from cascade_sim.core.activity import open_activity
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
-from cascade_sim.core.state import State
+from cascade_sim.core.state import State, System
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -182,7 +183,13 @@ class Market:
         self._start: NDArray[Any] | None = None
         self.start_mark = float(self.initial_tick)
         self.dealer_value_start: float | None = None
-        self.participants: list[Participant] = []
+        self.participants: list[Any] = []
+        self.agent_accounts = 0
+        self.kinds: dict[str, int] = {}
+        self.desk = OrderDesk(
+            name or market.venue, self.instrument, model.desks, scenario.run.dt, -scenario.run.burn_in_steps
+        )
+        model.desks[self.desk.name] = self.desk
         self.entrants = entrant_count(scenario)
         self._number_accounts(model, COHORTS + (CrossArbitrageurs,) * several)
 
@@ -278,7 +285,7 @@ class Market:
     def open_world(self) -> None:
         """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
-        self.opening_transfers = self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)
+        self.opened = [self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)]
         if int(state.world.activity.config.enabled):
             open_activity(state.world, state.accounts)
         if self.recorder.level >= lay.RECORD_FULL:
@@ -321,23 +328,20 @@ class Market:
         self.dealer_value_start = self.dealer_option_value()
         self.state.world.totals.messages_start = int(self.state.book.messages)
 
-    def join(self, participant: Participant) -> None:
-        """Give an agent written in Python an account; raises ScenarioError when there are too many."""
-        used = len(self.participants)
-        if used >= PARTICIPANT_ACCOUNTS:
-            expected = f"at most {PARTICIPANT_ACCOUNTS} participants"
-            raise ScenarioError(expectation("participant", expected, used + 1))
-        participant.account = self.first_participant + used
-        self.participants.append(participant)
-        row = self.opening.bring_in(participant.account, self.instrument.cash_to_atoms(participant.capital))
-        self.opening_transfers = np.concatenate((self.opening_transfers, row))
-        self.state.world.config.participants = len(self.participants)
-        if self.scenario.run.burn_in_steps == 0:
-            self.note_start()
+    def attach(self, system: System, number: int) -> None:
+        """Use the arrays of market ``number`` of a system with the same content, before anything has moved."""
+        self.state = self.opening.state = system.state(number)
+        self.opening_positions = self.state.accounts["position"].copy()
+        self.desk.attach(system, number)
+
+    @property
+    def opening_transfers(self) -> NDArray[Any]:
+        """Every transfer of the opening, rows of :data:`layout.TRANSFER`."""
+        return np.concatenate(self.opened)
 
     def close(self) -> None:
         """Give the memory of the run back."""
-        del self.state, self.recorder, self.opening
+        del self.state, self.recorder, self.opening, self.desk
         self._start = None
 
     @property
@@ -350,6 +354,11 @@ class Market:
         world = self.state.world
         if status == lay.RETURN_DRAIN:
             self.recorder.drain(self.state.tape)
+            self.desk.drain()
+        elif status == lay.RETURN_AGENTS:
+            tell_all(self.desk)
+            world.control.next_agents = self.desk.next_due
+            world.control.answered = 1
         elif status == lay.RETURN_MARK:
             world.market.asked_mark = self._ask_mark()
             world.control.answered = 1

@@ -239,6 +239,15 @@ class Shock(Section):
         return self.quantity > 0.0 or self.news != 0.0
 
 
+class Agents(Component):
+    """Agents of one kind that are written in Python: the class, how many, and its parameters.
+
+    A participant has one account each; of a cohort ``count`` is the number of accounts of the one agent.
+    """
+
+    count: Count = measure(1, "How many", "accounts", ge=1)
+
+
 class Switches(Section):
     """Mechanisms that a counterfactual can turn off; off removes what a mechanism does, not the accounts."""
 

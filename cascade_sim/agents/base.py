@@ -9,6 +9,9 @@ import mesa
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_sim.agents.desk import OrderDesk
+from cascade_sim.agents.parameters import Parameters
+from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core import layout as lay
 from cascade_sim.core.opening import open_portfolios, open_world
 from cascade_sim.core.opening_layout import OPENED, PLAN
@@ -122,21 +125,21 @@ class Opening:
         if status != OPENED:
             check_capital(float(self.plan.refused))
 
-    def bring_in(self, account: int, amount: int) -> NDArray[Any]:
-        """Bring collateral (atoms) of one more account in from outside; returns its transfer, shape (1,)."""
-        check_capital(float(abs(amount)))
+    def bring_in(self, ids: Integers, amount: int) -> NDArray[Any]:
+        """Bring collateral (atoms, not negative) of each of some more accounts (n,) in from outside; returns transfers (n,)."""
+        check_capital(float(amount) * len(ids))
         accounts, world = self.state.accounts, self.state.world
         external = int(world.config.external_account)
-        accounts["cash"][external] -= amount
-        accounts["cash"][account] += amount
-        accounts["collateral"][account] += amount
-        row = np.zeros(1, lay.TRANSFER).view(np.recarray)
-        row.transfer_id, row.step = world.control.next_transfer, -max(1, self.scenario.run.burn_in_steps)
-        row.kind, row.event, row.trade = int(TransferKind.COLLATERAL), lay.NO_EVENT, -1
-        row.from_account, row.to_account = (external, account) if amount >= 0 else (account, external)
-        row.amount = abs(amount)
-        world.control.next_transfer += 1
-        return row
+        accounts["cash"][external] -= amount * len(ids)
+        accounts["cash"][ids] += amount
+        accounts["collateral"][ids] += amount
+        rows = np.zeros(len(ids), lay.TRANSFER).view(np.recarray)
+        rows.transfer_id = int(world.control.next_transfer) + np.arange(len(ids))
+        rows.step = -max(1, self.scenario.run.burn_in_steps)
+        rows.kind, rows.event, rows.trade = int(TransferKind.COLLATERAL), lay.NO_EVENT, -1
+        rows.from_account, rows.to_account, rows.amount = external, ids, amount
+        world.control.next_transfer += len(ids)
+        return rows
 
 
 class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
@@ -166,10 +169,11 @@ class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
         """Write the cohort's configuration, and what the compiled opening of its accounts draws from."""
 
 
-class Participant(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
-    """A trader written in Python, one account; subclasses override :meth:`decide`.
+class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
+    """A trader written in Python, with one account; subclasses override :meth:`decide`.
 
-    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders.
+    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders. Annotated
+    attributes of a subclass are its parameters.
 
     Parameters
     ----------
@@ -177,14 +181,47 @@ class Participant(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
         The model it joins, before the first step.
     capital : float
         Quote currency, brought in from outside.
+    margined : bool
+        Whether the clearing house closes the account when its equity falls below its maintenance margin. Nothing stops
+        it from taking on more than that; without a margin it may owe without limit.
+    **parameters
+        Of the subclass.
+
+    Attributes
+    ----------
+    wake_every_seconds : float, optional
+        Time between two decisions; every step by default.
+    also_in : sequence of str
+        Further markets in which it has an account as well, with the same capital again.
+    account : int
+        Its account in its own market.
     """
 
-    account: int = -1
+    noun = "participant"
+    capital: float = 1e6
+    margined: bool = False
+    wake_every_seconds: float | None = None
+    also_in: tuple[str, ...] = ()
+    account = -1
+    account_count = 1
 
-    def __init__(self, model: mesa.Model, capital: float = 1e6) -> None:
-        super().__init__(model)
-        self.capital = capital
+    def __init__(self, model: mesa.Model, capital: float | None = None, **parameters: Any) -> None:
+        mesa.Agent.__init__(self, model)
+        given = parameters if capital is None else {"capital": capital, **parameters}
+        self.set_parameters(given)
+        self.views: dict[str, ParticipantMarket] = {}
 
-    def decide(self, market: Any) -> None:
-        """Look at ``market`` (mid, mark, index, step, time_seconds) and send orders with ``market.submit``."""
+    def view_of(self, desk: OrderDesk) -> ParticipantMarket:
+        """Return a market as this participant sees it."""
+        if desk.name not in self.views:
+            self.views[desk.name] = ParticipantMarket(desk, self, -1)
+        return self.views[desk.name]
+
+    def open_view(self, desk: OrderDesk, first_account: int) -> ParticipantMarket:
+        """Return the market in which the participant has the account ``first_account``."""
+        self.views[desk.name] = view = ParticipantMarket(desk, self, first_account)
+        return view
+
+    def decide(self, market: ParticipantMarket) -> None:
+        """Look at ``market`` and send orders with ``market.buy`` and ``market.sell``."""
         raise NotImplementedError(f"{type(self).__name__} must decide what to do each step")

@@ -1,82 +1,378 @@
-"""The market as a participant written in Python sees it, and the batch of orders it sends."""
+"""A market as agents written in Python see it: prices for all of them, and the order API of a participant."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from cascade_sim.core.ledger import place
-from cascade_sim.core.state import State
+from math import nan
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from cascade_sim.agents.desk import Floats, OrderDesk, serial
+from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import Cause, OrderType, Side
-from cascade_sim.domain.errors import ScenarioError, expectation
-from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
+from cascade_sim.domain.units import ATOMS_PER_UNIT
+
+if TYPE_CHECKING:
+    from cascade_sim.agents.base import Participant
+
+_LIMIT, _MARKET = int(OrderType.LIMIT), int(OrderType.MARKET)
+_CODES = {kind: int(kind) for kind in OrderType if kind is not OrderType.REDUCE_ONLY}
+_AT_ONCE = frozenset(map(int, (OrderType.MARKET, OrderType.IOC, OrderType.FOK)))
+_KEPT_IDS = 64
 
 
-@dataclass(frozen=True)
-class _Order:
-    account: int
+class OpenOrder(NamedTuple):
+    """An order that rests: price in quote currency, what is left of it in base units."""
+
+    order_id: int
     side: Side
-    lots: int
-    tick: int
-    order_type: OrderType
+    price: float
+    quantity: float
 
 
-class ParticipantMarket:
-    """Prices in quote currency as the trading phase began; orders wait until every participant has decided."""
+class Fill(NamedTuple):
+    """A trade of an account: price in quote currency, quantity in base units.
 
-    def __init__(self, state: State, instrument: Instrument) -> None:
-        market, tick = state.world.market, instrument.tick_size
-        self._state, self._instrument = state, instrument
-        self._account = -1
-        self._orders: list[_Order] = []
-        self.step = int(state.world.control.step)
-        self.time_seconds = self.step * float(state.world.config.dt)
-        self.mid = float(market.mid) * tick
-        self.mark = float(market.mark) * tick
-        self.index = float(market.index) * tick
-        self.last = float(market.last) * tick
+    ``order_id`` is 0 when the trade came from no order of the agent's own, such as a forced sale; ``cause`` says so.
+    """
 
-    def of(self, account: int) -> "ParticipantMarket":
-        """Return the market as the owner of ``account``."""
-        self._account = account
-        return self
+    order_id: int
+    side: Side
+    quantity: float
+    price: float
+    is_maker: bool
+    cause: Cause
+    step: int
+
+
+def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) -> int:
+    """Return the code of an order for the batch.
+
+    Raises
+    ------
+    ScenarioError
+        If the type does not go with the price, or an order that may only reduce could rest.
+    """
+    if order_type is None:
+        usual = int(OrderType.IOC) if reduce_only else _LIMIT
+        code = usual if priced else _MARKET
+    elif order_type not in _CODES:
+        known = [kind.name for kind in _CODES]
+        expected = "an order type (and reduce_only=True for orders that only reduce)"
+        raise ScenarioError(
+            expectation("order_type", expected, getattr(order_type, "name", order_type), known)
+        )
+    else:
+        code = _CODES[order_type]
+        if not priced and code != _MARKET:
+            raise ScenarioError(expectation("price", f"a limit for an order of type {order_type.name}", None))
+        if priced and code == _MARKET:
+            raise ScenarioError(expectation("order_type", "a type with a limit price", order_type.name))
+    if reduce_only:
+        if code not in _AT_ONCE:
+            expected = "MARKET, IOC or FOK for an order that only reduces"
+            raise ScenarioError(expectation("order_type", expected, OrderType(code).name))
+        code += lay.REQUEST_REDUCE_ONLY
+    return code
+
+
+class MarketPrices:
+    """What everybody sees of a market, as the trading phase began. Prices in quote currency, NaN where there is none."""
+
+    __slots__ = ("_desk", "_owner", "due", "entity", "first_account", "seen")
+
+    def __init__(self, desk: OrderDesk, owner: Any, first_account: int) -> None:
+        self._desk, self._owner, self.first_account = desk, owner, first_account
+        self.due, self.seen, self.entity = 0, desk.fill_number, -1
+
+    @property
+    def name(self) -> str:
+        """Name of the market; that of the venue for the first."""
+        return self._desk.name
+
+    @property
+    def step(self) -> int:
+        """Current step; negative during burn-in."""
+        return self._desk.step
+
+    @property
+    def time_seconds(self) -> float:
+        """Seconds since the end of burn-in."""
+        return self._desk.time_seconds
+
+    @property
+    def mid(self) -> float:
+        """Mean of best bid and best ask; NaN while one side of the book is empty."""
+        return self._desk.mid
+
+    @property
+    def mark(self) -> float:
+        """Price that margin is measured at."""
+        return self._desk.mark
+
+    @property
+    def index(self) -> float:
+        """Price from outside the book."""
+        return self._desk.index
+
+    @property
+    def last(self) -> float:
+        """Price of the last trade."""
+        return self._desk.last
+
+    @property
+    def best_bid(self) -> float:
+        """Highest resting buy price."""
+        return self._desk.best_bid
+
+    @property
+    def best_ask(self) -> float:
+        """Lowest resting sell price."""
+        return self._desk.best_ask
+
+    @property
+    def spread(self) -> float:
+        """Best ask less best bid."""
+        return self._desk.best_ask - self._desk.best_bid
+
+    @property
+    def tick_size(self) -> float:
+        """Quote currency per tick; limit prices go to the nearest tick."""
+        return self._desk.tick
+
+    @property
+    def lot_size(self) -> float:
+        """Base units per lot; quantities go to the nearest lot."""
+        return self._desk.lot
+
+    def depth(self, side: Side, distance: float) -> float:
+        """Return base units that rest within a fraction ``distance`` of the mid: ``BUY`` for bids, ``SELL`` for asks."""
+        return self._desk.depth(side, distance)
+
+    def history(self, name: str, seconds: float) -> Floats:
+        """Return past prices at the end of each step, oldest first, not beyond the beginning of burn-in.
+
+        Parameters
+        ----------
+        name : {"mid"}
+            What to look back at; a one-sided book keeps its last mid.
+        seconds : float
+            How far.
+
+        Returns
+        -------
+        float64 array, read-only
+            Quote currency, one value per step.
+        """
+        if name != "mid":
+            raise ScenarioError(expectation("history", "a price that is kept", name, ["mid"]))
+        return self._desk.history(seconds)
+
+    def returns(self, seconds: float) -> float:
+        """Return the log change of the mid over the last ``seconds``; NaN before there is so much history."""
+        return self._desk.returns(seconds)
+
+    def of(self, name: str) -> Self:
+        """Return another market of the world as this agent sees it; to trade there it needs an account there.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such market.
+        """
+        desks = self._desk.desks
+        if name not in desks:
+            raise UnknownNameError("market", name, list(desks))
+        view: Self = self._owner.view_of(desks[name])
+        return view
+
+    @property
+    def fill_number(self) -> int:
+        """Number of fills that agents of this market have been shown."""
+        return self._desk.fill_number
+
+    def _account(self) -> int:
+        if self.first_account < 0:
+            where = f"market {self._desk.name}"
+            raise ScenarioError(expectation(where, "an account there (also_in)", "none"))
+        return self.first_account
+
+
+class ParticipantMarket(MarketPrices):
+    """A market as one participant sees it, and where it sends its orders.
+
+    Quantities in base units, prices in quote currency. Orders wait until every agent has decided and then enter in an
+    order hashed from (account, step), each agent's in the order in which it sent them.
+    """
+
+    __slots__ = ("resting",)
+
+    def __init__(self, desk: OrderDesk, owner: Participant, account: int) -> None:
+        super().__init__(desk, owner, account)
+        self.resting: dict[int, int] = {}
 
     @property
     def position(self) -> float:
-        """Signed position of the participant, base units."""
-        return int(self._state.accounts[self._account].position) * self._instrument.lot_size
+        """Signed position, base units."""
+        return float(self._desk.quantity(self._desk.positions.item(self._account())))
 
-    def submit(
-        self, side: Side, quantity: float, price: float | None = None, order_type: OrderType = OrderType.IOC
-    ) -> None:
-        """Send an order: base units and quote currency; without a price a market order.
+    @property
+    def cash(self) -> float:
+        """Quote currency: capital less what the open position cost."""
+        return self._desk.cash.item(self._account()) / ATOMS_PER_UNIT
+
+    @property
+    def equity(self) -> float:
+        """Cash and position at the mark, quote currency."""
+        return self.cash + self.position * self._desk.mark
+
+    def uniform(self, draw: int = 0) -> float:
+        """Return a random number between 0 and 1, addressed by seed, step, this participant and ``draw``."""
+        return float(self._desk.uniforms(self._account(), 1, draw)[0])
+
+    def buy(
+        self,
+        quantity: float,
+        price: float | None = None,
+        order_type: OrderType | None = None,
+        reduce_only: bool = False,
+    ) -> int:
+        """Send an order to buy.
+
+        Parameters
+        ----------
+        quantity : float
+            Base units, positive; goes to the nearest lot, of which it needs one.
+        price : float, optional
+            Limit, goes to the nearest tick. Without it the order trades at any price.
+        order_type : OrderType, optional
+            By default ``LIMIT`` with a price (what does not trade rests), ``MARKET`` without.
+        reduce_only : bool
+            Cut the order to what closes the position; it does not rest then (``IOC`` by default).
+
+        Returns
+        -------
+        int
+            Id of the order, for :meth:`cancel`, :attr:`open_orders` and :attr:`fills`.
 
         Raises
         ------
         ScenarioError
-            If the quantity is below one lot.
+            If an argument is out of range or the arguments contradict each other.
         """
-        lots = self._instrument.quantity_to_lot(quantity)
-        if lots < 1:
-            raise ScenarioError(
-                expectation("quantity", f"at least one lot of {self._instrument.lot_size}", quantity)
-            )
-        tick = 0 if price is None else self._instrument.price_to_tick(price)
-        kind = OrderType.MARKET if price is None else OrderType(order_type)
-        self._orders.append(_Order(self._account, Side(side), lots, tick, kind))
+        return self._send(1.0, quantity, price, order_type, reduce_only)
 
-    def send_orders(self) -> None:
-        """Enter everything that was submitted, in order."""
-        state = self._state
-        for order in self._orders:
-            place(
-                state.world,
-                state.book,
-                state.accounts,
-                state.watch,
-                state.tape,
-                order.account,
-                int(order.side),
-                order.tick,
-                order.lots,
-                int(order.order_type),
-                int(Cause.EXECUTION),
-                -1,
-            )
+    def sell(
+        self,
+        quantity: float,
+        price: float | None = None,
+        order_type: OrderType | None = None,
+        reduce_only: bool = False,
+    ) -> int:
+        """Send an order to sell; as :meth:`buy`."""
+        return self._send(-1.0, quantity, price, order_type, reduce_only)
+
+    def submit(
+        self, side: Side, quantity: float, price: float | None = None, order_type: OrderType | None = None
+    ) -> int:
+        """Send an order by its side; with a price it is immediate or cancel unless ``order_type`` says otherwise."""
+        if side not in (1, -1):
+            raise ScenarioError(expectation("side", "Side.BUY or Side.SELL", side))
+        if order_type is None and price is not None:
+            order_type = OrderType.IOC
+        return self._send(float(side), quantity, price, order_type, False)
+
+    def cancel(self, order_id: int) -> bool:
+        """Cancel an order, also one sent a moment ago; returns whether it may still rest.
+
+        Raises
+        ------
+        ScenarioError
+            If no order with this id was ever sent.
+        """
+        desk = self._desk
+        number, waiting = desk.tickets, len(desk.requests) // 4
+        given: Any = order_id
+        if not (isinstance(given, int) and 0 < given <= number + waiting):
+            raise ScenarioError(expectation("order_id", "the id of an order that was sent", order_id))
+        # An order of this phase has no place in the book yet: minus one minus its row stands for it.
+        found = -1 - (order_id - number - 1) if order_id > number else self.resting.get(order_id, 0)
+        if found == 0:
+            return False
+        desk.requests.extend((float(self._account()), lay.REQUEST_CANCEL, 1.0, float(found)))
+        return True
+
+    def cancel_all(self) -> int:
+        """Cancel every order that rests; returns how many that were."""
+        return sum(map(self.cancel, [order.order_id for order in self.open_orders]))
+
+    @property
+    def open_orders(self) -> list[OpenOrder]:
+        """Orders that rest, oldest first."""
+        desk = self._desk
+        if not self.resting:
+            return []
+        found = desk.resting(np.fromiter(self.resting.values(), np.int64, len(self.resting))).tolist()
+        return [
+            OpenOrder(ticket, Side(1 if lots > 0 else -1), desk.price(tick), desk.quantity(abs(lots)))
+            for ticket, (tick, lots) in zip(self.resting, found, strict=True)
+            if lots != 0
+        ]
+
+    @property
+    def fills(self) -> list[Fill]:
+        """Trades of the account since this participant last decided, oldest first."""
+        account = self._account()
+        rows = self._desk.fills(account, account + 1, self.seen)
+        if not len(rows):
+            return []
+        tickets = {serial(order_id): ticket for ticket, order_id in self.resting.items()}
+        return [self._fill(row, tickets) for row in rows]
+
+    def _fill(self, row: Any, tickets: dict[int, int]) -> Fill:
+        order_id, is_maker = int(row["order_id"]), bool(row["is_maker"])
+        return Fill(
+            tickets.get(order_id, 0) if is_maker else order_id,
+            Side(int(row["side"])),
+            self._desk.quantity(int(row["quantity"])),
+            self._desk.price(float(row["price"])),
+            is_maker,
+            Cause(int(row["cause"])),
+            int(row["step"]),
+        )
+
+    def after(self) -> None:
+        """Forget ids of orders that are gone, once there are many of them."""
+        if len(self.resting) > _KEPT_IDS:
+            left = {order.order_id for order in self.open_orders}
+            if 2 * len(left) < len(self.resting):
+                self.resting = {ticket: book for ticket, book in self.resting.items() if ticket in left}
+
+    def _send(
+        self, sign: float, quantity: float, price: float | None, order_type: OrderType | None, reduce: bool
+    ) -> int:
+        desk = self._desk
+        try:
+            good = desk.least < quantity <= desk.largest
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            expected = f"at least one lot of {desk.lot:g} and at most {desk.largest:g}"
+            raise ScenarioError(expectation("quantity", expected, quantity))
+        if price is None:
+            limit, kind = nan, _MARKET
+        else:
+            limit, kind = price, _LIMIT
+            try:
+                good = desk.lowest < price < desk.highest
+            except (TypeError, ValueError):
+                good = False
+            if not good:
+                expected = f"a number from {desk.tick:g} to {desk.highest - 0.5 * desk.tick:g}"
+                raise ScenarioError(expectation("price", expected, price))
+        if order_type is not None or reduce:
+            kind = order_kind(price is not None, order_type, reduce)
+        requests = desk.requests
+        requests.extend((self._account(), kind, sign * quantity, limit))
+        return desk.tickets + (len(requests) >> 2)

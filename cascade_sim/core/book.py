@@ -392,6 +392,25 @@ def submit(book, side, tick, quantity, owner, order_type, cause, parent):
 
 
 @kernel
+def enter(books, side, tick, quantity, owner, order_type, cause, parent):
+    """:func:`submit` to ``books[0]`` with an empty report, for callers in Python.
+
+    They pay for every argument and for every field they read, and more for a record than for an array. Returns
+    ``(order_id, left, fills, interrupt, status)``.
+    """
+    book = books[0]
+    book.fill_count = 0
+    order_id, left = submit(book, side, tick, quantity, owner, order_type, cause, parent)
+    return order_id, left, book.fill_count, book.interrupt, book.status
+
+
+@kernel
+def remove(books, order_id):
+    """:func:`cancel` in ``books[0]``, for callers in Python."""
+    return cancel(books[0], order_id)
+
+
+@kernel
 def depth_within(book, side, limit_tick):
     """Resting quantity of one side (+1 bids) from its best price to ``limit_tick`` inclusive, in lots."""
     total = np.int64(0)

@@ -52,6 +52,8 @@ LARGEST_CASH = 2.0**60
 """Atoms; balances and notionals that a run starts with stay below it, so that sums of 64-bit integers cannot wrap."""
 NEVER = -(1 << 40)
 """A step before every burn-in."""
+NEVER_DUE = 1 << 40
+"""A step after every run."""
 
 PHASE_NEWS = 0
 PHASE_QUOTES = 1
@@ -87,6 +89,7 @@ CAPACITY_SIZE = 7
 CAPACITY_FLIGHT = 8
 CAPACITY_ACTORS = 9
 CAPACITY_AUCTION = 10
+CAPACITY_AGENT_FILLS = 11
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""
@@ -134,6 +137,8 @@ FLAG_CROSS = 8
 """The account is one leg of a portfolio that shares its collateral over several markets."""
 FLAG_BANKRUPT = 16
 """The whole portfolio of a leg has no equity left."""
+FLAG_AGENT = 32
+"""The account belongs to an agent written in Python: its fills are put on the tape for the agent to read."""
 FLAG_STOP_SENT = 64
 """A stop-loss order of the account is on its way."""
 IN_FLIGHT = 2**31 - 1

@@ -11,6 +11,7 @@ from cascade_sim.core.ledger import equity, maintenance, notional
 def is_filling(tape):
     """Whether the driver should copy the tape away before anything more is done."""
     rows = tape.trades_count >= lay.TRADES_KEPT or tape.events_count >= lay.EVENTS_KEPT
+    rows = rows or tape.agent_fills_count >= lay.AGENT_FILLS_KEPT
     rows = rows or tape.transfers_count >= lay.TRANSFERS_KEPT or tape.series_count >= lay.SERIES_CAPACITY
     snapshots = tape.depth_count >= len(tape.depth) or tape.liquidation_map_count >= len(tape.liquidation_map)
     return rows or snapshots

@@ -7,6 +7,7 @@ times steps; user units appear only in the recorder. Positions are signed, quant
 import numpy as np
 
 from cascade_sim.core.activity_layout import ACTIVITY, TRIGGERS
+from cascade_sim.core.agent_layout import *
 from cascade_sim.core.codes import *
 from cascade_sim.core.deltas import GRID
 from cascade_sim.core.flight_layout import FLIGHT, LATENCY_CONFIG
@@ -224,6 +225,7 @@ CONTROL = _record(
     next_trade=_I,
     next_transfer=_I,
     arrival=_I,
+    next_agents=_I,
 )
 
 MARKET = _record(
@@ -504,12 +506,14 @@ TAPE = _record(
     events_count=_I,
     transfers_count=_I,
     series_count=_I,
+    agent_fills_count=_I,
     depth_count=_I,
     liquidation_map_count=_I,
     trades=(TRADE, (TRADE_CAPACITY,)),
     events=(EVENT, (EVENT_CAPACITY,)),
     transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
     series=(SERIES, (SERIES_CAPACITY,)),
+    agent_fills=(AGENT_FILL, (AGENT_FILL_CAPACITY,)),
     depth=(DEPTH_ROW, (2 * DEPTH_BINS * SNAPSHOTS_KEPT,)),
     liquidation_map=(MAP_ROW, (2 * MAP_BINS * SNAPSHOTS_KEPT,)),
 )

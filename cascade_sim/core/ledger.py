@@ -19,6 +19,7 @@ _POST_ONLY = np.int64(OrderType.POST_ONLY)
 _MARKET = np.int64(OrderType.MARKET)
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _BACKGROUND = np.int64(Cause.BACKGROUND)
+_NO_ORDER = np.int64(0)
 
 
 @leaf
@@ -156,6 +157,26 @@ def _fee(w, accounts, account, amount, rate):
 
 
 @routine
+def _report_fill(w, tape, account, side, price, quantity, cause, order_id, is_maker):
+    """Write a fill down for the agent that owns the account."""
+    place = tape.agent_fills_count
+    row = tape.agent_fills[place]
+    row.price = price
+    row.quantity = quantity
+    row.order_id = order_id
+    row.account = account
+    row.step = w.control.step
+    row.request = -1
+    row.side = side
+    row.is_maker = is_maker
+    row.cause = cause
+    tape.agent_fills_count = place + 1
+    # The next fill may have an agent on either side.
+    if place + 1 > lay.AGENT_FILL_CAPACITY - 2:
+        w.control.capacity = lay.CAPACITY_AGENT_FILLS
+
+
+@routine
 def settle(
     w,
     accounts,
@@ -191,6 +212,10 @@ def settle(
             refresh_triggers(w, accounts, watch, taker)
         if accounts[maker].traits & lay.FLAG_MARGINED:
             refresh_triggers(w, accounts, watch, maker)
+    if accounts[taker].traits & lay.FLAG_AGENT:
+        _report_fill(w, tape, taker, side, price, quantity, cause, _NO_ORDER, 0)
+    if accounts[maker].traits & lay.FLAG_AGENT:
+        _report_fill(w, tape, maker, -side, price, quantity, maker_cause, maker_order, 1)
     number = w.control.next_trade
     w.control.next_trade = number + 1
     w.control.sequence += 1
@@ -238,9 +263,10 @@ def fills_left(w, tape):
     """
     if w.control.capacity != 0:
         return np.int64(0)
+    left = min(np.int64(FILL_CAPACITY), (lay.AGENT_FILL_CAPACITY - tape.agent_fills_count) >> 1)
     if w.config.record < lay.RECORD_FULL:
-        return np.int64(FILL_CAPACITY)
-    return min(np.int64(FILL_CAPACITY), lay.TRADE_CAPACITY - tape.trades_count)
+        return left
+    return min(left, lay.TRADE_CAPACITY - tape.trades_count)
 
 
 @leaf

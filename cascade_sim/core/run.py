@@ -19,10 +19,10 @@ from cascade_sim.core.traders import late_entrants, scheduled_shocks, value_and_
 
 @routine
 def _trade(w, book, accounts, traders, watch, tape):
-    """Phase 5. Python participants act first; the driver returns for them once a step."""
+    """Phase 5. Python agents act first; the driver returns for them once in every step in which one is due."""
     control = w.control
     if w.config.participants > 0:
-        if control.answered == 0:
+        if control.answered == 0 and control.step >= control.next_agents:
             return lay.RETURN_AGENTS
         control.answered = 0
     if w.market.halted == 0:

@@ -97,26 +97,50 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], port
     books = allocate(BOOK, markets)
     for book, policy in zip(books, self_trade, strict=True):
         open_book(book, policy)
-    watch = np.zeros((markets, lay.WATCHES, accounts))
-    watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
     worlds = allocate(lay.WORLD, markets)
-    rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
-    rows["first_breach_step"] = -1
-    rows["breach_event"] = lay.NO_EVENT
-    rows["distressed_step"] = np.iinfo(np.int32).min // 2
     entrants = np.zeros((markets, traders), lay.TRADER).view(np.recarray)
     entrants["arrival_step"] = np.iinfo(np.int32).max
     return System(
         worlds=worlds,
         books=books,
-        accounts=rows,
         traders=entrants,
-        watch=watch,
-        scratch=_lists(np.dtype(np.int64), markets, 3, accounts),
-        scores=_lists(np.dtype(np.float64), markets, 2, accounts),
         tapes=allocate(lay.TAPE, markets),
         portfolios=allocate(lay.PORTFOLIO, portfolios),
+        **_account_arrays(markets, accounts),
     )
+
+
+def grow_system(system: System, accounts: int) -> System:
+    """Return the arrays with room for ``accounts`` accounts in every market; everything else is shared.
+
+    Parameters
+    ----------
+    system : System
+        Its arrays of accounts are copied.
+    accounts : int
+        Rows wanted, more than there are.
+    """
+    markets, held = system.accounts.shape
+    fresh = _account_arrays(markets, accounts)
+    for name, array in fresh.items():
+        array[..., :held] = getattr(system, name)
+    return system._replace(**fresh)
+
+
+def _account_arrays(markets: int, accounts: int) -> dict[str, Any]:
+    """Return what has a row per account, for accounts that hold nothing."""
+    watch = np.zeros((markets, lay.WATCHES, accounts))
+    watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
+    rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
+    rows["first_breach_step"] = -1
+    rows["breach_event"] = lay.NO_EVENT
+    rows["distressed_step"] = np.iinfo(np.int32).min // 2
+    return {
+        "accounts": rows,
+        "watch": watch,
+        "scratch": _lists(np.dtype(np.int64), markets, 3, accounts),
+        "scores": _lists(np.dtype(np.float64), markets, 2, accounts),
+    }
 
 
 def allocate_state(accounts: int, traders: int, self_trade: int) -> State:

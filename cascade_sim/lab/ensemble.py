@@ -345,6 +345,9 @@ def run_ensemble(
     chosen = [int(seed) for seed in seeds]
     if workers is not None and workers < 1:
         raise ScenarioError(expectation("workers", "at least 1", workers))
+    if scenario.agents:
+        expected = "in an ensemble no agents written in Python"
+        raise ScenarioError(expectation("agents", expected, ", ".join(scenario.agents)))
     threads = max(1, min(workers or processors(), len(chosen)))
     summary = scenario.with_overrides({"run.record": "summary"})
     # Every world is built here: a wrong request fails before anything runs, and building is no work for two threads.

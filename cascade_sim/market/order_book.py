@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_sim.core.book import cancel, next_above, next_below, open_book, reduce, submit
+from cascade_sim.core.book import enter, next_above, next_below, open_book, reduce, remove
 from cascade_sim.core.book_layout import (
     BOOK,
+    FILL,
     FILL_CAPACITY,
     INTERRUPT_REPORT_FULL,
     ORDER_SLOT_BITS,
     STATUS_ORDERS_FULL,
     TICKS,
 )
+from cascade_sim.core.compile import compilation_enabled
 from cascade_sim.core.memory import allocate
 from cascade_sim.core.replay import MESSAGE, first_wrong_message, replay
 from cascade_sim.domain.enums import Cause, OrderType, SelfTradePolicy, Side
@@ -35,6 +37,9 @@ ORDERS = np.dtype(
 )
 """One row per order for :meth:`OrderBook.submit`; the price of a market order is not read."""
 _LARGEST = 2**31 - 1
+_MARKET, _REDUCE_ONLY = int(OrderType.MARKET), int(OrderType.REDUCE_ONLY)
+_NO_FILLS = np.zeros((0, FILL.itemsize // 8), np.int64)
+_MOST_UNSETTLED = 4096
 
 
 def _complaint(index: int, kind: int, side: int, price: int, quantity: int) -> str:
@@ -56,7 +61,6 @@ def _rows(stream: NDArray[np.int32]) -> Any:
     return stream.view(MESSAGE).reshape(-1).view(np.recarray)
 
 
-@dataclass(frozen=True)
 class Report:
     """What became of one order.
 
@@ -64,15 +68,23 @@ class Report:
     ----------
     order_id : int
         Id of the order that now rests; 0 if nothing rests.
-    fills : structured array, shape (n,)
-        ``price_tick``, ``quantity``, ``maker`` and ``taker`` (owners), in order.
     remaining : int
         Lots that neither traded nor rest.
     """
 
-    order_id: int
-    fills: NDArray[Any]
-    remaining: int
+    __slots__ = ("_raw", "order_id", "remaining")
+
+    def __init__(self, order_id: int, raw: NDArray[Any], remaining: int) -> None:
+        self.order_id, self._raw, self.remaining = order_id, raw, remaining
+
+    @property
+    def fills(self) -> NDArray[Any]:
+        """Rows of ``price_tick``, ``quantity``, ``maker`` and ``taker`` (owners), in order; shape (n,)."""
+        rows = self._raw.reshape(-1).view(FILL)
+        fills = np.empty(len(rows), FILLS)
+        for name in FILLS.names or ():
+            fills[name] = rows[name]
+        return fills
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,13 @@ class OrderBook:
     ) -> None:
         self._books = allocate(BOOK)
         self._book = self._books[0]
+        # A plain array enters compiled code fastest; without compilation its rows would have no attributes.
+        self._entry = np.frombuffer(self._books.data, BOOK) if compilation_enabled() else self._books
+        # As words, because rows with fields take ten times as long to copy.
+        report = np.frombuffer(self._books.data, BOOK)["fills"][0]
+        self._report = report.view(np.int64).reshape(len(report), -1)
         self._positions: dict[int, int] = {}
+        self._unsettled: list[tuple[int, NDArray[Any]]] = []
         self._reducing: dict[int, list[int]] = {}
         open_book(self._book, int(self_trade))
         if anonymous is not None:
@@ -130,6 +148,7 @@ class OrderBook:
 
     def position(self, owner: int) -> int:
         """Signed lots that ``owner`` has bought less sold through :meth:`limit`, :meth:`market` and :meth:`submit`."""
+        self._settle_all()
         return self._positions.get(owner, 0)
 
     def limit(
@@ -169,21 +188,21 @@ class OrderBook:
         """
         if not 1 <= price_tick < TICKS:
             raise CascadeError(expectation("price_tick", f"1 to {TICKS - 1}", price_tick))
-        if order_type == OrderType.MARKET:
-            raise CascadeError(
-                expectation("order_type", "an order with a limit price (use market())", order_type.name)
-            )
-        return self._enter(side, price_tick, quantity, owner, order_type, cause, parent)
+        kind = int(order_type)
+        if kind == _MARKET:
+            known = "an order with a limit price (use market())"
+            raise CascadeError(expectation("order_type", known, OrderType(kind).name))
+        return self._enter(int(side), price_tick, quantity, owner, kind, int(cause), parent)
 
     def market(
         self, side: Side, quantity: int, owner: int, cause: Cause = Cause.BACKGROUND, parent: int = -1
     ) -> Report:
         """Trade at any price; what the book cannot fill is dropped. Arguments as for :meth:`limit`."""
-        return self._enter(side, 0, quantity, owner, OrderType.MARKET, cause, parent)
+        return self._enter(int(side), 0, quantity, owner, _MARKET, int(cause), parent)
 
     def cancel(self, order_id: int) -> int:
         """Remove a resting order; returns the lots removed, 0 when it does not rest any more."""
-        return int(cancel(self._book, np.int64(order_id)))
+        return int(remove(self._entry, int(order_id)))
 
     def submit(self, batch: NDArray[Any]) -> list[Report]:
         """Enter many orders, rows of :data:`ORDERS`, one after the other."""
@@ -277,54 +296,94 @@ class OrderBook:
         return found
 
     def _enter(
-        self, side: Side, tick: int, quantity: int, owner: int, kind: OrderType, cause: Cause, parent: int
+        self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int
     ) -> Report:
-        if side not in (Side.BUY, Side.SELL):
+        if side not in (1, -1):
             raise CascadeError(expectation("side", "BUY (+1) or SELL (-1)", side))
         if not 1 <= quantity <= _LARGEST:
             raise CascadeError(expectation("quantity", f"1 to {_LARGEST} lots", quantity))
         if not 0 <= owner <= _LARGEST:
             raise CascadeError(expectation("owner", f"0 to {_LARGEST}", owner))
+        if self._reducing or kind == _REDUCE_ONLY:
+            return self._enter_reducing(side, tick, quantity, owner, kind, cause, parent)
+        order_id, left, count, interrupt, status = enter(
+            self._entry, side, tick, quantity, owner, kind, cause, parent
+        )
+        if status != 0:
+            self._check_capacity()
+        if count == 0:
+            return Report(order_id, _NO_FILLS, left)
+        raw = self._report[:count].copy()
+        if interrupt == INTERRUPT_REPORT_FULL and left > 0:
+            return self._continued(side, tick, left, owner, kind, cause, parent, [raw])
+        self._unsettled.append((side, raw))
+        if len(self._unsettled) > _MOST_UNSETTLED:
+            self._settle_all()
+        return Report(order_id, raw, left)
+
+    def _continued(
+        self,
+        side: int,
+        tick: int,
+        left: int,
+        owner: int,
+        kind: int,
+        cause: int,
+        parent: int,
+        parts: list[NDArray[Any]],
+    ) -> Report:
+        """Enter what is left of an order again until its report does not run full any more."""
+        for part in parts:
+            self._settle(part, side)
+        while True:
+            order_id, left, count, interrupt, _ = enter(
+                self._entry, side, tick, left, owner, kind, cause, parent
+            )
+            parts.append(self._report[:count].copy())
+            self._settle(parts[-1], side)
+            if interrupt != INTERRUPT_REPORT_FULL or left == 0:
+                break
+        self._check_capacity()
+        return Report(order_id, np.concatenate(parts), left)
+
+    def _enter_reducing(
+        self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int
+    ) -> Report:
+        """Enter an order while some may only reduce: one fill at a time, each may shrink one of them."""
+        self._settle_all()
         dropped = 0
-        if kind == OrderType.REDUCE_ONLY:
+        if kind == _REDUCE_ONLY:
             allowed = min(quantity, self._reducible(owner, side))
             dropped, quantity = quantity - allowed, allowed
             if quantity == 0:
-                return Report(0, np.zeros(0, FILLS), dropped)
-        book = self._book
-        # One fill at a time while reduce-only orders rest: each fill may shrink one of them.
-        book.fill_limit = 1 if self._reducing or kind == OrderType.REDUCE_ONLY else FILL_CAPACITY
-        parts, left, order_id = [], quantity, 0
-        while True:
-            book.fill_count = 0
-            order_id, left = submit(
-                book, int(side), np.int64(tick), np.int64(left), owner, int(kind), int(cause), parent
-            )
-            parts.append(self._take_report())
-            self._settle(parts[-1], int(side))
-            if book.interrupt != INTERRUPT_REPORT_FULL or left == 0:
-                break
-        book.fill_count = 0
-        self._check_capacity()
-        if kind == OrderType.REDUCE_ONLY and order_id:
-            self._reducing.setdefault(owner, []).append(int(order_id))
-        return Report(int(order_id), np.concatenate(parts), int(left) + dropped)
-
-    def _take_report(self) -> NDArray[Any]:
-        count = int(self._book.fill_count)
-        fills = np.empty(count, FILLS)
-        for name in FILLS.names or ():
-            fills[name] = self._book.fills[name][:count]
-        return fills
+                return Report(0, _NO_FILLS, dropped)
+        self._book.fill_limit = 1
+        try:
+            report = self._continued(side, tick, quantity, owner, kind, cause, parent, [])
+        finally:
+            self._book.fill_limit = FILL_CAPACITY
+        if kind == _REDUCE_ONLY and report.order_id:
+            self._reducing.setdefault(owner, []).append(report.order_id)
+        report.remaining += dropped
+        return report
 
     def _check_capacity(self) -> None:
         if int(self._book.status) == STATUS_ORDERS_FULL:
             self._book.status = 0
             raise CapacityError("order book: expected a free order slot, received more orders than fit")
 
+    def _settle_all(self) -> None:
+        """Post the fills that nobody has asked about so far."""
+        for side in (1, -1):
+            fills = [each for its_side, each in self._unsettled if its_side == side]
+            if fills:
+                self._settle(np.concatenate(fills), side)
+        self._unsettled.clear()
+
     def _settle(self, fills: NDArray[Any], side: int) -> None:
-        for fill in fills:
-            maker, taker, lots = int(fill["maker"]), int(fill["taker"]), int(fill["quantity"])
+        rows = fills.reshape(-1).view(FILL)
+        columns = (rows[name].tolist() for name in ("maker", "taker", "quantity"))
+        for maker, taker, lots in zip(*columns, strict=True):
             self._positions[taker] = self._positions.get(taker, 0) + side * lots
             self._positions[maker] = self._positions.get(maker, 0) - side * lots
             for owner in (maker, taker):
@@ -339,7 +398,7 @@ class OrderBook:
             self._reducing.pop(owner, None)
         return alive
 
-    def _reducible(self, owner: int, side: Side) -> int:
+    def _reducible(self, owner: int, side: int) -> int:
         """Lots that a new reduce-only order may have: the opposite position less those that already wait."""
         position = self.position(owner)
         waiting = sum(order.quantity for order in self._resting_reductions(owner) if order.side == side)

@@ -315,9 +315,13 @@ class Bargain(cs.Participant):
 
     def decide(self, market: Any) -> None:
         if market.step in (60, 61, 62) and not self.sent:
-            market.submit(cs.Side.SELL, 1.0, market.mid * 0.9, OrderType.LIMIT)
-            market.submit(cs.Side.SELL, 1.0, market.mid * 0.9, OrderType.IOC)
+            market.submit(cs.Side.SELL, 1.0, market.mark * 0.9, OrderType.LIMIT)
+            market.submit(cs.Side.SELL, 1.0, market.mark * 0.9, OrderType.IOC)
             self.sent = 1
+        elif self.sent == 1 and market.open_orders:
+            self.sent = 2
+            ((_, self.side, self.price, _),) = market.open_orders
+            self.limit = market.mark
 
 
 def test_an_agent_sells_in_the_auction_at_the_auction_price() -> None:
@@ -326,6 +330,8 @@ def test_an_agent_sells_in_the_auction_at_the_auction_price() -> None:
     agent = model.add_participant(Bargain(model))
     model.run()
     result = collect(model)
+    assert (agent.sent, agent.side) == (2, cs.Side.SELL)
+    assert agent.price == pytest.approx(0.9 * agent.limit, rel=0.02)
     mine = result.trades.query(f"taker_account_id == {agent.account} or maker_account_id == {agent.account}")
     resumed = result.events.query("type == 'resume'").set_index("step")
     assert mine["quantity"].sum() == pytest.approx(1.0)
