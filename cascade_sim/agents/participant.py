@@ -206,11 +206,12 @@ class ParticipantMarket(MarketPrices):
     order hashed from (account, step), each agent's in the order in which it sent them.
     """
 
-    __slots__ = ("resting",)
+    __slots__ = ("_most", "resting")
 
     def __init__(self, desk: OrderDesk, owner: Participant, account: int) -> None:
         super().__init__(desk, owner, account)
         self.resting: dict[int, int] = {}
+        self._most = _KEPT_IDS
 
     @property
     def position(self) -> float:
@@ -343,11 +344,17 @@ class ParticipantMarket(MarketPrices):
         )
 
     def after(self) -> None:
-        """Forget ids of orders that are gone, once there are many of them."""
-        if len(self.resting) > _KEPT_IDS:
-            left = {order.order_id for order in self.open_orders}
-            if 2 * len(left) < len(self.resting):
-                self.resting = {ticket: book for ticket, book in self.resting.items() if ticket in left}
+        """Forget ids of orders that are gone, once there may be many."""
+        if len(self.resting) > self._most:
+            left = (
+                self._desk.resting(np.fromiter(self.resting.values(), np.int64, len(self.resting)))[:, 1] != 0
+            )
+            self.resting = {
+                ticket: order_id
+                for (ticket, order_id), rests in zip(self.resting.items(), left.tolist(), strict=True)
+                if rests
+            }
+            self._most = max(_KEPT_IDS, 2 * len(self.resting))
 
     def _send(
         self, sign: float, quantity: float, price: float | None, order_type: OrderType | None, reduce: bool

@@ -21,6 +21,8 @@ AGENT_FILL = np.dtype(
         ("side", np.int8),
         ("is_maker", np.int8),
         ("cause", np.int8),
+        # numpy describes a tape to its callers byte by byte where rows end in a gap: milliseconds per call.
+        ("pad", np.int8),
     ],
     align=True,
 )
