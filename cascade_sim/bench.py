@@ -34,6 +34,7 @@ from cascade_sim.lab.scaling import (
     steps_per_second,
 )
 from cascade_sim.lab.single import run
+from cascade_sim.lab.soak import soak as run_soak
 from cascade_sim.market.order_book import OrderBook
 from cascade_sim.model import CascadeModel
 from cascade_sim.scenario import Scenario, load_scenario
@@ -56,11 +57,14 @@ class Request:
         Length of each replayed stream.
     pairs : int
         Alternating pairs per ratio.
+    soak : int
+        Messages of the soak.
     """
 
     yardstick: Path | None = None
     messages: int = 5_000_000
     pairs: int = 5
+    soak: int = 100_000_000
 
 
 def _compile(source: Path, folder: Path) -> Path | None:
@@ -354,6 +358,19 @@ def agents(_request: Request) -> Figures:
     }
 
 
+def soak(request: Request) -> Figures:
+    """A hundred million messages through two busy markets: invariants that failed on the way, time per message."""
+    found = run_soak(request.soak)
+    for line in found.failures:
+        sys.stderr.write(f"{line}\n")
+    return {
+        "soak_messages": float(found.messages),
+        "soak_failures": float(len(found.failures)),
+        "soak_ns_per_message": 1.0e9 * found.seconds / found.messages,
+        "soak_growth_mib": found.growth_mib,
+    }
+
+
 MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "order_book": order_book,
     "engine": engine,
@@ -365,6 +382,7 @@ MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "memory": memory,
     "start": start,
     "long_run": long_run,
+    "soak": soak,
 }
 """Every measurement by name; each returns figures whose names carry their unit unless they are ratios."""
 

@@ -162,12 +162,13 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
 
     def _choose_driver(self) -> Callable[[int, int], int]:
         """The compiled driver that has everything this scenario needs, and no more than it has to."""
+        arrays = self.system.arrays()
         if needs_markets_driver(self.scenario):
-            return functools.partial(run_markets, *self.system)
+            return functools.partial(run_markets, *arrays)
         if int(self.state.world.activity.config.enabled):
-            return functools.partial(run_acting, *self.state)
+            return functools.partial(run_acting, *arrays)
         fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
-        return functools.partial(run if fixed else run_rate_driven, *self.state)
+        return functools.partial(run if fixed else run_rate_driven, *arrays)
 
     def __getattr__(self, name: str) -> Any:
         """Attributes of the first market."""

@@ -8,19 +8,22 @@ from cascade_sim.core.run import run_phase
 
 
 @kernel
-def run_acting(w, book, accounts, traders, watch, scratch, scores, tape, until, phases):
+def run_acting(worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases):
     """As :func:`core.run.run`, for any flow; the leveraged traders act at the end of the trading phase."""
+    w, book, tape = worlds[0], books[0], tapes[0]
+    rows, entrants, prices = accounts[0], traders[0], watch[0]
+    lists, ranks = scratch[0], scores[0]
     control = w.control
     while control.step < until and phases > 0:
         phase = control.phase
-        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        status = run_phase(w, book, rows, entrants, prices, lists, ranks, tape)
         if status == lay.RETURN_FLOW:
-            rate_driven_flow(w, book, accounts, watch, tape)
+            rate_driven_flow(w, book, rows, prices, tape)
             control.answered = 1
             continue
         if status != lay.RETURN_DONE:
             return status
         if phase == lay.PHASE_TRADE and control.step >= 0:
-            act(w, book, accounts, watch, scratch, tape)
+            act(w, book, rows, prices, lists, tape)
         phases -= 1
     return lay.RETURN_DONE

@@ -176,14 +176,15 @@ def open_run(w, book, accounts, traders, watch, scratch, scores, tape, plan, row
 def _run_all(
     drive,
     wake,
-    w,
-    book,
+    worlds,
+    books,
     accounts,
     traders,
     watch,
     scratch,
     scores,
-    tape,
+    tapes,
+    portfolios,
     plan,
     rows,
     blank,
@@ -194,25 +195,52 @@ def _run_all(
     stop,
 ):
     """See :func:`run_ensemble`; ``drive`` is the driver that takes the phases, ``wake`` readies those who act."""
+    w, book, tape = worlds[0], books[0], tapes[0]
+    held, entrants, prices = accounts[0], traders[0], watch[0]
+    lists, ranks = scratch[0], scores[0]
     control = w.control
     for k in range(len(keys)):
         if stop[0] != 0:
             return k
         row = out[k]
-        reset(w, book, watch, blank)
-        status = open_run(w, book, accounts, traders, watch, scratch, scores, tape, plan, rows, keys[k])
+        reset(w, book, prices, blank)
+        status = open_run(w, book, held, entrants, prices, lists, ranks, tape, plan, rows, keys[k])
         if status != STATUS_DONE:
             row.status = status
             return k + 1
-        wake(w, accounts)
+        wake(w, held)
         until = min(0, w.config.steps)
-        status = drive(w, book, accounts, traders, watch, scratch, scores, tape, until, _EVERY_PHASE)
-        _begin(w, book, accounts, row)
+        status = drive(
+            worlds,
+            books,
+            accounts,
+            traders,
+            watch,
+            scratch,
+            scores,
+            tapes,
+            portfolios,
+            until,
+            _EVERY_PHASE,
+        )
+        _begin(w, book, held, row)
         while status == lay.RETURN_DONE and control.step < w.config.steps:
             until = control.step + 1
-            status = drive(w, book, accounts, traders, watch, scratch, scores, tape, until, _EVERY_PHASE)
+            status = drive(
+                worlds,
+                books,
+                accounts,
+                traders,
+                watch,
+                scratch,
+                scores,
+                tapes,
+                portfolios,
+                until,
+                _EVERY_PHASE,
+            )
             _observe(w, row, first, last)
-        finish(w, book, accounts, row)
+        finish(w, book, held, row)
         row.stopped_by = status
         row.status = STATUS_DONE if status == lay.RETURN_DONE else STATUS_STOPPED
         if status != lay.RETURN_DONE:
@@ -222,14 +250,30 @@ def _run_all(
 
 @kernel
 def run_ensemble(
-    w, book, accounts, traders, watch, scratch, scores, tape, plan, rows, blank, keys, first, last, out, stop
+    worlds,
+    books,
+    accounts,
+    traders,
+    watch,
+    scratch,
+    scores,
+    tapes,
+    portfolios,
+    plan,
+    rows,
+    blank,
+    keys,
+    first,
+    last,
+    out,
+    stop,
 ):
     """Run a world once per key.
 
     Parameters
     ----------
-    w, book, accounts, traders, watch, scratch, scores, tape : record and arrays
-        Of a :class:`core.state.State`; nothing is recorded on the tape.
+    worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios : arrays
+        Of a :class:`core.state.System` of one market; nothing is recorded on the tape.
     plan : record of PLAN
         What the scenario decides about the opening.
     rows : recarray of layout.TRANSFER, shape (0,)
@@ -253,14 +297,15 @@ def run_ensemble(
     return _run_all(
         run,
         _no_activity,
-        w,
-        book,
+        worlds,
+        books,
         accounts,
         traders,
         watch,
         scratch,
         scores,
-        tape,
+        tapes,
+        portfolios,
         plan,
         rows,
         blank,
@@ -274,20 +319,37 @@ def run_ensemble(
 
 @kernel
 def run_rate_driven_ensemble(
-    w, book, accounts, traders, watch, scratch, scores, tape, plan, rows, blank, keys, first, last, out, stop
+    worlds,
+    books,
+    accounts,
+    traders,
+    watch,
+    scratch,
+    scores,
+    tapes,
+    portfolios,
+    plan,
+    rows,
+    blank,
+    keys,
+    first,
+    last,
+    out,
+    stop,
 ):
     """As :func:`run_ensemble`, for flows whose rates follow the book."""
     return _run_all(
         run_rate_driven,
         _no_activity,
-        w,
-        book,
+        worlds,
+        books,
         accounts,
         traders,
         watch,
         scratch,
         scores,
-        tape,
+        tapes,
+        portfolios,
         plan,
         rows,
         blank,
@@ -301,20 +363,37 @@ def run_rate_driven_ensemble(
 
 @kernel
 def run_acting_ensemble(
-    w, book, accounts, traders, watch, scratch, scores, tape, plan, rows, blank, keys, first, last, out, stop
+    worlds,
+    books,
+    accounts,
+    traders,
+    watch,
+    scratch,
+    scores,
+    tapes,
+    portfolios,
+    plan,
+    rows,
+    blank,
+    keys,
+    first,
+    last,
+    out,
+    stop,
 ):
     """As :func:`run_ensemble`, for leveraged traders who act."""
     return _run_all(
         run_acting,
         open_activity,
-        w,
-        book,
+        worlds,
+        books,
         accounts,
         traders,
         watch,
         scratch,
         scores,
-        tape,
+        tapes,
+        portfolios,
         plan,
         rows,
         blank,

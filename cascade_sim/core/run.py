@@ -74,14 +74,17 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
 
 
 @kernel
-def run(w, book, accounts, traders, watch, scratch, scores, tape, until, phases):
+def run(worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases):
     """Advance by at most ``phases`` phases, not beyond the start of step ``until``.
 
-    Returns RETURN_DONE or why it stopped on the way.
+    Takes the arrays of a :class:`core.state.System` of one market. Returns RETURN_DONE or why it stopped on the way.
     """
+    w, book, tape = worlds[0], books[0], tapes[0]
+    rows, entrants, prices = accounts[0], traders[0], watch[0]
+    lists, ranks = scratch[0], scores[0]
     control = w.control
     while control.step < until and phases > 0:
-        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        status = run_phase(w, book, rows, entrants, prices, lists, ranks, tape)
         if status != lay.RETURN_DONE:
             return status
         phases -= 1
@@ -89,16 +92,21 @@ def run(w, book, accounts, traders, watch, scratch, scores, tape, until, phases)
 
 
 @kernel
-def run_rate_driven(w, book, accounts, traders, watch, scratch, scores, tape, until, phases):
+def run_rate_driven(
+    worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases
+):
     """As :func:`run`, for flows whose rates follow the book.
 
     They serve validation; in :func:`run` itself every other run would have to compile them.
     """
+    w, book, tape = worlds[0], books[0], tapes[0]
+    rows, entrants, prices = accounts[0], traders[0], watch[0]
+    lists, ranks = scratch[0], scores[0]
     control = w.control
     while control.step < until and phases > 0:
-        status = run_phase(w, book, accounts, traders, watch, scratch, scores, tape)
+        status = run_phase(w, book, rows, entrants, prices, lists, ranks, tape)
         if status == lay.RETURN_FLOW:
-            rate_driven_flow(w, book, accounts, watch, tape)
+            rate_driven_flow(w, book, rows, prices, tape)
             control.answered = 1
             continue
         if status != lay.RETURN_DONE:

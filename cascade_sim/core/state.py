@@ -67,6 +67,14 @@ class System(NamedTuple):
     tapes: Any
     portfolios: Any
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Return the arrays as plain ones, in which a call of compiled code costs a microsecond.
+
+        For records, and for the subclass of arrays whose fields are attributes, numba looks through the whole dtype in
+        every call.
+        """
+        return tuple(np.asarray(array).view(np.ndarray) for array in self)
+
     def state(self, market: int) -> State:
         """Return the arrays of one market; they share their memory with the system's."""
         return State(*(array[market] for array in self[:-1]))

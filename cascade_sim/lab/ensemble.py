@@ -147,7 +147,7 @@ class _Worker:
     def run(self, keys: NDArray[np.uint64], out: Rows, stop: NDArray[np.int64]) -> int:
         """Run every key into its row; returns how many were begun."""
         plan = self.model.opening.plan
-        arguments = (*self.model.state, plan, self.rows, self.blank, keys, *self.window, out, stop)
+        arguments = (*self.model.system.arrays(), plan, self.rows, self.blank, keys, *self.window, out, stop)
         return int(self.kernel(*arguments))
 
 

@@ -230,6 +230,7 @@ class TwinWorld:
         assert run_markets(*self.system, int(world.control.step) + 1, lay.PHASES) == lay.RETURN_DONE
         self.twin.advance(index, funding)
         self.compare()
+        assert np.flatnonzero(self.state.book.levels["quantity_lot"]).tolist() == self._occupied()
 
     # --- comparison -----------------------------------------------------------------------------------------------
 
@@ -283,18 +284,27 @@ class TwinWorld:
             assert int(self.state.world.venue.limit[self.ids[order.number] & (1 << 21) - 1]) == (
                 order.side * order.tick
             )
-        levels = np.flatnonzero(book.levels["quantity_lot"]).tolist()
+        levels = self._occupied()
+        assert levels == sorted(expected)
         assert {tick: self._queue(tick) for tick in levels} == expected
         sums = {tick: sum(lots for _, _, lots in queue) for tick, queue in expected.items()}
         assert {tick: int(book.levels[tick].quantity_lot) for tick in levels} == sums
-        bits = np.unpackbits(book.bits_low.view(np.uint8), bitorder="little")
-        assert np.flatnonzero(bits).tolist() == sorted(expected)
         assert int(book.best_bid) == (twin.book.best(1) or 0)
         assert int(book.best_ask) == (twin.book.best(-1) or TICKS)
         assert int(book.best_bid) < int(book.best_ask)
         live = sum(len(queue) for queue in expected.values())
         assert int(book.live_orders) == live
         assert self._free_slots() == int(book.fresh_slot) - 1 - live
+
+    def _occupied(self) -> list[int]:
+        """Ticks whose bit is set."""
+        words = self.state.book.bits_low
+        return [
+            int(word) << 6 | bit
+            for word in np.flatnonzero(words)
+            for bit in range(64)
+            if int(words[word]) >> bit & 1
+        ]
 
     def _free_slots(self) -> int:
         """Slots that were used and wait to be used again."""
