@@ -149,23 +149,13 @@ def recording(_request: Request) -> Figures:
 
 
 # Rules that are looked at in every step and never bind, so that the run with them trades the same.
-_VENUE_RULES = {
+_VENUE_RULES: dict[str, object] = {
     "venue.price_band.half_width": 0.9,
     "venue.circuit_breaker.levels": [0.9],
     "venue.circuit_breaker.halt_seconds": [300],
     "venue.circuit_breaker.window_seconds": 300,
     "venue.position_caps.leveraged_trader": 1e6,
     "venue.open_interest_cap": 1e9,
-}
-_LATENCY = {
-    f"latency.{sender}.delay_seconds": 1.0
-    for sender in ("background", "liquidity_providers", "leveraged_traders", "dealers", "liquidation")
-}
-_FEATURES: Mapping[str, Mapping[str, object]] = {
-    "cost_extended_driver": {},
-    "cost_venue_rules": _VENUE_RULES,
-    "cost_latency": _LATENCY,
-    "cost_second_market": {"markets": {"second": {}}},
 }
 
 
@@ -175,9 +165,15 @@ def features(_request: Request) -> Figures:
     ``cost_extended_driver`` is the driver that the other features need, with none of them on.
     """
     plain = load_scenario("gamma_shock")
+    added: dict[str, dict[str, object]] = {
+        "cost_extended_driver": {},
+        "cost_venue_rules": _VENUE_RULES,
+        "cost_latency": {f"latency.{sender}.delay_seconds": 1.0 for sender in plain.latency.delays()},
+        "cost_second_market": {"markets": {"second": {}}},
+    }
     found: Figures = {}
-    for name, changes in _FEATURES.items():
-        richer = plain.with_overrides(dict(changes))
+    for name, changes in added.items():
+        richer = plain.with_overrides(changes)
         pairs = []
         for seed in range(_REPEATS + 1):
             # Whoever comes second finds the memory of the first: each comes first as often.
