@@ -4,6 +4,7 @@ Absolute times say little on a shared machine. A comparison with another program
 session and reports the median of the ratios; what has no partner is reported in its own unit, the best of several.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort, CohortMarket
 from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core.compile import cache_directory
+from cascade_sim.core.markets import run_markets
 from cascade_sim.domain.enums import OrderType, Side
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
 from cascade_sim.lab.ensemble import processors, run_ensemble
@@ -121,9 +123,11 @@ def _ratio(program: Path, stream: Path, tape: Path, pairs: int) -> float:
     return statistics.median(found)
 
 
-def _engine_seconds(scenario: Scenario, seed: int) -> float:
-    """Seconds of one run inside the engine; building the model is not counted."""
+def _engine_seconds(scenario: Scenario, seed: int, *, extended: bool = False) -> float:
+    """Seconds of one run inside the engine, in the extended driver if need be; building the model is not counted."""
     model = CascadeModel(scenario, rng=seed)
+    if extended:
+        model._advance = functools.partial(run_markets, *model.system)
     began = time.perf_counter()
     model.run()
     seconds = time.perf_counter() - began
@@ -146,6 +150,42 @@ def recording(_request: Request) -> Figures:
     bare = full.with_overrides({"run.record": "summary"})
     found = [_engine_seconds(full, seed) / _engine_seconds(bare, seed) for seed in range(_REPEATS + 1)]
     return {"recording_overhead": statistics.median(found[1:])}
+
+
+# Rules that are looked at in every step and never bind, so that the run with them trades the same.
+_VENUE_RULES: dict[str, object] = {
+    "venue.price_band.half_width": 0.9,
+    "venue.circuit_breaker.levels": [0.9],
+    "venue.circuit_breaker.halt_seconds": [300],
+    "venue.circuit_breaker.window_seconds": 300,
+    "venue.position_caps.leveraged_trader": 1e6,
+    "venue.open_interest_cap": 1e9,
+}
+
+
+def features(_request: Request) -> Figures:
+    """Time of ``gamma_shock`` with a feature over that without; medians of pairs.
+
+    ``cost_extended_driver`` is the driver that the other features need, with none of them on.
+    """
+    plain = load_scenario("gamma_shock")
+    added: dict[str, dict[str, object]] = {
+        "cost_extended_driver": {},
+        "cost_venue_rules": _VENUE_RULES,
+        "cost_latency": {f"latency.{sender}.delay_seconds": 1.0 for sender in plain.latency.delays()},
+        "cost_second_market": {"markets": {"second": {}}},
+    }
+    found: Figures = {}
+    for name, changes in added.items():
+        richer = plain.with_overrides(changes)
+        pairs = []
+        for seed in range(_REPEATS + 1):
+            # Whoever comes second finds the memory of the first: each comes first as often.
+            turns = ((richer, True), (plain, False))[:: 1 if seed % 2 else -1]
+            seconds = {extended: _engine_seconds(who, seed, extended=extended) for who, extended in turns}
+            pairs.append(seconds[True] / seconds[False])
+        found[name] = statistics.median(pairs[1:])
+    return found
 
 
 def analysis(_request: Request) -> Figures:
@@ -375,6 +415,7 @@ MEASUREMENTS: Mapping[str, Callable[[Request], Figures]] = {
     "order_book": order_book,
     "engine": engine,
     "recording": recording,
+    "features": features,
     "analysis": analysis,
     "scaling": scaling,
     "agents": agents,
