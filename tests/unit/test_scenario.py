@@ -23,7 +23,15 @@ from cascade_sim.scenario import (
 )
 
 DEFAULT = Scenario()
-LIBRARY = ("calm", "gamma_shock", "gamma_shock_halted", "long_gamma", "long_squeeze", "short_squeeze")
+LIBRARY = (
+    "calm",
+    "gamma_shock",
+    "gamma_shock_halted",
+    "long_gamma",
+    "long_squeeze",
+    "short_squeeze",
+    "spot_and_perpetual",
+)
 
 
 def refusal(overrides: dict[str, Any], scenario: Scenario = DEFAULT) -> str:

@@ -195,7 +195,7 @@ def test_a_refused_file_is_named(tmp_path: Path) -> None:
         (
             "gama_shock",
             "scenario: expected a known name, received 'gama_shock', known: calm, gamma_shock, "
-            "gamma_shock_halted, long_gamma, long_squeeze, short_squeeze; did you mean 'gamma_shock'?",
+            "gamma_shock_halted, long_gamma, long_squeeze, short_squeeze, spot_and_perpetual; did you mean 'gamma_shock'?",
         ),
         (
             "none.yaml",
