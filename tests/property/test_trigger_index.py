@@ -15,6 +15,7 @@ from cascade_sim.core.triggers import lots_between, set_triggers, triggered
 
 ACCOUNTS = 12
 PRICE = st.one_of(st.floats(0.2, 9.0), st.integers(1, 9).map(float), st.just(3e5))
+MARK = st.one_of(st.floats(0.5, 10.0), st.integers(1, 9).map(float))
 TRIGGER = st.one_of(
     st.tuples(PRICE, st.just(np.inf)),
     st.tuples(st.just(0.0), PRICE),
@@ -48,7 +49,7 @@ def by_scan(state: State) -> list[int]:
 
 @pytest.mark.kernel
 @given(
-    moves=st.lists(st.tuples(st.integers(0, ACCOUNTS - 1), TRIGGER, st.floats(0.5, 10.0)), max_size=60),
+    moves=st.lists(st.tuples(st.integers(0, ACCOUNTS - 1), TRIGGER, MARK), max_size=60),
 )
 @settings(deadline=None, max_examples=60)
 def test_index_and_scan_agree_after_every_move(

@@ -41,6 +41,21 @@ def ladder(world: TwinWorld, spread: int, lots: int, levels: int, owner: int = M
             world.place(owner, side, middle - side * (spread + 2 * level), lots, OrderType.POST_ONLY_SLIDE)
 
 
+def come_to_the_edge(world: TwinWorld, account: int, down: bool) -> None:
+    """Give a trader cash with which a price nearby is exactly that of its liquidation, and let the index go there."""
+    twin = world.twin
+    price = 8 * (round(twin.index / 8) - (1 if down else -1))
+    row = twin.accounts[account]
+    if row.position == 0 or not LOWEST <= 4 * price <= HIGHEST:
+        return
+    needed = twin.requirement(abs(row.position) * price * twin.rules.atoms)
+    cash = needed - row.position * price * twin.rules.atoms
+    assert cash.denominator == 1
+    world.deposit(account, int(cash) - row.cash)
+    assert price in twin.triggers(account)
+    world.advance(Fraction(price))
+
+
 class WorldMachine(RuleBasedStateMachine):
     """Moves of traders, of prices and of the venue; the comparison is part of each (:class:`TwinWorld`)."""
 
@@ -102,6 +117,11 @@ class WorldMachine(RuleBasedStateMachine):
         index = min(max(4 * self.world.twin.index + quarters, LOWEST), HIGHEST)
         self.world.advance(Fraction(index, 4), funding)
 
+    @rule(account=st.sampled_from([*TRADERS]), down=st.booleans())
+    def edge(self, account: int, down: bool) -> None:
+        """The next step, in which the mark comes to a trigger and no further."""
+        come_to_the_edge(self.world, account, down)
+
     @rule(steps=st.integers(1, 3))
     def halt(self, steps: int) -> None:
         """The venue stops trading; orders are collected for the auction."""
@@ -125,7 +145,9 @@ def test_the_world_is_its_twin_for_a_few_moves() -> None:
 
 def storm(world: TwinWorld, draw: random.Random, steps: int) -> None:
     """Traders keep entering positions that the next moves destroy."""
-    owner = draw.choice([MAKER, BACKGROUND])
+    owner = draw.choice([MAKER, BACKGROUND, TRADERS[0]])
+    if owner in TRADERS:
+        world.deposit(owner, 5_000_000)
     for _ in range(steps):
         ladder(world, draw.randint(1, 3), draw.randint(2, 12), draw.randint(1, 3), owner)
         for _ in range(draw.randint(1, 4)):
@@ -140,6 +162,8 @@ def storm(world: TwinWorld, draw: random.Random, steps: int) -> None:
             world.halt(draw.randint(1, 2))
         if draw.random() < 0.2:
             world.switch(draw.choice(["adl", "backstop"]), draw.random() < 0.5)
+        if draw.random() < 0.2:
+            come_to_the_edge(world, draw.choice([*TRADERS]), draw.random() < 0.5)
         quarters = draw.choice([-90, -40, -12, -3, 0, 3, 12, 40, 90])
         index = min(max(4 * world.twin.index + quarters, LOWEST), HIGHEST)
         world.advance(Fraction(index, 4), draw.random() < 0.3)

@@ -123,8 +123,11 @@ class WorldTwin:
         return abs(self.accounts[account].position) * self.mark * self.rules.atoms
 
     def maintenance(self, account: int) -> Fraction:
-        """The highest tier line at the position's notional."""
-        value = self.notional(account)
+        """What the account's position requires."""
+        return self.requirement(self.notional(account))
+
+    def requirement(self, value: Fraction | int) -> Fraction:
+        """The highest tier line at a notional."""
         return max(Fraction(0), *(value * rate - deduction for rate, deduction in self.rules.tiers))
 
     def distressed(self, account: int) -> bool:
