@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from reference.world import Entry
 from twin_world import BACKGROUND, MAKER, TRADERS, Choices, TwinWorld
 
 from cascade_sim.domain.enums import OrderType, SelfTradePolicy
@@ -184,6 +185,6 @@ def test_storms_reach_every_stage_of_the_pipeline() -> None:
     assert len(happened) == 11, happened
 
 
-def _mixed(log: list[tuple[str, int, int, int]]) -> bool:
+def _mixed(log: list[Entry]) -> bool:
     """Whether some account was deleveraged as far as that went and then socialised."""
     return any(a[0] == "adl" and b[0] == "socialise" and a[1] == b[1] for a, b in pairwise(log))

@@ -17,8 +17,8 @@ from reference.venue import hold_auction
 IOC = 2
 NOBODY = -1
 PARTIAL, LIQUIDATED, TAKEN_OVER, DELEVERAGED = 3, 4, 5, 6
-Entry = tuple[str, int, int, int]
-"""One line of the log: what happened, to which account, who paid for it, lots."""
+Entry = tuple[str, int, int, int, int]
+"""One line of the log: what happened, to which account, who paid for it, lots, limit of the order (0: there is none)."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class WorldTwin:
         self.book.resting = [Order(o.number, o.side, o.tick, o.quantity, o.owner) for o in kept]
         self.pool = []
         self.touch()
-        self.log.append(("resume", NOBODY, NOBODY, sum(fill.quantity for fill in fills)))
+        self.log.append(("resume", NOBODY, NOBODY, sum(fill.quantity for fill in fills), 0))
 
     # --- a step ---------------------------------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class WorldTwin:
         payments, _ = funding_payments([row.position for row in self.accounts], unit)
         for account, amount in enumerate(payments):
             self.transfer(account, self.rules.rounding, amount)
-        self.log.append(("funding", NOBODY, NOBODY, 0))
+        self.log.append(("funding", NOBODY, NOBODY, 0, 0))
 
     def _liquidate(self) -> None:
         rules = self.rules
@@ -330,7 +330,7 @@ class WorldTwin:
             row.outcome = PARTIAL
         if filled and row.position == 0:
             row.outcome = max(row.outcome, LIQUIDATED)
-        self.log.append(("liquidation", account, NOBODY, filled))
+        self.log.append(("liquidation", account, NOBODY, filled, tick))
 
     def _cover_debt(self, account: int) -> None:
         debt, rules = -self.accounts[account].cash, self.rules
@@ -341,7 +341,7 @@ class WorldTwin:
             self.sums.external += self.transfer(rules.external, rules.fund, missing)
         self.transfer(rules.fund, account, debt)
         self.sums.bad_debt += debt
-        self.log.append(("takeover", account, rules.fund, 0))
+        self.log.append(("takeover", account, rules.fund, 0, 0))
 
     def _absorb(self, account: int) -> None:
         rules = self.rules
@@ -350,7 +350,7 @@ class WorldTwin:
             self.sums.bad_debt += math.floor(max(Fraction(0), -self.equity(account)))
             lots = abs(self.accounts[account].position)
             self._hand_over(account)
-            self.log.append(("takeover", account, rules.fund, lots))
+            self.log.append(("takeover", account, rules.fund, lots, 0))
             return
         debt = math.floor(max(Fraction(0), -self.equity(account)))
         self._count(account)
@@ -395,7 +395,7 @@ class WorldTwin:
             self.sums.adl_loss += math.floor(max(Fraction(0), before - self.equity(winner)))
             self.sums.adl_accounts += other.outcome != DELEVERAGED
             other.outcome = DELEVERAGED
-            self.log.append(("adl", account, winner, lots))
+            self.log.append(("adl", account, winner, lots, 0))
 
     def _score(self, account: int) -> float:
         row, mark = self.accounts[account], float(self.mark)
@@ -424,7 +424,7 @@ class WorldTwin:
                 paid += self.transfer(number, rules.fund, share)
         self.sums.socialised += paid
         self.sums.external += self.transfer(rules.external, rules.fund, deficit - paid)
-        self.log.append(("socialise", account, NOBODY, lots))
+        self.log.append(("socialise", account, NOBODY, lots, 0))
 
     def _unwind(self) -> None:
         """The fund sells a share of what it holds, near the mid."""
@@ -439,7 +439,7 @@ class WorldTwin:
         side = -1 if fund.position > 0 else 1
         tick = rounded(self.mid * (1 + side * rules.unwind_limit))
         _, filled = self.place(rules.fund, side, tick, lots, IOC)
-        self.log.append(("unwind", rules.fund, NOBODY, filled))
+        self.log.append(("unwind", rules.fund, NOBODY, filled, tick))
 
 
 __all__ = ["LIMIT", "MARKET", "Account", "Entry", "Rules", "Sums", "WorldTwin"]

@@ -35,10 +35,10 @@ def test_a_run_that_ends_early_is_a_failure() -> None:
 
 
 @pytest.mark.slow
-def test_ten_million_messages_break_nothing() -> None:
-    figures = bench(Request(soak=10_000_000), ["soak"])
+def test_a_hundred_million_messages_break_nothing() -> None:
+    figures = bench(Request(), ["soak"])
     assert figures["soak_failures"] == 0.0
-    assert (figures["soak_messages"] or 0.0) >= 10_000_000
+    assert (figures["soak_messages"] or 0.0) >= 100_000_000
 
 
 def test_lists_are_followed_to_their_end_and_no_further() -> None:

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from reference.world import Account, Rules, WorldTwin
+from reference.world import Account, Entry, Rules, WorldTwin
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import cancel
@@ -324,11 +324,12 @@ class TwinWorld:
         count = listed(state.world, state.accounts, state.watch, out, np.zeros(ACCOUNTS))
         assert out[:count].tolist() == [a for a in range(ACCOUNTS) if twin.distressed(a)]
 
-    def logged(self) -> list[tuple[str, int, int, int]]:
+    def logged(self) -> list[Entry]:
         """What the tape says happened, as the twin writes it."""
         rows = self.state.tape.events[: int(self.state.tape.events_count)]
+        limits = np.nan_to_num(rows["limit"], nan=0.0).astype(np.int64)
         return [
-            (_LOGGED[EventType(int(row.type))], int(row.account), int(row.payer), int(row.filled))
-            for row in rows
+            (_LOGGED[EventType(int(row.type))], int(row.account), int(row.payer), int(row.filled), int(limit))
+            for row, limit in zip(rows, limits, strict=True)
             if int(row.type) in _LOGGED
         ]
