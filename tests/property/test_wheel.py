@@ -113,3 +113,12 @@ def test_a_delay_beyond_the_wheel_is_refused() -> None:
     wheel: Any = allocate(WHEEL)[0]
     out = np.full(1, -1)
     assert drive(wheel, 0, 1, np.array([0]), np.array([LONGEST_DELAY + 1]), out) == 0
+
+
+@pytest.mark.kernel
+def test_chunks_are_used_again() -> None:
+    # Never more than seven entries wait at once, in seven slots.
+    wheel: Any = allocate(wheel_record(np.int64, 4, 8))[0]
+    out = np.full(200, -1)
+    assert drive(wheel, 0, 220, np.arange(200), np.full(200, 7), out) == 220
+    assert out.tolist() == list(range(7, 207))
