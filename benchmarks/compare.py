@@ -8,6 +8,7 @@ holds medians over the rounds, and medians of the ratios to the first way of eac
 """
 
 import argparse
+import gc
 import importlib.metadata
 import importlib.util
 import json
@@ -63,7 +64,13 @@ def alternate(runs: Sequence[Callable[[], float]], rounds: int) -> list[list[flo
         run()  # the first time compiles and fills caches
     for _ in range(rounds):
         for number in order.sample(range(len(runs)), len(runs)):
-            speeds[number].append(runs[number]())
+            # As the standard library's timeit does: whose garbage is looked for must not depend on the turn.
+            gc.collect()
+            gc.disable()
+            try:
+                speeds[number].append(runs[number]())
+            finally:
+                gc.enable()
     return speeds
 
 

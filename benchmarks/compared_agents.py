@@ -86,8 +86,9 @@ def _own_agents() -> tuple[Any, Any]:
         number: int = 0
 
         def decide(self, market: Any) -> None:
-            price = market.mid + market.tick_size * offset(self.number, market.step)
-            if buys(self.number, market.step):
+            step = market.step
+            price = market.mid + market.tick_size * offset(self.number, step)
+            if buys(self.number, step):
                 market.buy(market.lot_size, price)
             else:
                 market.sell(market.lot_size, price)

@@ -127,7 +127,7 @@ def _engine_seconds(scenario: Scenario, seed: int, *, extended: bool = False) ->
     """Seconds of one run inside the engine, in the extended driver if need be; building the model is not counted."""
     model = CascadeModel(scenario, rng=seed)
     if extended:
-        model._advance = functools.partial(run_markets, *model.system)
+        model._advance = functools.partial(run_markets, *model.system.arrays())
     began = time.perf_counter()
     model.run()
     seconds = time.perf_counter() - began

@@ -209,19 +209,12 @@ class OrderBook:
         if batch.dtype != ORDERS:
             raise CascadeError(expectation("batch", f"rows of {ORDERS}", str(batch.dtype)))
         reports = []
-        for row in batch:
-            side, kind, cause = (
-                Side(int(row["side"])),
-                OrderType(int(row["order_type"])),
-                Cause(int(row["cause"])),
-            )
-            rest = (int(row["quantity"]), int(row["owner"]))
-            if kind == OrderType.MARKET:
-                reports.append(self.market(side, *rest, cause, int(row["parent"])))
+        for side, tick, quantity, owner, kind, cause, parent in batch.tolist():
+            if kind == _MARKET:
+                reports.append(self.market(Side(side), quantity, owner, Cause(cause), parent))
             else:
-                reports.append(
-                    self.limit(side, int(row["price_tick"]), *rest, kind, cause, int(row["parent"]))
-                )
+                rest = (OrderType(kind), Cause(cause), parent)
+                reports.append(self.limit(Side(side), tick, quantity, owner, *rest))
         return reports
 
     def replay(self, messages: ArrayLike) -> NDArray[np.int32]:
