@@ -11,6 +11,7 @@ from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.flight import defer
 from cascade_sim.core.greeks import first_deviate, normal_density, normal_distribution, total_volatility
 from cascade_sim.core.ledger import place
+from cascade_sim.core.rng import PURPOSE_ROTATION, stream, word
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
 
 _IOC = np.int64(OrderType.IOC)
@@ -93,6 +94,23 @@ def is_due(w, dealer):
 
 
 @part
+def list_due(w):
+    """List the dealers whose clock strikes in ``w.acting``, in the order of a hash of (dealer, step); returns how many."""
+    key = stream(w.config.seed, PURPOSE_ROTATION, w.control.step)
+    count = 0
+    for number in range(w.config.dealers.count):
+        if not is_due(w, w.dealers[number]):
+            continue
+        place = count
+        while place > 0 and word(key, w.acting[place - 1], 0) > word(key, number, 0):
+            w.acting[place] = w.acting[place - 1]
+            place -= 1
+        w.acting[place] = number
+        count += 1
+    return count
+
+
+@part
 def hedge_order(w, accounts, number):
     """Signed lots the dealer wants to trade now: minus its delta less what it holds or has sent for, outside the band."""
     dealer = w.dealers[number]
@@ -145,27 +163,26 @@ def hedge(w, book, accounts, watch, tape):
     if w.config.switches.delta_hedging == 0 or w.market.halted != 0:
         return lay.RETURN_DONE
     if control.cursor == 0 and control.answered == 0:
-        control.handled = 0
-    while control.cursor < config.count:
-        number = (control.cursor + control.step) % config.count
+        control.listed = list_due(w)
+        if control.listed > 0:
+            update_deltas(w, w.market.hedge_mid)
+            if config.rule == lay.RULE_PYTHON:  # it is told the gamma too
+                update_greeks(w, w.market.hedge_mid)
+    while control.cursor < control.listed:
+        number = np.int64(w.acting[control.cursor])
         dealer = w.dealers[number]
-        if is_due(w, dealer):
-            if control.answered == 0:
-                if control.handled == 0:
-                    update_deltas(w, w.market.hedge_mid)
-                    if config.rule == lay.RULE_PYTHON:  # it is told the gamma too
-                        update_greeks(w, w.market.hedge_mid)
-                    control.handled = 1
-                dealer.delta = delta_to_hedge(w, dealer)
-                if config.rule == lay.RULE_PYTHON:
-                    control.request_account = number
-                    return lay.RETURN_HEDGE
-                lots = hedge_order(w, accounts, number)
-            else:
-                lots = control.request_quantity
-                control.answered = 0
-            if lots != 0:
-                send_hedge(w, book, accounts, watch, tape, number, lots)
+        if control.answered == 0:
+            dealer.delta = delta_to_hedge(w, dealer)
+            if config.rule == lay.RULE_PYTHON:
+                control.request_account = number
+                return lay.RETURN_HEDGE
+            lots = hedge_order(w, accounts, number)
+        else:
+            lots = control.request_quantity
+            control.answered = 0
+        if lots != 0:
+            send_hedge(w, book, accounts, watch, tape, number, lots)
         control.cursor += 1
     control.cursor = 0
+    control.listed = 0
     return lay.RETURN_DONE
