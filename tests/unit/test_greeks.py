@@ -10,6 +10,8 @@ import pytest
 
 from cascade_sim.core import greeks
 
+pytestmark = pytest.mark.kernel
+
 FORWARD = 2200.0
 CASES = [
     (is_call, strike, years, volatility)

@@ -9,6 +9,8 @@ import pytest
 
 from cascade_sim.core import margin
 
+pytestmark = pytest.mark.kernel
+
 UPPER = np.array([5e4, 6e5, 3e6, 1.2e7, 7e7, 1e8, 2.3e8, 4.8e8, 6e8, 8e8, 1.2e9, 1.8e9])
 RATES = np.array([0.004, 0.005, 0.0065, 0.01, 0.02, 0.025, 0.05, 0.1, 0.125, 0.15, 0.25, 0.5])
 DEDUCTIONS = np.concatenate(([0.0], np.cumsum(UPPER[:-1] * np.diff(RATES))))
