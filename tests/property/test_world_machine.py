@@ -188,3 +188,19 @@ def test_storms_reach_every_stage_of_the_pipeline() -> None:
 def _mixed(log: list[Entry]) -> bool:
     """Whether some account was deleveraged as far as that went and then socialised."""
     return any(a[0] == "adl" and b[0] == "socialise" and a[1] == b[1] for a, b in pairwise(log))
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("adl", [False, True])
+def test_a_loss_beyond_collateral_is_paid_by_the_winners(adl: bool) -> None:
+    world = TwinWorld(Choices(fund=0, collateral=40_000))
+    world.switch("adl", adl)
+    ladder(world, 1, 6, 3, BACKGROUND if adl else MAKER)
+    world.place(TRADERS[0], 1, 0, 12, OrderType.MARKET)
+    world.place(TRADERS[1], -1, 101, 4, OrderType.LIMIT)
+    world.place(TRADERS[0], 1, 110, 4, OrderType.LIMIT)
+    world.advance(Fraction(60))
+    assert world.twin.sums.bad_debt > 0
+    stages = ["adl", "socialise", "unwind"] if adl else ["socialise", "unwind"]
+    assert [name for name, *_ in world.twin.log] == stages
+    assert (world.twin.sums.socialised > 0) == (not adl)
