@@ -261,8 +261,12 @@ def _enter_on_demand(dispatcher: Any) -> None:
     Its compiled forms must not reach the dispatcher's own table: calling one from there would crash.
     """
 
+    _translate_callers_only(dispatcher)
+
     def add_overload(compiled: Any) -> None:
-        dispatcher.overloads[tuple(compiled.signature.args)] = compiled
+        key = _Callee(compiled)
+        dispatcher.targetctx.insert_user_function(key, compiled.fndesc, [compiled.library])
+        dispatcher.overloads[tuple(compiled.signature.args)] = compiled._replace(entry_point=key)
 
     @functools.cache
     def entry() -> Any:
@@ -273,6 +277,25 @@ def _enter_on_demand(dispatcher: Any) -> None:
 
     dispatcher.add_overload = add_overload
     dispatcher._compile_for_args = compile_for_arguments
+
+
+class _Callee:
+    """What compiled callers know a function by that has no machine code of its own."""
+
+    def __init__(self, compiled: Any) -> None:
+        library = compiled.library
+        # Callers link its optimised code and translate it with theirs; numba would translate it here as well.
+        library._finalize_final_module = functools.partial(setattr, library, "_finalized", True)
+
+
+def _translate_callers_only(dispatcher: Any) -> None:
+    """Leave a function that only kernels call as LLVM code; machine code is made of its callers."""
+
+    def customize_flags(flags: Any) -> Any:
+        flags.no_compile = True
+        return flags
+
+    dispatcher._compiler._customize_flags = customize_flags
 
 
 @contextlib.contextmanager
