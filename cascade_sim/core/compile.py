@@ -260,7 +260,6 @@ def _enter_on_demand(dispatcher: Any) -> None:
 
     Its compiled forms must not reach the dispatcher's own table: calling one from there would crash.
     """
-
     _translate_callers_only(dispatcher)
 
     def add_overload(compiled: Any) -> None:
