@@ -64,6 +64,10 @@ MEMORY: tuple[Row, ...] = (
     ("warm_resident_mib", "peak of a later one", "MiB", ""),
     ("cold_seconds", "the first `cascade-sim run`, with charts and report", "s", "≤ 25"),
     ("warm_seconds", "a later one", "s", "≤ 4"),
+    ("soak_messages", "messages through two markets with everything on", "", "≥ 100,000,000"),
+    ("soak_failures", "invariants that did not hold on the way", "", "0"),
+    ("soak_ns_per_message", "time of one of these messages", "ns", ""),
+    ("soak_growth_mib", "memory gained after the first tenth of them", "MiB", ""),
 )
 GROUPS: Mapping[str, tuple[Row, ...]] = {
     "engine": ENGINE,
@@ -88,7 +92,7 @@ def figure_table(rows: tuple[Row, ...], figures: Figures) -> str:
     lines = ["| | measured | goal | figure |", "|---|---:|---:|---|"]
     for name, meaning, unit, goal in rows:
         value = figures.get(name)
-        shown = MISSING if value is None else f"{number(value)} {unit}"
+        shown = MISSING if value is None else f"{number(value)} {unit}".rstrip()
         lines.append(f"| {meaning} | {shown} | {goal} | `{name}` |")
     return "\n".join(lines)
 
