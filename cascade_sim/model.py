@@ -266,7 +266,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         self._between_steps()
 
     def _phase(self, phase: int) -> None:
-        control = self.state.world.control
+        control = self.main.parts.control
         if control.phase != phase:
             raise RunFailed(expectation("phase", str(phase), int(control.phase)))
         while True:
@@ -292,7 +292,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             status = self._advance(self._next_stop(end), ALL_PHASES)
             if status != lay.RETURN_DONE:
                 self._answer(status)
-            elif self.state.world.control.phase == 0:
+            elif self.main.parts.control.phase == 0:
                 self._between_steps()
             if progress is not None:
                 progress(self.step_number + run_config.burn_in_steps, total)
@@ -311,7 +311,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
 
     def _answer(self, status: int) -> None:
         """Do what the kernels cannot, for the market that asks."""
-        market = list(self.markets.values())[int(self.state.world.control.market)]
+        market = list(self.markets.values())[int(self.main.parts.control.market)]
         if status == lay.RETURN_CAPACITY:
             what = CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
             raise CapacityError(

@@ -28,6 +28,7 @@ from cascade_sim.agents.portfolio_trader import PortfolioTraders
 from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
 from cascade_sim.clearing.engine import LiquidationEngine
+from cascade_sim.clearing.views import parts_of
 from cascade_sim.core import layout as lay
 from cascade_sim.core.activity import open_activity
 from cascade_sim.core.book_layout import TICKS
@@ -35,7 +36,7 @@ from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.state import State, System
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
-from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.domain.errors import RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import volatility_per_sqrt_second
 from cascade_sim.market.circuit_breaker import configure_venue
@@ -225,6 +226,7 @@ class Market:
         for cohort in self.cohorts.values():
             cohort.open(opening)
         self.opening = opening
+        self.parts = parts_of(state)
 
     def _configure(self) -> None:
         """Write what belongs to no cohort into the kernel configuration."""
@@ -341,16 +343,19 @@ class Market:
 
     def close(self) -> None:
         """Give the memory of the run back."""
-        del self.state, self.recorder, self.opening, self.desk
+        del self.state, self.parts, self.recorder, self.opening, self.desk
         self._start = None
 
     @property
     def step_number(self) -> int:
         """The step that comes next; negative during burn-in."""
-        return int(self.state.world.control.step)
+        return int(self.parts.control.step)
 
     def answer(self, status: int) -> None:
         """Do what the kernels of this market cannot: drain the tape, ask a rule written in Python."""
+        if status in (lay.RETURN_PRIORITY, lay.RETURN_SIZING, lay.RETURN_ADL):
+            self.engine.answer(status, self.state, self.parts)
+            return
         world = self.state.world
         if status == lay.RETURN_DRAIN:
             self.recorder.drain(self.state.tape)
@@ -366,7 +371,7 @@ class Market:
             world.control.request_quantity = self._ask_hedge(int(world.control.request_account))
             world.control.answered = 1
         else:
-            self.engine.answer(status, self.state)
+            raise RunFailed(expectation("request", "one that Python can answer", status))
 
     def _ask_mark(self) -> float:
         market, tick = self.state.world.market, self.instrument.tick_size

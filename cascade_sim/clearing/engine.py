@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.clearing.asking import finite_numbers, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable
-from cascade_sim.clearing.views import DistressedAccounts, counterparties_view, distressed_view
+from cascade_sim.clearing.views import DistressedAccounts, Parts, counterparties_view, distressed_view
 from cascade_sim.core import layout as lay
 from cascade_sim.core.state import State
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -74,23 +74,32 @@ class LiquidationEngine:
         target.unwind_rate = clearing.unwind_rate * dt
         target.unwind_limit = clearing.unwind_price_limit
 
-    def answer(self, status: int, state: State) -> None:
+    def answer(self, status: int, state: State, parts: Parts) -> None:
         """Answer a request of the liquidation kernels: scores or a size, written where they look for them.
+
+        Parameters
+        ----------
+        status : int
+            What is asked for, a RETURN code.
+        state : State
+            The market that asks.
+        parts : Parts
+            Of that market.
 
         Raises
         ------
         RunFailed
             If the rule raises anything, or answers with something else than it must.
         """
-        control = state.world.control
+        control = parts.control
         step = int(control.step)
         units = (self.instrument.lot_size, self.instrument.tick_size)
         if status == lay.RETURN_PRIORITY:
             count = int(control.listed)
-            view = distressed_view(state, state.scratch[0, :count], *units)
+            view = distressed_view(state, state.scratch[0, :count], *units, parts)
             state.scores[0, :count] = _scores(PRIORITIES, self.priority, view, step)
         elif status == lay.RETURN_SIZING:
-            view = distressed_view(state, np.array([control.request_account], np.int64), *units)
+            view = distressed_view(state, np.array([control.request_account], np.int64), *units, parts)
             lots = self._lots(view, step)
             control.request_quantity = int(min(max(lots, 1.0), abs(int(view.position_lot[0]))))
         else:

@@ -1,7 +1,7 @@
 """What liquidation rules see: columns over a short list of accounts, read-only."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,24 +96,51 @@ def _frozen(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def distressed_view(state: State, ids: Integers, lot_size: float, tick_size: float) -> DistressedAccounts:
-    """Return the view of the accounts ``ids`` (ascending) at the current mark."""
-    # Each look into a record costs microseconds, as much as a column: every part is looked up once.
+class Parts(NamedTuple):
+    """Parts of a world that views look at; a look into a whole world costs as much as a column of a view."""
+
+    control: Any
+    market: Any
+    atoms: int
+    rates: Floats
+    deductions: Floats
+    seed: np.uint64
+    first_trader: int
+
+
+def parts_of(state: State) -> Parts:
+    """Return the parts of a configured world; control and market stay true as it runs."""
     world = state.world
     config = world.config
-    clearing, atoms = config.clearing, config.atoms
+    clearing, tiers = config.clearing, int(config.clearing.tiers)
+    return Parts(
+        control=world.control,
+        market=world.market,
+        atoms=int(config.atoms),
+        rates=np.array(clearing.tier_rate[:tiers]),
+        deductions=np.array(clearing.tier_deduction[:tiers]),
+        seed=config.seed,
+        first_trader=int(config.traders.first_account),
+    )
+
+
+def distressed_view(
+    state: State, ids: Integers, lot_size: float, tick_size: float, parts: Parts | None = None
+) -> DistressedAccounts:
+    """Return the view of the accounts ``ids`` (ascending) at the current mark; ``parts`` spares looking them up."""
+    found = parts_of(state) if parts is None else parts
+    atoms = found.atoms
     rows = state.accounts.view(np.ndarray)[ids]
-    mark = float(world.market.mark)
-    step = int(world.control.step)
+    mark = float(found.market.mark)
+    step = int(found.control.step)
     lots = rows["position"].astype(np.int64)
     equity = rows["cash"] + lots * mark * atoms
     notional = np.abs(lots) * mark * atoms
-    tiers = int(clearing.tiers)
-    lines = notional[:, None] * clearing.tier_rate[:tiers] - clearing.tier_deduction[:tiers]
+    lines = notional[:, None] * found.rates - found.deductions
     maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
     # Counted from the first trader, so that other agents do not change a trader's number.
-    entities = ids - int(config.traders.first_account)
-    random = uniforms_of(entities, config.seed, PURPOSE_PRIORITY, step, 0)
+    entities = ids - found.first_trader
+    random = uniforms_of(entities, found.seed, PURPOSE_PRIORITY, step, 0)
     return DistressedAccounts(
         account_id=_frozen(ids.copy()),
         position=_frozen(lots * lot_size),
