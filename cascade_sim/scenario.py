@@ -232,6 +232,17 @@ class Scenario(Section):
                 raise ScenarioError(expectation(f"{path}.portfolios.count", expected, received))
         return found
 
+    def alone(self) -> "Scenario":
+        """Return the first market by itself: no further markets, nor the index sources that read them."""
+        tree = self.tree()
+        sources = {
+            name: source
+            for name, source in tree["index"]["sources"].items()
+            if source.get("market") not in self.markets
+        }
+        index = {**tree["index"], "sources": sources}
+        return type(self).model_validate({**tree, "markets": {}, "index": index})
+
     @property
     def scenario_hash(self) -> str:
         """SHA-256 (hexadecimal) of the resolved tree, independent of key order and of 30 against 30.0."""

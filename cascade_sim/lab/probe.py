@@ -42,8 +42,7 @@ def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float
         Quote currency per base unit; None where there are no providers whose depth could set the size.
     """
     # The first market alone: what others would do to it is no impact of this order.
-    first = next(iter(scenario.market_scenarios().values()))
-    scenario = first.model_copy(update={"agents": {}})
+    scenario = scenario.alone().model_copy(update={"agents": {}})
     liquidity = scenario.liquidity
     ladder = liquidity.count * liquidity.size * sum(liquidity.size_growth**k for k in range(liquidity.levels))
     if scenario.market.price_formation.name == "linear_impact":

@@ -222,8 +222,7 @@ def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
     impact = permanent_impact(model.scenario, seed)
     if impact is None:
         return {}
-    first = next(iter(model.scenario.market_scenarios().values()))
-    fresh = CascadeModel(first.with_overrides({"run.record": "summary"}), rng=seed)
+    fresh = CascadeModel(model.scenario.alone().with_overrides({"run.record": "summary"}), rng=seed)
     price = fresh.instrument.tick_to_price(fresh.initial_tick)
     numbers = {
         "permanent_impact": impact,

@@ -167,6 +167,17 @@ def test_tables_of_the_markets_are_numbered_as_one() -> None:
     ).all()
 
 
+def test_the_first_market_alone_has_no_index_of_others() -> None:
+    sources = {"spot": {"market": "spot"}, "value": {}}
+    scenario = small(spot=QUIET).with_overrides({"index.sources": sources, "portfolios.count": 5})
+    alone = scenario.alone()
+    assert not alone.markets
+    assert list(alone.index.sources) == ["value"]
+    figures = run(scenario, seed=2).summary
+    assert figures["permanent_impact"] > 0.0
+    assert figures["leverage_n"] is not None
+
+
 def test_the_summary_is_that_of_the_first_market() -> None:
     alone = run(small(), seed=4, probe=False).summary
     pair = run(small(spot={**QUIET, **APART}), seed=4, probe=False)
