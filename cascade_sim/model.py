@@ -306,7 +306,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         """What happens between two steps in either driver: the start of the run."""
         if self.step_number == 0:
             for market in self.markets.values():
-                if market.start_accounts is None:
+                if not market.has_started:
                     market.note_start()
 
     def _answer(self, status: int) -> None:

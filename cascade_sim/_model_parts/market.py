@@ -219,7 +219,8 @@ class Market:
         classes[: len(SYSTEM_ACCOUNTS)] = SYSTEM_ACCOUNTS
         classes[self.first_participant : self.account_count] = AccountClass.PARTICIPANT
         for cohort in self.cohorts.values():
-            classes[cohort.accounts] = cohort.account_class
+            first = cohort.first_account
+            classes[first : first + cohort.count] = cohort.account_class
         self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
         opening.deposit(int(self.state.world.config.fund_account), 1, fund)
@@ -318,6 +319,11 @@ class Market:
         for name in self._start.dtype.names or ():
             rows[name] = self._start[name]
         return rows
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the accounts as step 0 began are remembered."""
+        return self._start is not None
 
     def note_start(self) -> None:
         """Remember the accounts as step 0 begins."""

@@ -14,6 +14,7 @@ from cascade_sim.clearing.asking import told_as
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import depth_within
 from cascade_sim.core.book_layout import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.memory import allocate
 from cascade_sim.core.orders import execute_batch, look_up
 from cascade_sim.core.rng import PURPOSE_AGENT, PURPOSE_ORDERING, fill_uniform
 from cascade_sim.core.state import State, System
@@ -132,7 +133,8 @@ class OrderDesk:
         self.largest = int(config.largest_order) * self.lot
         self.seed = config.seed
         self.linear = int(config.formation) == lay.FORMATION_LINEAR
-        grown = np.zeros(len(self.positions), np.int64)
+        # Most accounts are no agent's: memory that nobody writes to is not taken.
+        grown: Integers = np.asarray(allocate(np.dtype(np.int64), len(self.positions))).view(np.ndarray)
         grown[: len(self._entities)] = self._entities
         self._entities = grown
 
