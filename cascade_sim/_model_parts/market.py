@@ -100,8 +100,9 @@ def _check_market(scenario: Scenario) -> None:
     MARK_PRICES.create(market.mark_price)
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
-    instrument.price_to_tick(load_options(scenario)[1])
-    _load_brackets(scenario)
+    price = load_options(scenario)[1]
+    instrument.price_to_tick(price)
+    _load_brackets(scenario, price)
 
 
 def _instrument(scenario: Scenario) -> Instrument:
@@ -111,7 +112,7 @@ def _instrument(scenario: Scenario) -> Instrument:
     )
 
 
-def _load_brackets(scenario: Scenario) -> BracketTable | None:
+def _load_brackets(scenario: Scenario, price: float) -> BracketTable | None:
     brackets = scenario.traders.brackets
     if brackets.path is None:
         return None
@@ -119,7 +120,14 @@ def _load_brackets(scenario: Scenario) -> BracketTable | None:
         raise ScenarioError(
             expectation("traders.brackets.symbol", "the name of a contract in the file", None)
         )
-    return load_brackets(brackets.path, brackets.symbol)
+    return load_brackets(
+        brackets.path,
+        brackets.symbol,
+        mode=brackets.mode,
+        unit=brackets.unit,
+        contract_size=brackets.contract_size,
+        price=price if brackets.price is None else brackets.price,
+    )
 
 
 def market_seed(seed: int, name: str | None) -> np.uint64:
@@ -178,7 +186,7 @@ class Market:
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
         self.options, price, self.chain = load_options(scenario)
         self.initial_tick = self.instrument.price_to_tick(price)
-        self.brackets = _load_brackets(scenario)
+        self.brackets = _load_brackets(scenario, price)
         self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
         self._start: NDArray[Any] | None = None
