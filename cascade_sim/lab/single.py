@@ -149,7 +149,7 @@ def collect(model: Market) -> RunResult:
     """Build the tables of a market that has run; the summary is left empty."""
     model.recorder.drain(model.state.tape)
     accounts, config = model.state.accounts[: model.account_count], model.state.world.config
-    tiers = int(config.clearing.tiers)
+    tiers, whole = int(config.clearing.tiers), config.clearing.whole
     began = model.start_accounts
     start = began if began is not None else accounts
     records = AccountRecords(
@@ -161,6 +161,7 @@ def collect(model: Market) -> RunResult:
         closing_mark=float(model.state.world.market.mark),
         tier_rate=np.array(config.clearing.tier_rate[:tiers]),
         tier_deduction=np.array(config.clearing.tier_deduction[:tiers]),
+        tier_end=np.array(whole.ends[:tiers]) if int(whole.enabled) else None,
         fund_account=int(config.fund_account),
         fee_account=int(config.fee_account),
     )

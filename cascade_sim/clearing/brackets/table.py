@@ -118,8 +118,10 @@ class BracketTable:
         """
         return 1.0 / self.max_leverage[self.tier(notional)]
 
-    def liquidation_price(self, position: ArrayLike, cash: ArrayLike) -> NDArray[np.float64]:
-        """Return the prices at which equity, cash + position * price, equals the requirement.
+    def liquidation_price(
+        self, position: ArrayLike, cash: ArrayLike, price: float = np.inf
+    ) -> NDArray[np.float64]:
+        """Return the prices at which equity, cash + position * price, first is no more than the requirement.
 
         Parameters
         ----------
@@ -127,11 +129,15 @@ class BracketTable:
             Signed base units.
         cash : array_like, shape (n,)
             Quote currency: collateral less signed quantity times entry price.
+        price : float
+            Where the market stands, which matters with `whole_position` alone: a long that falls into a lower
+            bracket may be safe again. Infinity for coming from above.
 
         Returns
         -------
         array, shape (n,)
-            See `cascade_sim.core.margin.liquidation_price`.
+            See `cascade_sim.core.margin.liquidation_price`; with `whole_position`
+            `cascade_sim.core.margin.whole_position_prices`, infinity for a long that is distressed at ``price``.
 
         Raises
         ------
@@ -144,6 +150,12 @@ class BracketTable:
             raise self._error("position and cash", "the same one-dimensional shape", received)
         if not (np.isfinite(positions).all() and np.isfinite(accounts).all()):
             raise self._error("position and cash", "finite numbers", "a NaN or infinity")
+        if not price > 0.0:
+            raise self._error("price", "a positive number", price)
+        if self.whole_position:
+            return margin.whole_position_prices(
+                positions, accounts, float(price), self.maintenance_rate, self.max_notional
+            )
         return margin.liquidation_prices(positions, accounts, self.maintenance_rate, self.deduction)
 
     def _notionals(self, notional: ArrayLike) -> NDArray[np.float64]:
