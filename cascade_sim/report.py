@@ -64,7 +64,7 @@ def chain_words(use: Mapping[str, Any] | None) -> list[str]:
     Returns
     -------
     list of str
-        One sentence, or none; `DataFileError` if it is something else.
+        Sentences, or none; `DataFileError` if it is something else.
     """
     if not use:
         return []
@@ -80,7 +80,44 @@ def chain_words(use: Mapping[str, Any] | None) -> list[str]:
         raise DataFileError(
             expectation("option_chain", "what a run writes into its manifest", use)
         ) from error
-    return [taken + (f", left out: {', '.join(left_out)}." if left_out else ".")]
+    words = [taken + (f", left out: {', '.join(left_out)}." if left_out else ".")]
+    if "coin" in use:
+        words.append(
+            f"It is a chain of options on {use['coin']}; the price started at its forward, "
+            f"{plain(use['forward'])} {use['quote']}."
+        )
+    return words
+
+
+def bracket_words(use: Mapping[str, Any] | None) -> list[str]:
+    """Say how the positions of a run lay in its margin brackets.
+
+    Parameters
+    ----------
+    use
+        ``margin_brackets`` of a manifest; None without brackets.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none; `DataFileError` if it is something else.
+    """
+    if not use:
+        return []
+    try:
+        accounts, above, last = use["accounts"], use["accounts_above"], use["last_notional"]
+        rates = "of the whole position" if use["mode"] == "whole_position" else "marginal"
+        words = f"Margin brackets of {use['symbol']} ({plain(use['tiers'])}, {rates})"
+        if last is None:
+            return [f"{words} have no upper end."]
+        return [
+            f"{words} end at {compact(last)} {use['quote']}; {plain(above)} of {_count(accounts, 'account', 'accounts')} "
+            "began above it, at the last rate."
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataFileError(
+            expectation("margin_brackets", "what a run writes into its manifest", use)
+        ) from error
 
 
 def _duration(seconds: float) -> str:
@@ -300,6 +337,7 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     title = str(tree.get("title") or tree.get("name") or "Cascade simulation")
     sentences = stop_words(result.manifest) + (narrate(result.summary, quote) or ["No figures."])
     sentences += chain_words(result.manifest.get("option_chain"))
+    sentences += bracket_words(result.manifest.get("margin_brackets"))
     story = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     sections = {"What happened": f'<ul class="story">{story}</ul>', "How much was forced": "", "Who paid": ""}
     for name, picture in pictures.items():

@@ -176,6 +176,15 @@ class Chain(Section):
         "and bought puts",
     )
     minimum_open_interest: float = measure(1.0, "Options with less are left out", "base units", ge=0)
+    coin: str | None = choice(
+        None, "Whose options, where the file holds several coins; null where it holds one", min_length=1
+    )
+    contract_size: float | None = measure(
+        None,
+        "One contract, where the file counts open interest in contracts",
+        "base units per contract",
+        gt=0,
+    )
 
 
 class Options(Section):
