@@ -166,8 +166,8 @@ def check_triggers(state: State) -> Iterator[str]:
     if int(clearing.whole.enabled):
         ends, mark = np.array(clearing.whole.ends[:tiers]), float(world.market.mark)
         prices = whole_position_prices(scaled, owned, mark, rates, ends)
-        # A long that is looked at in every screen has no price of its own.
-        prices = np.where(long & ~np.isfinite(lows), lows, prices)
+        # The next screen looks at a long at or below its trigger anyway, and sets it anew if the long is safe.
+        prices = np.where(long & (mark <= lows), lows, prices)
     else:
         prices = liquidation_prices(scaled, owned, rates, np.array(clearing.tier_deduction[:tiers]))
     if (lows != np.where(long, prices, 0.0)).any():
