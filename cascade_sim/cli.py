@@ -123,8 +123,9 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _print_result(result: Any, base: str, quote: str, folder: Path) -> None:
     from cascade_sim.columns import SUMMARY_KEYS
+    from cascade_sim.input_words import bracket_words, chain_words
     from cascade_sim.plots.payers import ranked_losses
-    from cascade_sim.report import bracket_words, chain_words, narrate, unit_words
+    from cascade_sim.report import narrate, unit_words
 
     summary = result.summary
     notes = result.manifest

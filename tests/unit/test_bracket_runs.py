@@ -10,9 +10,9 @@ import pytest
 import cascade_sim as cs
 from cascade_sim.cli import main
 from cascade_sim.domain.errors import ScenarioError
+from cascade_sim.input_words import bracket_words
 from cascade_sim.lab.soak import violations
 from cascade_sim.model import CascadeModel, check_inputs
-from cascade_sim.report import bracket_words
 
 SHORT: dict[str, Any] = {
     "run.steps": 240,
