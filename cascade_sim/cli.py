@@ -123,11 +123,14 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _print_result(result: Any, base: str, quote: str, folder: Path) -> None:
     from cascade_sim.columns import SUMMARY_KEYS
+    from cascade_sim.input_words import bracket_words, chain_words
     from cascade_sim.plots.payers import ranked_losses
-    from cascade_sim.report import chain_words, narrate, unit_words
+    from cascade_sim.report import narrate, unit_words
 
     summary = result.summary
-    for sentence in (*narrate(summary, quote), *chain_words(result.manifest.get("option_chain"))):
+    notes = result.manifest
+    said = chain_words(notes.get("option_chain")) + bracket_words(notes.get("margin_brackets"))
+    for sentence in (*narrate(summary, quote), *said):
         say(sentence)
     say("")
     for key in SUMMARY_KEYS:

@@ -14,6 +14,7 @@ from cascade_sim._model_parts.market import check_inputs as check_market_inputs
 from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort
 from cascade_sim.agents.desk import OrderDesk
+from cascade_sim.agents.options_dealer import speak_of_chain
 from cascade_sim.core import layout as lay
 from cascade_sim.core.acting import run_acting
 from cascade_sim.core.markets import run_markets
@@ -96,6 +97,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
     def __init__(self, scenario: Scenario, rng: int | str = 0) -> None:
         self.seed = int(rng)
         super().__init__(rng=self.seed & 0xFFFFFFFF)
+        scenario = speak_of_chain(scenario)
         self.scenario = scenario
         self.markets: dict[str, Market] = {}
         self.desks: dict[str, OrderDesk] = {}

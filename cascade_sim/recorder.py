@@ -163,7 +163,7 @@ class Recorder:
     ) -> dict[str, Iterator[Mapping[str, Any]]]:
         """Columns of every table that comes off the tape, in pieces of ``size`` rows, or in one."""
         instrument, dt, classes = self.instrument, self.dt, accounts.classes
-        tiers = (accounts.tier_rate, accounts.tier_deduction)
+        tiers = (accounts.tier_rate, accounts.tier_deduction, accounts.tier_end)
         breaches = find_breaches(self._pieces("events", size))
 
         def built(

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
-from cascade_sim.domain.errors import DataFileError, OutputError, expectation
+from cascade_sim.domain.errors import OutputError
+from cascade_sim.input_words import bracket_words, chain_words
 from cascade_sim.manifest import stop_words
 from cascade_sim.plots import CHARTS
 from cascade_sim.plots.frames import compact, currencies, log_percent, percent, plain
@@ -51,36 +52,6 @@ def narrate(summary: Mapping[str, Any], quote: str = "quote units") -> list[str]
     parts = [_what_happened(figures), _what_was_forced(figures, quote), _who_paid(figures, quote)]
     parts += [_what_mechanisms_did(figures), _what_is_wrong(figures)]
     return [sentence for part in parts for sentence in part]
-
-
-def chain_words(use: Mapping[str, Any] | None) -> list[str]:
-    """Say what a run made of the instruments in its option chain.
-
-    Parameters
-    ----------
-    use
-        ``option_chain`` of a manifest, see `cascade_sim.options.chain.Chain.use`; None without a chain.
-
-    Returns
-    -------
-    list of str
-        One sentence, or none; `DataFileError` if it is something else.
-    """
-    if not use:
-        return []
-    try:
-        left_out = [
-            f"{plain(entry['count'])} {reason.replace('_', ' ')}" for reason, entry in use["dropped"].items()
-        ]
-        day, instruments, used = use["snapshot_time"][:16].replace("T", " "), use["instruments"], use["used"]
-        taken = (
-            f"The option chain of {day} UTC holds {plain(instruments)} instruments; {plain(used)} were used"
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataFileError(
-            expectation("option_chain", "what a run writes into its manifest", use)
-        ) from error
-    return [taken + (f", left out: {', '.join(left_out)}." if left_out else ".")]
 
 
 def _duration(seconds: float) -> str:
@@ -300,6 +271,7 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     title = str(tree.get("title") or tree.get("name") or "Cascade simulation")
     sentences = stop_words(result.manifest) + (narrate(result.summary, quote) or ["No figures."])
     sentences += chain_words(result.manifest.get("option_chain"))
+    sentences += bracket_words(result.manifest.get("margin_brackets"))
     story = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     sections = {"What happened": f'<ul class="story">{story}</ul>', "How much was forced": "", "Who paid": ""}
     for name, picture in pictures.items():

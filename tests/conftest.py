@@ -27,3 +27,15 @@ def shared_data() -> Path:
             pytest.fail(f"expected CASCADE_SIM_DATA to be a folder, received {named}")
         pytest.skip("no reference data here; set CASCADE_SIM_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder of inputs from the field: CASCADE_SIM_CASES, else ``shared/cases`` beside the checkout; else skip."""
+    named = os.environ.get("CASCADE_SIM_CASES")
+    folder = Path(named) if named else ROOT.parent / "shared" / "cases"
+    if not folder.is_dir():
+        if named:
+            pytest.fail(f"expected CASCADE_SIM_CASES to be a folder, received {named}")
+        pytest.skip("no cases from the field here; set CASCADE_SIM_CASES to the folder that holds them")
+    return folder

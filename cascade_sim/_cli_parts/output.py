@@ -48,4 +48,10 @@ def load(name: str, overrides: list[str] | None) -> Any:
     for text in overrides or []:
         path, value = parse_override(text)
         changes[path] = value
-    return scenario.with_overrides(changes) if changes else scenario
+    resolved = scenario.with_overrides(changes) if changes else scenario
+    if all(each.options.chain.path is None for each in resolved.market_scenarios().values()):
+        return resolved
+    # Only a chain needs the import, which takes as long as all else here.
+    from cascade_sim.agents.options_dealer import speak_of_chain
+
+    return speak_of_chain(resolved)

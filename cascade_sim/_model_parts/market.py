@@ -70,6 +70,8 @@ COHORTS: tuple[type[Cohort], ...] = (
 )
 PARTICIPANT_ACCOUNTS = 64
 """Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
+ROOM_TO_MOVE = 2
+"""How far a price may rise from that of an option chain: the book has as many ticks as it has, from the first one up."""
 RECORD_LEVELS = {"summary": lay.RECORD_SUMMARY, "series": lay.RECORD_SERIES, "full": lay.RECORD_FULL}
 
 _CHANGING = ("cash", "position", "entry_tick")
@@ -100,8 +102,9 @@ def _check_market(scenario: Scenario) -> None:
     MARK_PRICES.create(market.mark_price)
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
-    instrument.price_to_tick(load_options(scenario)[1])
-    _load_brackets(scenario)
+    price = load_options(scenario)[1]
+    _start_tick(scenario, instrument, price)
+    _load_brackets(scenario, price)
 
 
 def _instrument(scenario: Scenario) -> Instrument:
@@ -111,7 +114,23 @@ def _instrument(scenario: Scenario) -> Instrument:
     )
 
 
-def _load_brackets(scenario: Scenario) -> BracketTable | None:
+def _start_tick(scenario: Scenario, instrument: Instrument, price: float) -> int:
+    """Return the price at the start in ticks; one that a chain brings must leave the book room to move in."""
+    tick = instrument.price_to_tick(price)
+    if scenario.options.chain.path is not None and not 1 <= tick <= TICKS // ROOM_TO_MOVE:
+        sizes = (step * 10.0**power for power in range(-8, 9) for step in (1.0, 2.0, 5.0))
+        works = next(size for size in sizes if price / size <= 0.5 * TICKS / ROOM_TO_MOVE)
+        if tick < 1:
+            works = 10.0 ** math.floor(math.log10(price) - 3.0)
+        expected = (
+            f"a step at which {price:g}, the forward of the option chain, is from 1 to {TICKS // ROOM_TO_MOVE} ticks, "
+            f"such as {works:g}"
+        )
+        raise ScenarioError(expectation("market.tick_size", expected, instrument.tick_size))
+    return tick
+
+
+def _load_brackets(scenario: Scenario, price: float) -> BracketTable | None:
     brackets = scenario.traders.brackets
     if brackets.path is None:
         return None
@@ -119,7 +138,14 @@ def _load_brackets(scenario: Scenario) -> BracketTable | None:
         raise ScenarioError(
             expectation("traders.brackets.symbol", "the name of a contract in the file", None)
         )
-    return load_brackets(brackets.path, brackets.symbol)
+    return load_brackets(
+        brackets.path,
+        brackets.symbol,
+        mode=brackets.mode,
+        unit=brackets.unit,
+        contract_size=brackets.contract_size,
+        price=price if brackets.price is None else brackets.price,
+    )
 
 
 def market_seed(seed: int, name: str | None) -> np.uint64:
@@ -177,8 +203,8 @@ class Market:
         self.mark_rule: Any = MARK_PRICES.create(market.mark_price)
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
         self.options, price, self.chain = load_options(scenario)
-        self.initial_tick = self.instrument.price_to_tick(price)
-        self.brackets = _load_brackets(scenario)
+        self.initial_tick = _start_tick(scenario, self.instrument, price)
+        self.brackets = _load_brackets(scenario, price)
         self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
         self._start: NDArray[Any] | None = None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cascade_sim._recorder_parts.market import Columns, cash, constant, price
 from cascade_sim.core import layout as lay
-from cascade_sim.core.margin import liquidation_prices
+from cascade_sim.core.margin import liquidation_prices, whole_position_prices
 from cascade_sim.domain.enums import Cause, TransferKind
 from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -34,6 +34,8 @@ class AccountRecords:
         Mark in ticks as step 0 begins and at the end.
     tier_rate, tier_deduction : float64, shape (tiers,)
         Maintenance rates (fractions) and deductions (atoms).
+    tier_end : float64, shape (tiers,), or None
+        Ends of the tiers (atoms) where rates are of the whole position; None where they are marginal.
     fund_account, fee_account : int
         Ids of the insurance fund and of the account that collects trading fees.
     """
@@ -48,6 +50,7 @@ class AccountRecords:
     tier_deduction: Floats
     fund_account: int
     fee_account: int
+    tier_end: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays belong together."""
@@ -200,7 +203,10 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
     margined = (closing["traits"] & lay.FLAG_MARGINED) != 0
     scaled = start["position"] * float(atoms)
     cash_start = start["cash"].astype(np.float64)
-    trigger = liquidation_prices(scaled, cash_start, books.tier_rate, books.tier_deduction)
+    if books.tier_end is None:
+        trigger = liquidation_prices(scaled, cash_start, books.tier_rate, books.tier_deduction)
+    else:
+        trigger = whole_position_prices(scaled, cash_start, books.start_mark, books.tier_rate, books.tier_end)
     with np.errstate(divide="ignore", invalid="ignore"):
         bankruptcy = np.where(held, -cash_start / scaled, np.nan)
         equity_start = cash_start + scaled * books.start_mark

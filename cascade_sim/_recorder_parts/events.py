@@ -62,10 +62,21 @@ def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[
 
 
 def notional_at_requirement(
-    requirement: NDArray[Any], rates: NDArray[np.float64], deductions: NDArray[np.float64]
+    requirement: NDArray[Any],
+    rates: NDArray[np.float64],
+    deductions: NDArray[np.float64],
+    ends: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Invert the requirement R = max_k (N m_k - c_k) of tiers: N = min_k (R + c_k) / m_k, NaN at R = 0."""
+    """Invert the requirement R = max_k (N m_k - c_k) of tiers: N = min_k (R + c_k) / m_k, NaN at R = 0.
+
+    With ``ends``, where rates are of the whole position, R = N m_k of the tier in force: N = R / m_k of the first tier
+    that does not end below it.
+    """
     notional = np.full(len(requirement), np.inf)
+    if ends is not None:
+        for rate, end in zip(rates[::-1], [np.inf, *ends[-2::-1]], strict=True):
+            notional = np.where(requirement <= end * rate, requirement / rate, notional)
+        return np.where((requirement > 0.0) & np.isfinite(notional), notional, np.nan)
     for rate, deduction in zip(rates, deductions, strict=True):
         if rate > 0.0:
             notional = np.minimum(notional, (requirement + deduction) / rate)
@@ -113,7 +124,7 @@ def event_columns(
     raw: NDArray[Any],
     classes: NDArray[np.int8],
     rules: Mapping[Any, str],
-    tiers: tuple[NDArray[np.float64], NDArray[np.float64]],
+    tiers: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None],
     breaches: Breaches,
     instrument: Instrument,
     dt: float,

@@ -20,9 +20,26 @@ class Brackets(Section):
     """Real leverage brackets, from which traders' inverse leverage is drawn instead of uniformly."""
 
     path: str | None = choice(
-        None, "CSV file of leverage brackets, relative to the working directory; null for none", min_length=1
+        None,
+        "Leverage brackets, CSV or the JSON of ccxt, relative to the working directory; null for none",
+        min_length=1,
     )
     symbol: str | None = choice(None, "Contract to read from the file", min_length=1)
+    mode: Literal["marginal", "whole_position"] = choice(
+        "marginal", "What the rate of a bracket is charged on: what lies within it, or the whole position"
+    )
+    unit: Literal["quote", "base", "contracts"] | None = choice(
+        None, "What bounds and deductions count; null for what the file says"
+    )
+    contract_size: float | None = measure(
+        None, "One contract; in quote currency where it settles in its base", "base units per contract", gt=0
+    )
+    price: float | None = measure(
+        None,
+        "Price at which bounds in coins are converted; null for the price at the start",
+        "quote per base unit",
+        gt=0,
+    )
     minimum_inverse_leverage: float = measure(
         0.02, "Least inverse leverage that is drawn", "collateral over notional", gt=0
     )
@@ -159,6 +176,15 @@ class Chain(Section):
         "and bought puts",
     )
     minimum_open_interest: float = measure(1.0, "Options with less are left out", "base units", ge=0)
+    coin: str | None = choice(
+        None, "Whose options, where the file holds several coins; null where it holds one", min_length=1
+    )
+    contract_size: float | None = measure(
+        None,
+        "One contract, where the file counts open interest in contracts",
+        "base units per contract",
+        gt=0,
+    )
 
 
 class Options(Section):

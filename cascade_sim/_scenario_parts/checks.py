@@ -175,6 +175,12 @@ def _traders(scenario: "Scenario") -> Iterator[str]:
         yield expectation(
             "traders.brackets.symbol", "null without traders.brackets.path", traders.brackets.symbol
         )
+    if traders.brackets.contract_size is not None and traders.brackets.unit in ("quote", "base"):
+        yield expectation(
+            "traders.brackets.contract_size",
+            f"null where traders.brackets.unit is {traders.brackets.unit}",
+            traders.brackets.contract_size,
+        )
     stop_loss = traders.stop_loss
     if stop_loss.distance_low > stop_loss.distance_high:
         yield expectation(

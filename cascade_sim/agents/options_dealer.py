@@ -20,14 +20,59 @@ from cascade_sim.scenario import Scenario
 Floats = NDArray[np.float64]
 
 
+def load_chain_of(scenario: Scenario) -> Chain | None:
+    """Return the option chain that a scenario names, or None."""
+    chain = scenario.options.chain
+    if chain.path is None:
+        return None
+    return load_chain(
+        chain.path, chain.minimum_open_interest, coin=chain.coin, contract_size=chain.contract_size
+    )
+
+
+def speak_of_chain(scenario: Scenario) -> Scenario:
+    """Return the scenario with the coin of its option chain as what is traded, in every market that has one.
+
+    A run that started from options on one coin and reported another would be wrong in every unit. Linear options also
+    say the currency; those settled in their coin leave open which kind of dollar the market is in.
+    """
+    own = scenario.market_scenarios()
+    if all(each.options.chain.path is None for each in own.values()):
+        return scenario
+    chains: dict[Any, Chain | None] = {}
+    changes: list[dict[str, Any]] = []
+    for each in own.values():
+        if each.options.chain not in chains:
+            chains[each.options.chain] = load_chain_of(each)
+        changes.append(_named_after(chains[each.options.chain], each))
+    if not any(changes):
+        return scenario
+    further = {
+        name: {"market": change} for name, change in zip(list(own)[1:], changes[1:], strict=True) if change
+    }
+    return scenario.with_overrides({"market": changes[0]} | ({"markets": further} if further else {}))
+
+
+def _named_after(chain: Chain | None, scenario: Scenario) -> dict[str, Any]:
+    """Return what must change for a market to trade the coin of a chain."""
+    if chain is None:
+        return {}
+    market, wanted = scenario.market, {"base": chain.coin}
+    if not chain.settles_in_coin:
+        wanted["quote"] = chain.quote
+    if market.base != chain.coin and market.instrument.startswith(f"{market.base}-"):
+        wanted["instrument"] = chain.coin + market.instrument.removeprefix(market.base)
+    return {key: value for key, value in wanted.items() if getattr(market, key) != value}
+
+
 def load_options(scenario: Scenario) -> tuple[tuple[OptionGrid, Floats] | None, float, Chain | None]:
     """Return the dealers' options and inventory (base units), the price at the start, and the chain read if any.
 
     Options that expire within the run are left out: their settlement is not simulated.
     """
     options, dealers = scenario.options, scenario.dealers
-    if options.chain.path is not None:
-        chain = load_chain(options.chain.path, options.chain.minimum_open_interest)
+    chain = load_chain_of(scenario)
+    if chain is not None:
         if dealers.count == 0:
             return None, chain.forward, chain
         inventory = chain.dealer_inventory(options.chain.dealer_share, options.chain.sign)

@@ -61,6 +61,12 @@ class LiquidationEngine:
         target.tier_deduction[: len(rates)] = [
             self.instrument.cash_to_atoms(float(value)) for value in deductions
         ]
+        target.whole.enabled = int(brackets is not None and brackets.whole_position)
+        if brackets is not None and brackets.whole_position:
+            atoms = self.instrument.cash_to_atoms
+            target.whole.ends[: len(rates)] = [
+                np.inf if end == np.inf else atoms(float(end)) for end in brackets.max_notional
+            ]
         target.priority = getattr(self.priority, "compiled", lay.RULE_PYTHON)
         target.sizing = getattr(self.sizing, "compiled", lay.RULE_PYTHON)
         target.adl = getattr(self.adl, "compiled", lay.RULE_PYTHON)

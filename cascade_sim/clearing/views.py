@@ -104,6 +104,7 @@ class Parts(NamedTuple):
     atoms: int
     rates: Floats
     deductions: Floats
+    ends: Floats | None
     seed: np.uint64
     first_trader: int
 
@@ -119,6 +120,7 @@ def parts_of(state: State) -> Parts:
         atoms=int(config.atoms),
         rates=np.array(clearing.tier_rate[:tiers]),
         deductions=np.array(clearing.tier_deduction[:tiers]),
+        ends=np.array(clearing.whole.ends[:tiers]) if int(clearing.whole.enabled) else None,
         seed=config.seed,
         first_trader=int(config.traders.first_account),
     )
@@ -136,8 +138,12 @@ def distressed_view(
     lots = rows["position"].astype(np.int64)
     equity = rows["cash"] + lots * mark * atoms
     notional = np.abs(lots) * mark * atoms
-    lines = notional[:, None] * found.rates - found.deductions
-    maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
+    if found.ends is not None:
+        # The tier in force is the first whose end is not exceeded.
+        maintenance = notional * found.rates[np.searchsorted(found.ends[:-1], notional, side="left")]
+    else:
+        lines = notional[:, None] * found.rates - found.deductions
+        maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
     # Counted from the first trader, so that other agents do not change a trader's number.
     entities = ids - found.first_trader
     random = uniforms_of(entities, found.seed, PURPOSE_PRIORITY, step, 0)

@@ -15,7 +15,7 @@ from cascade_sim.core.events import begin_event, commit_event
 from cascade_sim.core.flight import defer
 from cascade_sim.core.guards import reached, set_guards
 from cascade_sim.core.ledger import equity, maintenance, notional, place, refresh_triggers, transfer
-from cascade_sim.core.margin import liquidation_price
+from cascade_sim.core.margin import liquidation_price, whole_position_range
 from cascade_sim.core.rng import (
     PURPOSE_ACTIVATION,
     PURPOSE_ACTIVITY,
@@ -90,7 +90,13 @@ def _call_price(w, row):
     tiers = w.config.clearing.tiers
     scaled = float(row.position * w.config.atoms)
     rates, deductions = config.call_rate[:tiers], config.call_deduction[:tiers]
-    price = liquidation_price(scaled, float(row.cash), rates, deductions)
+    if w.config.clearing.whole.enabled != 0:
+        # Coming from where leverage is lower: a long from above, a short from below.
+        ends = w.config.clearing.whole.ends[:tiers]
+        low, high = whole_position_range(scaled, float(row.cash), np.inf, rates, ends)
+        price = low if row.position > 0 else high
+    else:
+        price = liquidation_price(scaled, float(row.cash), rates, deductions)
     return max(0.0, price) if price < np.inf else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Layout of the lists of price triggers, and of the leveraged traders who act during a run."""
+"""Layout of the lists of price triggers and of tiers of margin, and of the leveraged traders who act during a run."""
 
 from typing import Any
 
@@ -25,6 +25,9 @@ TRIGGERS = _record(
     head=(np.int32, (TICKS,)),
 )
 """Accounts with a liquidation trigger on one side, by tick (see ``core/triggers.py``)."""
+
+WHOLE_RATES = _record(enabled=_I, ends=(_F, (TIER_CAPACITY,)))
+"""Upper ends of the tiers (atoms), needed where the rate of the tier in force is charged on the whole position."""
 
 ACTIVITY_CONFIG = _record(
     enabled=_I,

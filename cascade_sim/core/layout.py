@@ -6,7 +6,7 @@ times steps; user units appear only in the recorder. Positions are signed, quant
 
 import numpy as np
 
-from cascade_sim.core.activity_layout import ACTIVITY, TRIGGERS
+from cascade_sim.core.activity_layout import ACTIVITY, TRIGGERS, WHOLE_RATES
 from cascade_sim.core.agent_layout import *
 from cascade_sim.core.codes import *
 from cascade_sim.core.deltas import GRID
@@ -135,6 +135,7 @@ CLEARING_CONFIG = _record(
     tiers=_I,
     tier_rate=(_F, (TIER_CAPACITY,)),
     tier_deduction=(_F, (TIER_CAPACITY,)),
+    whole=WHOLE_RATES,
     priority=_I,
     sizing=_I,
     adl=_I,

@@ -9,7 +9,12 @@ from cascade_sim.core.book import submit
 from cascade_sim.core.book_layout import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.flight import defer
-from cascade_sim.core.margin import liquidation_price, maintenance_margin
+from cascade_sim.core.margin import (
+    liquidation_price,
+    maintenance_margin,
+    whole_position_margin,
+    whole_position_range,
+)
 from cascade_sim.core.triggers import set_triggers
 from cascade_sim.core.venue import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.domain.enums import Cause, OrderType, TransferKind
@@ -77,7 +82,26 @@ def maintenance(w, value):
     """Maintenance requirement of a position of notional ``value``: the highest tier line, in atoms."""
     clearing = w.config.clearing
     tiers = clearing.tiers
+    if clearing.whole.enabled != 0:
+        return whole_position_margin(value, clearing.tier_rate[:tiers], clearing.whole.ends[:tiers])
     return maintenance_margin(value, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
+
+
+@routine
+def distress_range(w, row):
+    """The prices at and beyond which a position is distressed where rates are of the whole position: low, high.
+
+    A long that a higher price would catch in its next tier gets infinity as its low: an account is in one list, and that
+    one is walked in every screen, which looks at the account itself.
+    """
+    clearing = w.config.clearing
+    tiers = clearing.tiers
+    scaled = float(row.position * w.config.atoms)
+    rates, ends = clearing.tier_rate[:tiers], clearing.whole.ends[:tiers]
+    low, high = whole_position_range(scaled, float(row.cash), float(w.market.mark), rates, ends)
+    if row.position > 0 and high < np.inf:
+        low = np.inf
+    return low, high if row.position < 0 else np.inf
 
 
 @routine
@@ -93,7 +117,9 @@ def refresh_triggers(w, accounts, watch, account):
         # One leg has no trigger of its own. The next screen looks at the whole portfolio.
         low = np.inf
     elif (row.traits & lay.FLAG_MARGINED) != 0:
-        if position != 0:
+        if position != 0 and w.config.clearing.whole.enabled != 0:
+            low, high = distress_range(w, row)
+        elif position != 0:
             clearing = w.config.clearing
             tiers = clearing.tiers
             scaled = float(position * w.config.atoms)

@@ -56,6 +56,12 @@ def _note_breach(w, accounts, tape, account):
         row.first_breach_step = step
 
 
+@part
+def _is_freed(w, row):
+    """Whether an account that is looked at is above its requirement, which drops where the price enters a lower tier."""
+    return (row.traits & lay.FLAG_CROSS) == 0 and equity(w, row) > maintenance(w, notional(w, row))
+
+
 @routine
 def screen(w, accounts, watch, scratch, scores, tape):
     """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number.
@@ -69,6 +75,9 @@ def screen(w, accounts, watch, scratch, scores, tape):
         account = np.int64(scratch[1, k])
         if accounts[account].position == 0:
             cover_debt(w, accounts, watch, tape, account)
+            continue
+        if w.config.clearing.whole.enabled != 0 and _is_freed(w, accounts[account]):
+            refresh_triggers(w, accounts, watch, account)
             continue
         distressed += 1
         _note_breach(w, accounts, tape, account)

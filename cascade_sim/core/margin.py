@@ -5,6 +5,9 @@ increasing and c_k = c_(k-1) + floor_k (m_k - m_(k-1)), c_0 = 0. The requirement
 force is then continuous, convex, and the largest of the lines of all tiers, so the tier need not be looked
 up.
 
+Some venues charge the rate of the tier in force on the whole position. That requirement jumps where a tier begins:
+the prices at which an account is distressed are then no longer one interval (`whole_position_range`).
+
 ``cash`` is the futures cash account: collateral less the cost of the position (signed quantity times entry
 price), so that equity at price P is cash + position P.
 """
@@ -16,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.core.compile import allocating_kernel, leaf, part
+from cascade_sim.core.compile import allocating_kernel, leaf, part, routine
 
 Floats = NDArray[np.float64]
 
@@ -93,6 +96,69 @@ def liquidation_price(position: float, cash: float, rates: Floats, deductions: F
     return max(price, 0.0)
 
 
+@routine
+def whole_position_margin(notional: float, rates: Floats, ends: Floats) -> float:
+    """Return the requirement at rates of the whole position: N m_k of the tier in force.
+
+    Parameters
+    ----------
+    notional : float
+        Quote currency, not negative. Above the last end the last rate continues.
+    rates, ends : arrays, shape (tiers,)
+        Maintenance rates as fractions, upper ends of tiers in quote currency, which belong to the tier they end.
+    """
+    return notional * float(rates[bracket_tier(notional, ends)])
+
+
+@routine
+def whole_position_range(
+    position: float, cash: float, price: float, rates: Floats, ends: Floats
+) -> tuple[float, float]:
+    """Return the prices around ``price`` between which an account stays above its whole-position requirement.
+
+    Parameters
+    ----------
+    position, cash : float
+        As for `liquidation_price`; the position is not zero.
+    price : float
+        Where the account stands; infinity for coming from above.
+    rates, ends : arrays, shape (tiers,)
+        As for `whole_position_margin`; rates do not decrease.
+
+    Returns
+    -------
+    low, high : float
+        It is distressed at ``low`` and right above ``high``: zero and infinity if it is nowhere on that side, both
+        infinite if it is distressed at ``price``. For a short, whatever ``price``, zero and the lowest price of
+        distress.
+
+    Notes
+    -----
+    A falling price frees a short and lowers its tier, so it is distressed above one price. A long loses equity as the
+    price falls and is freed where it falls into a lower tier; as the price rises it may be caught by a higher tier.
+    In the tier from s to e (in price) it is distressed from above s up to min(e, -cash / (q (1 - m))).
+    """
+    quantity = abs(position)
+    last = rates.size - 1
+    start, low, high = 0.0, 0.0, math.inf
+    for k in range(rates.size):
+        end = ends[k] / quantity if k < last else math.inf
+        if position < 0.0:
+            first = max(cash / (quantity * (1.0 + rates[k])), start)
+            if first <= end:
+                return 0.0, first
+        else:
+            top = min(-cash / (quantity * (1.0 - rates[k])), end) if rates[k] < 1.0 else end
+            if top > start:
+                if price <= start:
+                    return low, start
+                if price <= top:
+                    return math.inf, math.inf
+                low = top
+        start = end
+    return low, high
+
+
 @leaf
 def bankruptcy_price(position: float, cash: float) -> float:
     """Return the price at which equity is zero: -cash / position.
@@ -127,4 +193,18 @@ def liquidation_prices(position: Floats, cash: Floats, rates: Floats, deductions
     result = np.empty(position.size)
     for i in range(position.size):
         result[i] = liquidation_price(position[i], cash[i], rates, deductions)
+    return result
+
+
+@allocating_kernel
+def whole_position_prices(
+    position: Floats, cash: Floats, price: float, rates: Floats, ends: Floats
+) -> Floats:
+    """Return for each account the price of `whole_position_range` that liquidates it: a long's low, a short's high."""
+    result = np.empty(position.size)
+    for i in range(position.size):
+        result[i] = math.nan
+        if position[i] != 0.0:
+            low, high = whole_position_range(position[i], cash[i], price, rates, ends)
+            result[i] = low if position[i] > 0.0 else high
     return result

@@ -13,7 +13,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.hedging import dealer_delta
 from cascade_sim.core.ledger import refresh_triggers
-from cascade_sim.core.margin import bracket_tier, liquidation_price
+from cascade_sim.core.margin import bracket_tier, liquidation_price, whole_position_range
 from cascade_sim.core.opening_layout import OPEN_CAPITAL, OPENED
 from cascade_sim.core.rng import (
     PURPOSE_DEALER,
@@ -220,8 +220,13 @@ def _is_near(w, plan, lots, entry, inverse):
     tiers = clearing.tiers
     position = float(lots * w.config.atoms)
     cash = inverse * abs(position) * entry - position * entry
-    price = liquidation_price(position, cash, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
     side = 1.0 if lots > 0 else -1.0
+    if clearing.whole.enabled != 0:
+        rates, ends = clearing.tier_rate[:tiers], clearing.whole.ends[:tiers]
+        low, high = whole_position_range(position, cash, float(plan.initial_tick), rates, ends)
+        price = low if lots > 0 else high
+    else:
+        price = liquidation_price(position, cash, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
     return side * (plan.initial_tick - price) / plan.initial_tick < plan.traders.nearest_trigger
 
 

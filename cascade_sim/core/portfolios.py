@@ -6,8 +6,10 @@ at least travel before the portfolio can be distressed, and a queue by that dist
 
 With slack S (equity less requirement) and legs of notional N_k whose highest maintenance rate is m_k, a relative move of
 all marks by at most e^x - 1 costs at most (e^x - 1) sum N_k (1 + m_k): requirements are convex in notional, with slopes
-up to m_k. Nothing can happen while x < log(1 + S / sum N_k (1 + m_k)). The distance that the marks have travelled is the
-sum over screens of the largest log move of any mark; it is never less than the net move of any of them.
+up to m_k. Nothing can happen while x < log(1 + S / sum N_k (1 + m_k)). Where rates are of the whole position the
+requirement jumps where a tier ends, so no look is farther than the nearest end above a leg. The distance that the marks
+have travelled is the sum over screens of the largest log move of any mark; it is never less than the net move of any of
+them.
 
 A leg of a distressed portfolio gets a share of its equity in proportion to its own requirement, by transfers of cash
 between the legs. Each leg then has the portfolio's margin ratio, and the liquidation pipeline treats it as an account.
@@ -21,6 +23,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.ledger import equity, maintenance, notional, transfer
+from cascade_sim.core.margin import bracket_tier
 from cascade_sim.core.triggers import set_triggers
 from cascade_sim.domain.enums import TransferKind
 
@@ -29,6 +32,8 @@ _ANY_PRICE = TICKS - 1
 """The list of the trigger index that accounts distressed at any price are in."""
 _CAUTION = 1.0 - 1.0e-9
 """Against rounding of sums and logarithms."""
+_NEAREST = 1.0e-12
+"""Least distance of a next look: an account at the end of its tier is looked at again as soon as marks move at all."""
 
 
 @leaf
@@ -86,6 +91,18 @@ def _highest_rate(w):
 
 
 @part
+def _reach(w, value):
+    """Largest log move of a leg of notional ``value`` that does not take it beyond the end of its tier."""
+    clearing = w.config.clearing
+    if clearing.whole.enabled == 0 or value <= 0.0:
+        return np.inf
+    tier = bracket_tier(value, clearing.whole.ends[: clearing.tiers])
+    if tier == clearing.tiers - 1:
+        return np.inf
+    return max(math.log(clearing.whole.ends[tier] / value), _NEAREST)
+
+
+@part
 def _move(w, accounts, tape, account, amount):
     """Bring cash into a leg from outside its market, or send it there (negative)."""
     if amount > 0:
@@ -129,7 +146,7 @@ def _share_equity(worlds, accounts, tapes, portfolio, worth, needed, exposed):
 @routine
 def evaluate(worlds, accounts, watch, tapes, portfolios, portfolio):
     """Look at one portfolio: give its legs triggers if it is distressed, else the distance at which to look again."""
-    worth, needed, exposed = 0.0, 0.0, 0.0
+    worth, needed, exposed, reach = 0.0, 0.0, 0.0, np.inf
     cash = np.int64(0)
     for market in range(len(worlds)):
         w = worlds[market]
@@ -138,6 +155,7 @@ def evaluate(worlds, accounts, watch, tapes, portfolios, portfolio):
         worth += equity(w, row)
         needed += maintenance(w, value)
         exposed += value * (1.0 + _highest_rate(w))
+        reach = min(reach, _reach(w, value))
         cash += row.cash
     slack = worth - needed
     distressed = cash < 0 if exposed == 0.0 else slack <= 0.0
@@ -153,7 +171,7 @@ def evaluate(worlds, accounts, watch, tapes, portfolios, portfolio):
         set_triggers(w, accounts[market], watch[market], account, np.inf if concerned else 0.0, np.inf)
     due = np.inf
     if not distressed and exposed > 0.0:
-        due = worlds[0].market.travelled + math.log1p(slack / exposed) * _CAUTION
+        due = worlds[0].market.travelled + min(math.log1p(slack / exposed), reach) * _CAUTION
     set_due(portfolios, portfolio, due)
 
 

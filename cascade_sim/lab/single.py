@@ -65,6 +65,8 @@ def run(
         scenario = scenario.with_overrides({"run.record": record})
     started, clock = datetime.now(UTC), time.perf_counter()
     model = CascadeModel(scenario, rng=seed)
+    # The coin of an option chain is that of the market.
+    scenario = model.scenario
     stop = _advance(model, progress)
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
@@ -82,6 +84,7 @@ def run(
     counts = [market.account_count for market in markets]
     result = results[0] if len(results) == 1 else combine(results, counts)
     step = model.step_number
+    brackets = _use_of_brackets(markets[0])
     model.close()
     manifest = build_manifest(
         scenario_hash=scenario.scenario_hash,
@@ -94,6 +97,8 @@ def run(
     )
     if model.chain is not None:
         manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
+    if brackets is not None:
+        manifest["margin_brackets"] = brackets
     result = result.replaced(summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
     if isinstance(stop, CapacityError):
         stop.result = result
@@ -124,6 +129,29 @@ def _advance(model: CascadeModel, progress: Progress | None) -> CapacityError | 
     return None
 
 
+def _use_of_brackets(market: Market) -> dict[str, Any] | None:
+    """Return where the positions of a market began in its margin brackets, None without brackets."""
+    table = market.brackets
+    if table is None:
+        return None
+    began = market.start_accounts
+    rows = began if began is not None else np.asarray(market.state.accounts)[: market.account_count]
+    margined = (rows["traits"] & lay.FLAG_MARGINED != 0) & (rows["position"] != 0)
+    instrument = market.instrument
+    lots, mark = np.abs(rows["position"][margined]).astype(np.float64), market.start_mark
+    notional = lots * mark * instrument.lot_size * instrument.tick_size
+    last = float(table.max_notional[-1])
+    return {
+        "symbol": table.symbol,
+        "mode": "whole_position" if table.whole_position else "marginal",
+        "tiers": len(table.max_notional),
+        "quote": instrument.quote,
+        "last_notional": last if np.isfinite(last) else None,
+        "accounts": int(margined.sum()),
+        "accounts_above": int((notional > last).sum()),
+    }
+
+
 def _reason(stop: CapacityError | KeyboardInterrupt) -> str:
     return str(stop).partition(": ")[2] if isinstance(stop, CapacityError) else "interrupted"
 
@@ -149,7 +177,7 @@ def collect(model: Market) -> RunResult:
     """Build the tables of a market that has run; the summary is left empty."""
     model.recorder.drain(model.state.tape)
     accounts, config = model.state.accounts[: model.account_count], model.state.world.config
-    tiers = int(config.clearing.tiers)
+    tiers, whole = int(config.clearing.tiers), config.clearing.whole
     began = model.start_accounts
     start = began if began is not None else accounts
     records = AccountRecords(
@@ -161,6 +189,7 @@ def collect(model: Market) -> RunResult:
         closing_mark=float(model.state.world.market.mark),
         tier_rate=np.array(config.clearing.tier_rate[:tiers]),
         tier_deduction=np.array(config.clearing.tier_deduction[:tiers]),
+        tier_end=np.array(whole.ends[:tiers]) if int(whole.enabled) else None,
         fund_account=int(config.fund_account),
         fee_account=int(config.fee_account),
     )

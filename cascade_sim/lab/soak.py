@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flight_layout import FLIGHT_SLOTS
-from cascade_sim.core.margin import liquidation_prices
+from cascade_sim.core.margin import liquidation_prices, whole_position_prices
 from cascade_sim.core.state import State
 from cascade_sim.model import CascadeModel
 from cascade_sim.scenario import Scenario, load_scenario
@@ -159,14 +159,18 @@ def check_triggers(state: State) -> Iterator[str]:
     traits = np.asarray(rows["traits"])
     margined = (traits & lay.FLAG_MARGINED != 0) & (traits & lay.FLAG_CROSS == 0)
     held = np.flatnonzero(margined & (position != 0))
-    prices = liquidation_prices(
-        (position[held] * int(world.config.atoms)).astype(np.float64),
-        cash[held].astype(np.float64),
-        np.array(clearing.tier_rate[: int(clearing.tiers)]),
-        np.array(clearing.tier_deduction[: int(clearing.tiers)]),
-    )
-    long = position[held] > 0
-    if (watch[lay.WATCH_LIQUIDATE_LONG, held] != np.where(long, prices, 0.0)).any():
+    tiers = int(clearing.tiers)
+    scaled = (position[held] * int(world.config.atoms)).astype(np.float64)
+    owned, rates = cash[held].astype(np.float64), np.array(clearing.tier_rate[:tiers])
+    long, lows = position[held] > 0, watch[lay.WATCH_LIQUIDATE_LONG, held]
+    if int(clearing.whole.enabled):
+        ends, mark = np.array(clearing.whole.ends[:tiers]), float(world.market.mark)
+        prices = whole_position_prices(scaled, owned, mark, rates, ends)
+        # The next screen looks at a long at or below its trigger anyway, and sets it anew if the long is safe.
+        prices = np.where(long & (mark <= lows), lows, prices)
+    else:
+        prices = liquidation_prices(scaled, owned, rates, np.array(clearing.tier_deduction[:tiers]))
+    if (lows != np.where(long, prices, 0.0)).any():
         yield "the trigger of a long is out of date"
     if (watch[lay.WATCH_LIQUIDATE_SHORT, held] != np.where(long, np.inf, prices)).any():
         yield "the trigger of a short is out of date"

@@ -1,70 +1,107 @@
-"""Read a Deribit book-summary snapshot, CSV or the JSON of the public endpoint, into one table of options.
-
-Endpoint: ``public/get_book_summary_by_currency`` with ``kind=option``. A CSV has one row per instrument and
-the same field names as columns. Instrument names are COIN-DMMMYY-STRIKE-C or -P; options expire at 08:00
-UTC.
-"""
+"""Read a snapshot of listed options, CSV or JSON, into one table; `cascade_sim.options.formats` knows who writes how."""
 
 from __future__ import annotations
 
 import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cascade_sim.domain.errors import DataFileError, expectation
+from cascade_sim.domain.errors import DataFileError, ScenarioError, expectation
+from cascade_sim.options.formats import (
+    COLUMNS,
+    NUMBERS,
+    OKX,
+    TARDIS,
+    Format,
+    format_of,
+    merged_by,
+)
 
-NUMBERS = ("mark_price", "underlying_price", "open_interest", "creation_timestamp")
-COLUMNS = ("instrument_name", "underlying_index", *NUMBERS)
-EXPIRY_HOUR = 8
 LONGEST_SNAPSHOT = pd.Timedelta(hours=1)
 
-_FORMAT = "a Deribit book summary as CSV or JSON"
-_OPTION = re.compile(r"(?P<coin>[A-Z]+)-(?P<expiry>\d{1,2}[A-Z]{3}\d{2})-(?P<strike>\d+)-(?P<kind>[CP])")
-_NOT_OPTION = re.compile(r"[A-Z]+-(PERPETUAL|\d{1,2}[A-Z]{3}\d{2})")
+_FORMAT = "a Deribit book summary, OKX rows or a Tardis options_chain as CSV or JSON"
 
 
-def read_snapshot(path: str | Path) -> tuple[pd.DataFrame, int]:
+def read_snapshot(
+    path: str | Path, coin: str | None = None, contract_size: float | None = None
+) -> tuple[pd.DataFrame, int]:
     """Read the rows of a snapshot and parse their instrument names.
 
     Parameters
     ----------
     path : str or Path
-        A CSV file with a header, or the JSON answer of the endpoint (the whole of it or its ``result`` list).
+        A CSV file with a header, or JSON: the answer of an endpoint (the whole of it or its list of rows), or a list
+        of answers whose rows are joined by instrument.
+    coin : str, optional
+        Options to keep where the file holds those on several coins: a coin (``XRP``), or coin and currency
+        (``XRP_USDC``) where a coin has options in more than one.
+    contract_size : float, optional
+        Base units per contract where the file counts open interest in contracts.
 
     Returns
     -------
     options : DataFrame
-        One row per option: `COLUMNS`, and ``coin``, ``strike`` (float), ``is_call`` (bool) and ``expiry``
-        (UTC). Numbers that the file leaves empty are NaN.
-    futures : int
-        Rows left out because their instrument is a future or a perpetual.
+        One row per option: `COLUMNS`, `TERMS` and ``mark_iv`` (fraction, NaN where the file has none). ``inverse``
+        tells marks in the coin from marks in the quote currency. Numbers that the file leaves empty are NaN.
+    others : int
+        Rows left out because their instrument is no option: spot, futures, perpetuals, combinations.
 
     Raises
     ------
     DataFileError
         If the file is missing, empty, binary, neither CSV nor JSON, lacks a column, holds text where a
-        number is meant, an instrument name of another form, one instrument twice, several coins, no option
-        at all, or rows created more than an hour apart.
+        number is meant, an instrument name of another form, one instrument twice, no option at all, options on
+        several coins of which none is named, or rows created more than an hour apart.
+    ScenarioError
+        If a coin is named that it has no options on, or it counts contracts whose size is not given.
     """
     path = Path(path)
     rows = _parse(path, _read_text(path))
-    missing = [name for name in COLUMNS if name not in rows.columns]
+    form = format_of(rows)
+    open_interest_in_contracts = form is OKX and "oiCcy" not in rows.columns
+    rows, missing = form.renamed(_newest(rows) if form is TARDIS else rows)
     if missing:
         received = f"no column {', '.join(missing)} among {', '.join(map(str, rows.columns))}"
-        raise _error(path, f"the columns {', '.join(COLUMNS)}", received)
-    rows = rows[list(COLUMNS)]
-    for name in NUMBERS:
-        rows = rows.assign(**{name: _numbers(path, name, rows[name])})
+        wanted = ", ".join(names[0] for ours, names in form.columns.items() if ours in COLUMNS)
+        raise _error(path, f"the columns {wanted}", received)
     names = rows["instrument_name"].astype(str)
-    futures = names.str.fullmatch(_NOT_OPTION)
-    options = _with_terms(path, rows[~futures].reset_index(drop=True))
+    is_other = names.str.fullmatch(form.other)
+    rows = rows[~is_other].reset_index(drop=True)
+    if "mark_iv" not in rows.columns:
+        rows = rows.assign(mark_iv=np.nan)
+    for name in (*NUMBERS, "mark_iv"):
+        label = form.columns[name][0]
+        rows = rows.assign(**{name: _numbers(path, label, rows[name])})
+    rows = rows.assign(
+        creation_timestamp=rows["creation_timestamp"] * form.milliseconds,
+        mark_iv=rows["mark_iv"] * form.volatility_unit,
+    )
+    options = _with_terms(path, rows, form)
+    if options.empty:
+        raise _error(path, "at least one option", "none")
+    options = _of_one_coin(path, options, coin)
+    if open_interest_in_contracts:
+        if contract_size is None:
+            expected = f"base units per contract, since {path} counts open interest (oi) in contracts"
+            raise ScenarioError(expectation("options.chain.contract_size", expected, None))
+        options = options.assign(open_interest=options["open_interest"] * contract_size)
     _check(path, options)
-    return options, int(futures.sum())
+    return options, int(is_other.sum())
+
+
+def _newest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the last row of each symbol: a file of a day holds every change of an option."""
+    when = pd.to_numeric(rows["timestamp"], errors="coerce") if "timestamp" in rows.columns else None
+    if when is None:
+        return rows
+    last = rows.assign(_when=when).sort_values("_when", kind="stable").drop_duplicates("symbol", keep="last")
+    recent = last["_when"] >= last["_when"].max() - LONGEST_SNAPSHOT / pd.Timedelta(microseconds=1)
+    kept: pd.DataFrame = last[recent | last["_when"].isna()].drop(columns="_when").sort_index()
+    return kept
 
 
 def _error(path: Path, expected: str, received: Any) -> DataFileError:
@@ -102,14 +139,25 @@ def _parse_json(path: Path, text: str) -> pd.DataFrame:
         content = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise _error(path, _FORMAT, f"text that is not JSON: {error}") from error
-    rows = content.get("result") if isinstance(content, dict) else content
+    rows = _listed(content)
     if not isinstance(rows, list):
         received = content.get("error", content) if isinstance(content, dict) else content
-        raise _error(path, "a list of book summaries under 'result'", received)
+        raise _error(path, "a list of book summaries under 'result' or 'data'", received)
+    # Several answers in one file: their rows are of the same instruments.
+    rows = [row for part in rows for row in (_listed(part) if isinstance(_listed(part), list) else [part])]
     wrong = [row for row in rows if not isinstance(row, dict)]
     if wrong or not rows:
         raise _error(path, "a list of book summaries", wrong[0] if wrong else rows)
+    if any("instId" in row for row in rows):
+        rows = merged_by("instId")(rows)
     return pd.DataFrame.from_records(rows)
+
+
+def _listed(content: Any) -> Any:
+    """Return the rows of an answer: ``result`` of Deribit's, ``data`` of OKX's, or the content itself if it is none."""
+    if isinstance(content, dict):
+        return content.get("result", content.get("data"))
+    return content
 
 
 def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
@@ -124,27 +172,37 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _with_terms(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+def _with_terms(path: Path, rows: pd.DataFrame, form: Format) -> pd.DataFrame:
     names = rows["instrument_name"].astype(str)
-    terms = names.str.extract(_OPTION.pattern + "$")
-    expiry = pd.to_datetime(terms["expiry"], format="%d%b%y", errors="coerce", utc=True)
-    wrong = ~names.str.fullmatch(_OPTION.pattern) | expiry.isna() | (terms["strike"].astype(float) <= 0.0)
+    terms = form.terms(names)
+    wrong = ~names.str.fullmatch(form.option) | terms["expiry"].isna() | (terms["strike"] <= 0.0)
     if wrong.any():
-        raise _error(path, "instrument names like ETH-26JAN24-2400-C", names[wrong].iloc[0])
-    return rows.assign(
-        coin=terms["coin"],
-        strike=terms["strike"].astype(float),
-        is_call=terms["kind"] == "C",
-        expiry=expiry + pd.Timedelta(hours=EXPIRY_HOUR),
-    )
+        raise _error(path, f"instrument names like {form.example}", names[wrong].iloc[0])
+    options = pd.concat([rows, terms], axis=1)
+    if form is OKX:
+        options["underlying_index"] = names.str.extract(r"^(.*)-[^-]+-[CP]$")[0]
+    return options
+
+
+def _of_one_coin(path: Path, options: pd.DataFrame, coin: str | None) -> pd.DataFrame:
+    families = sorted(options["family"].unique())
+    if coin is None:
+        if len(families) > 1:
+            expected = "options on one coin, or options.chain.coin to name one"
+            raise _error(path, expected, ", ".join(families))
+        return options
+    wanted = coin.upper()
+    if wanted not in families:
+        of_coin = sorted(options["family"][options["coin"] == wanted].unique())
+        if len(of_coin) != 1:
+            raise ScenarioError(
+                expectation("options.chain.coin", f"a coin that {path} holds options on", coin, families)
+            )
+        wanted = of_coin[0]
+    return options[options["family"] == wanted].reset_index(drop=True)
 
 
 def _check(path: Path, options: pd.DataFrame) -> None:
-    if options.empty:
-        raise _error(path, "at least one option", "none")
-    coins = sorted(options["coin"].unique())
-    if len(coins) > 1:
-        raise _error(path, "options on one coin", ", ".join(coins))
     repeated = options["instrument_name"].duplicated()
     if repeated.any():
         raise _error(path, "every instrument once", options["instrument_name"][repeated].iloc[0])

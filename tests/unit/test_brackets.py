@@ -97,8 +97,10 @@ def test_liquidation_price_is_where_equity_meets_the_requirement() -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"maintenance_rate": [0.004, 0.004, 0.0065]}, "increasing fractions"),
-        ({"maintenance_rate": [0.4, 0.5, 1.0]}, "increasing fractions"),
+        ({"maintenance_rate": [0.004, 0.003, 0.0065]}, "fractions between 0 and 1 that do not decrease"),
+        ({"maintenance_rate": [0.4, 0.5, 1.0]}, "fractions between 0 and 1 that do not decrease"),
+        ({"max_notional": [5e4, np.inf, np.inf]}, "finite"),
+        ({"whole_position": True}, "none where rates are of the whole position"),
         ({"deduction": [0.0, 50.0, 951.0]}, "950 in bracket 3"),
         ({"deduction": [1.0, 50.0, 950.0]}, "0 in bracket 1"),
         ({"min_notional": [0.0, 6e4, 6e5]}, "each bracket's end"),
@@ -159,6 +161,24 @@ def test_every_listed_table_is_continuous(listed: Path) -> None:
     assert len(symbols) == 349
     for symbol in symbols[::10]:
         load_brackets(listed, symbol)
+    by_ccxt = {
+        symbol: [
+            {
+                "tier": float(row.tier),
+                "symbol": symbol,
+                "currency": symbol.partition(":")[2],
+                "minNotional": row.min_notional,
+                "maxNotional": row.max_notional,
+                "maintenanceMarginRate": row.maint_margin_rate,
+                "maxLeverage": row.max_leverage,
+                "info": {"cum": row.maint_amount_cum, "notionalCap": row.max_notional},
+            }
+            for row in rows.itertuples()
+        ]
+        for symbol, rows in pd.read_csv(listed).groupby("symbol")
+    }
+    for symbol in symbols:
+        load_brackets(by_ccxt, symbol)
     bitcoin = load_brackets(listed, "BTCUSDT")
     assert bitcoin.maintenance_rate[:4].tolist() == [0.004, 0.005, 0.0065, 0.01]
     assert bitcoin.max_leverage[0] == 125.0

@@ -1,27 +1,35 @@
-"""Leverage brackets of a listed perpetual: larger positions need a higher rate of margin."""
+"""A table of leverage brackets: requirement, leverage limit and liquidation price by size of position."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_sim.core import margin
-from cascade_sim.domain.errors import CascadeError, DataFileError, expectation
+from cascade_sim.domain.errors import CascadeError, expectation
 
-_FIELD_OF_COLUMN = {
-    "min_notional": "min_notional",
-    "max_notional": "max_notional",
-    "maint_margin_rate": "maintenance_rate",
-    "max_leverage": "max_leverage",
-    "maint_amount_cum": "deduction",
-}
-_COLUMNS = ("symbol", "tier", *_FIELD_OF_COLUMN)
 _RELATIVE_TOLERANCE = 1e-9
+_ARRAYS = ("min_notional", "max_notional", "maintenance_rate", "max_leverage", "deduction")
+
+
+def deductions_of(min_notional: Sequence[float], rates: Sequence[float]) -> list[float]:
+    """Return the deductions with which a requirement at marginal rates is continuous.
+
+    Parameters
+    ----------
+    min_notional, rates : sequences of float
+        Where each bracket begins, quote currency, and its maintenance rate, a fraction.
+
+    Returns
+    -------
+    list of float
+        c_0 = 0, c_k = c_(k-1) + min_notional_k (m_k - m_(k-1)), quote currency.
+    """
+    steps = np.asarray(min_notional[1:], dtype=np.float64) * np.diff(np.asarray(rates, dtype=np.float64))
+    return [0.0, *np.cumsum(steps).tolist()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +42,17 @@ class BracketTable:
         Contract they apply to.
     min_notional, max_notional : array_like
         Bounds in quote currency. The first is zero, each bracket begins where the one before ends; a
-        notional on the bound belongs to the lower bracket.
+        notional on the bound belongs to the lower bracket. The last may end nowhere (infinity).
     maintenance_rate : array_like
-        Fractions between 0 and 1, increasing.
+        Fractions between 0 and 1, not decreasing: two brackets may differ in leverage alone.
     max_leverage : array_like
         Not increasing, with 1 / max_leverage not below the maintenance rate.
     deduction : array_like
         Quote currency, with which the requirement is continuous:
-        c_k = c_(k-1) + min_notional_k (m_k - m_(k-1)), c_0 = 0.
+        c_k = c_(k-1) + min_notional_k (m_k - m_(k-1)), c_0 = 0. All zero for rates of the whole position.
+    whole_position : bool
+        Whether the rate of the bracket in force is charged on the whole notional, so that the requirement
+        jumps where a bracket begins, instead of on what lies within the bracket.
 
     Raises
     ------
@@ -55,16 +66,18 @@ class BracketTable:
     maintenance_rate: NDArray[np.float64]
     max_leverage: NDArray[np.float64]
     deduction: NDArray[np.float64]
+    whole_position: bool = False
 
     def __post_init__(self) -> None:
-        for item in fields(self)[1:]:
-            array = np.array(getattr(self, item.name), dtype=np.float64)
+        for name in _ARRAYS:
+            array = np.array(getattr(self, name), dtype=np.float64)
             if array.ndim != 1 or array.size == 0 or array.shape != np.shape(self.min_notional):
-                raise self._error(item.name, "one value per bracket", array.shape)
-            if not np.isfinite(array).all():
-                raise self._error(item.name, "finite numbers", array.tolist())
+                raise self._error(name, "one value per bracket", array.shape)
+            open_end = name == "max_notional" and array[-1] == np.inf
+            if not np.isfinite(array[:-1] if open_end else array).all():
+                raise self._error(name, "finite numbers", array.tolist())
             array.flags.writeable = False
-            object.__setattr__(self, item.name, array)
+            object.__setattr__(self, name, array)
         self._check_bounds()
         self._check_rates()
 
@@ -79,7 +92,8 @@ class BracketTable:
         Returns
         -------
         array of the same shape
-            notional * rate - deduction of the bracket in force, quote currency.
+            notional * rate - deduction of the bracket in force, quote currency; with `whole_position`
+            notional * rate.
 
         Raises
         ------
@@ -87,6 +101,8 @@ class BracketTable:
             If a notional is negative or NaN.
         """
         values = self._notionals(notional)
+        if self.whole_position:
+            return values * self.maintenance_rate[self.tier(values)]
         requirement = margin.maintenance_margins(values.ravel(), self.maintenance_rate, self.deduction)
         return requirement.reshape(values.shape)
 
@@ -102,8 +118,10 @@ class BracketTable:
         """
         return 1.0 / self.max_leverage[self.tier(notional)]
 
-    def liquidation_price(self, position: ArrayLike, cash: ArrayLike) -> NDArray[np.float64]:
-        """Return the prices at which equity, cash + position * price, equals the requirement.
+    def liquidation_price(
+        self, position: ArrayLike, cash: ArrayLike, price: float = np.inf
+    ) -> NDArray[np.float64]:
+        """Return the prices at which equity, cash + position * price, first is no more than the requirement.
 
         Parameters
         ----------
@@ -111,11 +129,15 @@ class BracketTable:
             Signed base units.
         cash : array_like, shape (n,)
             Quote currency: collateral less signed quantity times entry price.
+        price : float
+            Where the market stands, which matters with `whole_position` alone: a long that falls into a lower
+            bracket may be safe again. Infinity for coming from above.
 
         Returns
         -------
         array, shape (n,)
-            See `cascade_sim.core.margin.liquidation_price`.
+            See `cascade_sim.core.margin.liquidation_price`; with `whole_position`
+            `cascade_sim.core.margin.whole_position_prices`, infinity for a long that is distressed at ``price``.
 
         Raises
         ------
@@ -128,6 +150,12 @@ class BracketTable:
             raise self._error("position and cash", "the same one-dimensional shape", received)
         if not (np.isfinite(positions).all() and np.isfinite(accounts).all()):
             raise self._error("position and cash", "finite numbers", "a NaN or infinity")
+        if not price > 0.0:
+            raise self._error("price", "a positive number", price)
+        if self.whole_position:
+            return margin.whole_position_prices(
+                positions, accounts, float(price), self.maintenance_rate, self.max_notional
+            )
         return margin.liquidation_prices(positions, accounts, self.maintenance_rate, self.deduction)
 
     def _notionals(self, notional: ArrayLike) -> NDArray[np.float64]:
@@ -150,88 +178,25 @@ class BracketTable:
 
     def _check_rates(self) -> None:
         rates, leverage = self.maintenance_rate, self.max_leverage
-        if not (rates[0] > 0.0 and rates[-1] < 1.0 and (np.diff(rates) > 0.0).all()):
-            raise self._error("maintenance rate", "increasing fractions between 0 and 1", rates.tolist())
+        if not (rates[0] > 0.0 and rates[-1] < 1.0 and (np.diff(rates) >= 0.0).all()):
+            expected = 'fractions between 0 and 1 that do not decrease (0.5 % is 0.005 or "0.5%")'
+            raise self._error("maintenance rate", expected, rates.tolist())
         if not (leverage > 0.0).all() or (np.diff(leverage) > 0.0).any():
             raise self._error("max_leverage", "positive numbers that do not increase", leverage.tolist())
         if (leverage * rates > 1.0 + _RELATIVE_TOLERANCE).any():
             raise self._error("max_leverage", "1 / max_leverage not below the rate", leverage.tolist())
-        expected = np.concatenate(([0.0], np.cumsum(self.min_notional[1:] * np.diff(rates))))
+        if self.whole_position:
+            if self.deduction.any():
+                raise self._error(
+                    "deduction", "none where rates are of the whole position", self.deduction.tolist()
+                )
+            return
+        continuous = np.array(deductions_of(self.min_notional.tolist(), rates.tolist()))
         scale = np.maximum(self.min_notional, 1.0)
-        wrong = np.abs(self.deduction - expected) > _RELATIVE_TOLERANCE * scale
+        wrong = np.abs(self.deduction - continuous) > _RELATIVE_TOLERANCE * scale
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             received = float(self.deduction[first])
             raise self._error(
-                "deduction", f"{expected[first]:g} in bracket {first + 1} (continuity)", received
+                "deduction", f"{continuous[first]:g} in bracket {first + 1} (continuity)", received
             )
-
-
-def load_brackets(path: str | Path, symbol: str) -> BracketTable:
-    """Load the brackets of one symbol.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV with columns symbol, tier, min_notional, max_notional, maint_margin_rate, max_leverage and
-        maint_amount_cum.
-    symbol : str
-        As in the file (``BTC/USDT:USDT``), or as the exchange writes a perpetual (``BTCUSDT``).
-
-    Returns
-    -------
-    BracketTable
-
-    Raises
-    ------
-    DataFileError
-        If the file cannot be read, lacks a column or the symbol, or holds brackets that are not continuous.
-    """
-    path = Path(path)
-    table = _read(path)
-    name = _find(path, symbol, table["symbol"].astype(str).unique().tolist())
-    rows = table[table["symbol"] == name]
-    numbers = rows[["tier", *_FIELD_OF_COLUMN]].apply(pd.to_numeric, errors="coerce")
-    if numbers.isna().to_numpy().any():
-        column = str(numbers.columns[numbers.isna().any()][0])
-        received = rows[column][numbers[column].isna()].iloc[0]
-        raise DataFileError(expectation(str(path), f"numbers in column {column} for {name}", received))
-    numbers = numbers.sort_values("tier")
-    try:
-        return BracketTable(name, **{item: numbers[column] for column, item in _FIELD_OF_COLUMN.items()})
-    except CascadeError as error:
-        raise DataFileError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> pd.DataFrame:
-    wanted = f"a CSV file with columns {', '.join(_COLUMNS)}"
-    try:
-        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
-    except OSError as error:
-        raise DataFileError(expectation(str(path), wanted, error.strerror or str(error))) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataFileError(expectation(str(path), wanted, "an empty file")) from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataFileError(expectation(str(path), wanted, f"a file that is not CSV: {error}")) from error
-    missing = [name for name in _COLUMNS if name not in table.columns]
-    if missing:
-        raise DataFileError(expectation(str(path), wanted, f"no column {', '.join(missing)}"))
-    return table
-
-
-def _find(path: Path, symbol: str, known: list[str]) -> str:
-    if symbol in known:
-        return symbol
-    compact = {_compact(name): name for name in known}
-    if symbol.upper() in compact:
-        return compact[symbol.upper()]
-    near = get_close_matches(symbol.upper(), compact, n=3, cutoff=0.5)
-    nearest = f"; near: {', '.join(compact[name] for name in near)}" if near else ""
-    raise DataFileError(expectation(str(path), f"one of its {len(known)} symbols", symbol) + nearest)
-
-
-def _compact(name: str) -> str:
-    """Write ``BTC/USDT:USDT`` as ``BTCUSDT``; a dated contract keeps its date, ``BTCUSDT-241227``."""
-    pair, _, settlement = name.partition(":")
-    _, dash, date = settlement.partition("-")
-    return (pair.replace("/", "") + dash + date).upper()
