@@ -289,9 +289,7 @@ def test_no_attribute_of_the_model_hides_one_of_mesa() -> None:
 
 def test_mesa_sees_a_model_that_it_can_step_and_build_anew() -> None:
     model = cs.CascadeModel(small(), rng=3)
-    twin = type(model)(
-        **{"settings": model.settings, "rng": "3"}
-    )  # a dashboard passes an edited seed as text
+    twin = type(model)(settings=model.settings, rng="3")  # a dashboard passes an edited seed as text
     own = cs.CascadeModel(small(), rng=3)
     collector = mesa.DataCollector(
         model_reporters={"step": "step_number", "mark": lambda it: float(it.state.world.market.mark)}
