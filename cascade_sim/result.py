@@ -279,7 +279,8 @@ def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True) if parts else empty
     # One vocabulary per column, in the order of appearance: joined categories would fall back to plain text.
     for name in ("arm", "venue", "instrument"):
-        table[name] = pd.Categorical(table[name].astype(str), pd.Index(table[name].unique(), dtype=str))
+        words = table[name].astype(str)
+        table[name] = pd.Categorical(words, pd.Index(words.unique(), dtype=str))
     return table[list(_ARM_TABLE)]
 
 
