@@ -1,5 +1,6 @@
 """The outcome of one run: tables, summary, manifest, and the folder that holds them."""
 
+import errno
 import json
 import os
 import shutil
@@ -351,6 +352,8 @@ def check_target(directory: str | Path) -> None:
         _refuse_foreign(target)
         place = target if _stays(target) else target.parent
         while not place.exists():
+            if place.is_symlink():  # what is still a link after resolving leads in a circle
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             place = place.parent
         probe = place / f".{target.name}.{uuid.uuid4().hex[:8]}"
         probe.mkdir()

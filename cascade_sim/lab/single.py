@@ -68,7 +68,7 @@ def run(
     stop = _advance(model, progress)
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
-    error = sum(measure_conservation(*each) for each in zip(markets, results, strict=True))
+    error = sum(int(measure_conservation(*each)) for each in zip(markets, results, strict=True))
     if error != 0:
         raise RunFailed(expectation("conservation_error", "0 atoms", error))
     extras: dict[str, Any] = {"conservation_error": error}
