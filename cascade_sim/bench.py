@@ -314,8 +314,8 @@ def long_run(_request: Request) -> Figures:
     """Peak resident MiB of a ``run`` with ten million trades, from the first import to the saved folder."""
     changes = [word for change in _LONG for word in ("--set", change)]
     with tempfile.TemporaryDirectory() as name:
-        out = Path(name) / "run"
-        _, mib = _launch(cache_directory().parent, out, *changes)
+        out, cache = Path(name) / "run", cache_directory()
+        _, mib = _launch(cache.parent if cache else Path(name) / "cache", out, *changes)
         trades = json.loads((out / "summary.json").read_text())["trades"]
     if trades < _MANY_TRADES:
         raise RunFailed(expectation("long run", f"at least {_MANY_TRADES} trades", trades))

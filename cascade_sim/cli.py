@@ -4,7 +4,6 @@ import gc
 import json
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,11 +83,11 @@ def _is_terminal() -> bool:
 
 
 def _announce_compilation() -> None:
-    from cascade_sim.core.compile import cache_directory
+    from cascade_sim.core.compile import cache_is_kept
 
     text = "compiling the kernels; this happens once and takes about half a minute"
     # The folder of a user whose own cannot be written lives as long as the process.
-    if cache_directory().parent == Path(tempfile.gettempdir()):
+    if not cache_is_kept():
         text = (
             "compiling the kernels, about half a minute; every run will, because no folder can be written that "
             "would keep them (NUMBA_CACHE_DIR names another)"

@@ -83,8 +83,9 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
 
     Parameters
     ----------
-    scenario : Scenario
-        Fully resolved.
+    settings : Scenario
+        Fully resolved. Mesa has a ``scenario`` of its own, as an attribute and as an argument with which its
+        dashboard builds a model anew; nothing here goes by that name.
     rng : int
         Seed; any text of digits is accepted as well.
 
@@ -94,16 +95,16 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         If a rule, parameter or input file is wrong; nothing has run then.
     """
 
-    def __init__(self, scenario: Scenario, rng: int | str = 0) -> None:
+    def __init__(self, settings: Scenario, rng: int | str = 0) -> None:
         self.seed = int(rng)
         super().__init__(rng=self.seed & 0xFFFFFFFF)
-        scenario = speak_of_chain(scenario)
-        self.scenario = scenario
+        settings = speak_of_chain(settings)
+        self.settings = settings
         self.markets: dict[str, Market] = {}
         self.desks: dict[str, OrderDesk] = {}
-        groups = {name: scenario_groups(own) for name, own in scenario.market_scenarios().items()}
-        several = bool(scenario.markets)
-        for name, own in scenario.market_scenarios().items():
+        groups = {name: scenario_groups(own) for name, own in settings.market_scenarios().items()}
+        several = bool(settings.markets)
+        for name, own in settings.market_scenarios().items():
             further = name if self.markets else None
             self.markets[name] = Market(self, own, self.seed, further, several=several)
         everyone = list(self.markets.values())
@@ -112,14 +113,14 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
             max(market.account_count for market in everyone),
             max(market.entrants for market in everyone),
             [market.self_trade for market in everyone],
-            scenario.portfolios.count if scenario.switches.cross_margin else 0,
+            settings.portfolios.count if settings.switches.cross_margin else 0,
         )
         for number, market in enumerate(everyone):
             market.open(self.system.state(number))
         contracts = {name: market.instrument for name, market in self.markets.items()}
         for market in everyone:
             world = market.state.world
-            configure_prices(world, market.scenario, market.mark_rule, market.instrument, contracts)
+            configure_prices(world, market.settings, market.mark_rule, market.instrument, contracts)
         self._couple()
         self._advance = self._choose_driver()
         for number, market in enumerate(everyone):
@@ -152,11 +153,11 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
                 for name in ("value_seed", "common_seed", "own_weight", "common_weight"):
                     config[name] = values[contract.base][name]
             elif number > 0:
-                correlation = market.scenario.fundamental.correlation
+                correlation = market.settings.fundamental.correlation
                 config.common_seed, config.common_weight = first.value_seed, correlation
                 config.own_weight = (1.0 - correlation * correlation) ** 0.5
             values.setdefault(contract.base, config)
-            if number > 0 and self.scenario.portfolios.count > 0:
+            if number > 0 and self.settings.portfolios.count > 0:
                 market.share_portfolios(self.main)
             partner = traded.setdefault((contract.base, contract.quote), number)
             if partner != number:
@@ -165,7 +166,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
     def _choose_driver(self) -> Callable[[int, int], int]:
         """The compiled driver that has everything this scenario needs, and no more than it has to."""
         arrays = self.system.arrays()
-        if needs_markets_driver(self.scenario):
+        if needs_markets_driver(self.settings):
             return functools.partial(run_markets, *arrays)
         if int(self.state.world.activity.config.enabled):
             return functools.partial(run_acting, *arrays)
@@ -192,7 +193,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
     @property
     def finished(self) -> bool:
         """Whether the last step has been made."""
-        return self.step_number >= self.scenario.run.steps
+        return self.step_number >= self.settings.run.steps
 
     def add_participant(self, participant: Participant, market: str | None = None) -> Participant:
         """Let an agent written in Python trade; returns it.
@@ -222,7 +223,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         label = kind.noun
         if not isinstance(agent, kind):
             raise ScenarioError(expectation(label, f"a {kind.__name__}", type(agent).__name__))
-        if self.step_number != -self.scenario.run.burn_in_steps or self.state.world.control.phase != 0:
+        if self.step_number != -self.settings.run.burn_in_steps or self.state.world.control.phase != 0:
             raise ScenarioError(expectation(label, f"{label}s before the first step", "later"))
         join(self, agent, self.main if market is None else self.market_named(market))
 
@@ -287,7 +288,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         progress : callable, optional
             Called with (steps done, steps in all), burn-in included.
         """
-        run_config = self.scenario.run
+        run_config = self.settings.run
         end = run_config.steps if until is None else min(until, run_config.steps)
         total = run_config.steps + run_config.burn_in_steps
         while self.step_number < end:

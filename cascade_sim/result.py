@@ -1,5 +1,6 @@
 """The outcome of one run: tables, summary, manifest, and the folder that holds them."""
 
+import errno
 import json
 import os
 import shutil
@@ -279,7 +280,8 @@ def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True) if parts else empty
     # One vocabulary per column, in the order of appearance: joined categories would fall back to plain text.
     for name in ("arm", "venue", "instrument"):
-        table[name] = pd.Categorical(table[name].astype(str), pd.Index(table[name].unique(), dtype=str))
+        words = table[name].astype(str)
+        table[name] = pd.Categorical(words, pd.Index(words.unique(), dtype=str))
     return table[list(_ARM_TABLE)]
 
 
@@ -350,6 +352,8 @@ def check_target(directory: str | Path) -> None:
         _refuse_foreign(target)
         place = target if _stays(target) else target.parent
         while not place.exists():
+            if place.is_symlink():  # what is still a link after resolving leads in a circle
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             place = place.parent
         probe = place / f".{target.name}.{uuid.uuid4().hex[:8]}"
         probe.mkdir()

@@ -172,7 +172,7 @@ def _join_one(model: World, agent: Agent, market: Market, label: str, *, acts: b
         world.config.participants = len(market.participants)
         due = min(view.due, int(world.control.next_agents)) if len(market.participants) > 1 else view.due
         world.control.next_agents = due
-    if market.scenario.run.burn_in_steps == 0:
+    if market.settings.run.burn_in_steps == 0:
         market.note_start()
 
 

@@ -170,7 +170,7 @@ class Market:
     ----------
     model : CascadeModel
         The model that the cohorts join.
-    scenario : Scenario
+    settings : Scenario
         Fully resolved for this market.
     seed : int
         Seed of the run.
@@ -188,24 +188,24 @@ class Market:
     def __init__(
         self,
         model: Any,
-        scenario: Scenario,
+        settings: Scenario,
         seed: int,
         name: str | None = None,
         *,
         several: bool = False,
     ) -> None:
-        self.scenario = scenario
+        self.settings = settings
         self.seed = seed
         self.name = name
-        market = scenario.market
-        self.instrument = _instrument(scenario)
-        self.engine = LiquidationEngine.from_scenario(scenario, self.instrument)
+        market = settings.market
+        self.instrument = _instrument(settings)
+        self.engine = LiquidationEngine.from_scenario(settings, self.instrument)
         self.mark_rule: Any = MARK_PRICES.create(market.mark_price)
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
-        self.options, price, self.chain = load_options(scenario)
-        self.initial_tick = _start_tick(scenario, self.instrument, price)
-        self.brackets = _load_brackets(scenario, price)
-        self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
+        self.options, price, self.chain = load_options(settings)
+        self.initial_tick = _start_tick(settings, self.instrument, price)
+        self.brackets = _load_brackets(settings, price)
+        self.recorder = Recorder(self.instrument, settings.run.dt, RECORD_LEVELS[settings.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
         self._start: NDArray[Any] | None = None
         self.start_mark = float(self.initial_tick)
@@ -214,10 +214,10 @@ class Market:
         self.agent_accounts = 0
         self.kinds: dict[str, int] = {}
         self.desk = OrderDesk(
-            name or market.venue, self.instrument, model.desks, scenario.run.dt, -scenario.run.burn_in_steps
+            name or market.venue, self.instrument, model.desks, settings.run.dt, -settings.run.burn_in_steps
         )
         model.desks[self.desk.name] = self.desk
-        self.entrants = entrant_count(scenario)
+        self.entrants = entrant_count(settings)
         self._number_accounts(model, COHORTS + (CrossArbitrageurs,) * several)
 
     def _number_accounts(self, model: Any, kinds: tuple[type[Cohort], ...]) -> None:
@@ -228,14 +228,14 @@ class Market:
             if kind is LeveragedTraders:
                 self.first_participant = first
                 first += PARTICIPANT_ACCOUNTS
-            count = kind.size(self.scenario)
+            count = kind.size(self.settings)
             self.cohorts[kind] = kind(model, first, count)
             first += count
         self.account_count = first
 
     def open(self, state: State) -> None:
         """Write everything that the scenario decides into ``state``; nothing has been drawn yet."""
-        scenario = self.scenario
+        scenario = self.settings
         self.state = state
         self._configure()
         opening = Opening(
@@ -257,8 +257,8 @@ class Market:
 
     def _configure(self) -> None:
         """Write what belongs to no cohort into the kernel configuration."""
-        scenario, world = self.scenario, self.state.world
-        config, dt = world.config, self.scenario.run.dt
+        scenario, world = self.settings, self.state.world
+        config, dt = world.config, self.settings.run.dt
         config.seed = market_seed(self.seed, self.name)
         config.value_seed, config.own_weight = config.seed, 1.0
         config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
@@ -320,7 +320,7 @@ class Market:
         if self.recorder.level >= lay.RECORD_FULL:
             self.opening_positions = state.accounts["position"].copy()
         opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
-        if self.scenario.run.burn_in_steps == 0:
+        if self.settings.run.burn_in_steps == 0:
             self.note_start()
 
     def arbitrage_against(self, partner: int) -> None:
@@ -415,7 +415,7 @@ class Market:
             mark=float(market.mark) * tick,
             basis=float(market.basis) * tick,
             one_sided=bool(market.one_sided),
-            dt=self.scenario.run.dt,
+            dt=self.settings.run.dt,
             delayed_index=float(prices.delayed_index) * tick,
             impact_mid=float(prices.impact_mid) * tick,
             book_median=float(prices.book_median) * tick,
@@ -453,10 +453,10 @@ class Market:
 
     def dealer_option_value(self) -> float | None:
         """Value of all dealers' options at the mark in quote currency, by Black (1976); None without options."""
-        if self.options is None or self.scenario.dealers.count == 0:
+        if self.options is None or self.settings.dealers.count == 0:
             return None
         grid, inventory = self.options
-        elapsed = max(0.0, self.step_number * self.scenario.run.dt) / (365.0 * 86400.0)
+        elapsed = max(0.0, self.step_number * self.settings.run.dt) / (365.0 * 86400.0)
         mark = float(self.state.world.market.mark) * self.instrument.tick_size
         return float(inventory @ grid.aged(elapsed).prices(mark))
 

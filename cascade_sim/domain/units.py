@@ -1,5 +1,6 @@
 """Units: atoms of cash, years in seconds, basis points, and decimals taken at face value."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from math import isfinite, log, sqrt
 
@@ -13,6 +14,25 @@ SECONDS_PER_YEAR = 365.0 * SECONDS_PER_DAY
 """A year has 365 days: the market never closes."""
 
 BASIS_POINTS_PER_UNIT = 10_000.0
+
+
+def added(values: Iterable[float]) -> float:
+    """Return the sum of floats, added one after the other.
+
+    The built-in ``sum`` compensates rounding from Python 3.12 on, so it would give other last digits there.
+
+    Parameters
+    ----------
+    values : iterable of float
+
+    Returns
+    -------
+    float
+    """
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def decimal_fraction(value: float) -> Fraction:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cascade_sim.domain.errors import CapacityError, RunInterrupted, UnknownNameError
+from cascade_sim.domain.units import added
 from cascade_sim.lab.single import run, switch_arm
 from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
 from cascade_sim.scenario import Scenario
@@ -208,7 +209,7 @@ def _effects(
         return effects
     values = {on: abs(float(value)) for on, value in measured.items()}
     none = values[frozenset()]
-    singles = sum(values[frozenset({name})] - none for name in mechanisms)
+    singles = added(values[frozenset({name})] - none for name in mechanisms)
     effects["interaction_bp"] = values[frozenset(mechanisms)] - none - singles
     effects["attribution"] = shapley(values, mechanisms)
     return effects

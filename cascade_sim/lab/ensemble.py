@@ -162,7 +162,7 @@ def event_window(scenario: Scenario, model: CascadeModel) -> tuple[int, int]:
 
 def _refuse_python(model: CascadeModel) -> None:
     """Refuse what would have to leave compiled code."""
-    scenario, config = model.scenario, model.state.world.config
+    scenario, config = model.settings, model.state.world.config
     if needs_markets_driver(scenario):
         expected = (
             "in an ensemble one market without portfolios, venue rules, index sources, funding or latency"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
+from cascade_sim.domain.units import added
 from cascade_sim.model import CascadeModel
 from cascade_sim.scenario import Scenario
 
@@ -44,7 +45,9 @@ def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float
     # The first market alone: what others would do to it is no impact of this order.
     scenario = scenario.alone().model_copy(update={"agents": {}})
     liquidity = scenario.liquidity
-    ladder = liquidity.count * liquidity.size * sum(liquidity.size_growth**k for k in range(liquidity.levels))
+    ladder = (
+        liquidity.count * liquidity.size * added(liquidity.size_growth**k for k in range(liquidity.levels))
+    )
     if scenario.market.price_formation.name == "linear_impact":
         ladder = max(ladder, 1.0)
     if ladder <= 0.0:

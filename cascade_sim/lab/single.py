@@ -70,7 +70,7 @@ def run(
     stop = _advance(model, progress)
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
-    error = sum(measure_conservation(*each) for each in zip(markets, results, strict=True))
+    error = sum(int(measure_conservation(*each)) for each in zip(markets, results, strict=True))
     if error != 0:
         raise RunFailed(expectation("conservation_error", "0 atoms", error))
     extras: dict[str, Any] = {"conservation_error": error}
@@ -162,7 +162,7 @@ def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:
 
 
 def _rules(model: Market) -> dict[str, str]:
-    scenario = model.scenario
+    scenario = model.settings
     return {
         "trigger": scenario.clearing.margin.name,
         "book": scenario.clearing.priority.name,
@@ -223,7 +223,7 @@ def majority_direction(model: Market) -> int:
 
 def run_facts(model: Market) -> RunFacts:
     """Return what metrics need beside the tables; of a run that stopped, up to the last step that was completed."""
-    scenario, state = model.scenario, model.state
+    scenario, state = model.settings, model.state
     config, steps = state.world.config, max(0, model.step_number)
     shock = int(config.shock[0].first_step) if scenario.shock.is_active else None
     if shock is not None and shock >= steps:
@@ -248,10 +248,10 @@ def run_facts(model: Market) -> RunFacts:
 
 def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
     """Return permanent impact and the two dimensionless numbers of the run's market (reference: the recipe)."""
-    impact = permanent_impact(model.scenario, seed)
+    impact = permanent_impact(model.settings, seed)
     if impact is None:
         return {}
-    fresh = CascadeModel(model.scenario.alone().with_overrides({"run.record": "summary"}), rng=seed)
+    fresh = CascadeModel(model.settings.alone().with_overrides({"run.record": "summary"}), rng=seed)
     price = fresh.instrument.tick_to_price(fresh.initial_tick)
     numbers = {
         "permanent_impact": impact,

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.domain.enums import Cause, EventType
-from cascade_sim.domain.units import BASIS_POINTS_PER_UNIT, SECONDS_PER_YEAR
+from cascade_sim.domain.units import BASIS_POINTS_PER_UNIT, SECONDS_PER_YEAR, added
 from cascade_sim.metrics.catalogue import metric
 from cascade_sim.metrics.facts import RunFacts
 from cascade_sim.result import RunResult
@@ -198,11 +198,11 @@ def volume_share(result: RunResult, facts: RunFacts, cause: Cause) -> float | No
     def volume(of: Cause) -> float:
         names = [f"{side}_volume_{of.name.lower()}" for side in ("buy", "sell")]
         window = between(result.columns("series", ("step", *names)), facts.window_start, facts.window_end)
-        return sum(float(window[name].to_numpy(np.float64).sum()) for name in names)
+        return added(float(window[name].to_numpy(np.float64).sum()) for name in names)
 
     events = between(_closed(result), facts.window_start, facts.window_end)
     outside = events.loc[events["type"].isin(OFF_BOOK), "filled"].to_numpy(np.float64).sum()
-    total = sum(volume(each) for each in Cause) - float(outside)
+    total = added(volume(each) for each in Cause) - float(outside)
     return volume(cause) / total if total > 0.0 else None
 
 
@@ -227,4 +227,4 @@ def liquidated_accounts(result: RunResult, facts: RunFacts) -> int:
 @metric("quote")
 def liquidated_notional(result: RunResult, facts: RunFacts) -> float:
     """Notional closed by force: in the book, by takeover and by deleveraging, each lot once."""
-    return float(sum(facts.total(f"{route}_notional") for route in ("book", "backstop", "adl")))
+    return added(facts.total(f"{route}_notional") for route in ("book", "backstop", "adl"))

@@ -91,9 +91,9 @@ def actors(model: cs.CascadeModel) -> Any:
 def twin_of(model: cs.CascadeModel) -> LinearMarket:
     """Return the reference market in the state in which a model opens."""
     world, accounts = model.state.world, model.state.accounts
-    traders, seed = model.scenario.traders, world.config.seed
+    traders, seed = model.settings.traders, world.config.seed
     activity, stop, top_up = traders.activity, traders.stop_loss, traders.top_up
-    dt = model.scenario.run.dt
+    dt = model.settings.run.dt
     first = model.cohorts[LeveragedTraders].first_account
 
     def purpose(name: str) -> Any:
@@ -126,12 +126,12 @@ def twin_of(model: cs.CascadeModel) -> LinearMarket:
                 activity.reentry.limit,
                 activity.reentry.delay_seconds / dt,
             ),
-            maintenance=model.scenario.clearing.maintenance_margin,
+            maintenance=model.settings.clearing.maintenance_margin,
         ),
         price=float(world.market.mid),
         impact=float(world.config.impact),
         atoms=int(world.config.atoms),
-        steps=model.scenario.run.steps,
+        steps=model.settings.run.steps,
         uniform=lambda name, *address: draw_uniform(seed, purpose(name), *address),
         word=lambda name, *address: draw_word(seed, purpose(name), *address),
     )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import pickle
+import runpy
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cascade_sim.core import compile as compile_module
+from cascade_sim.core import cache_folder, numba_private
+from cascade_sim.core.cache_folder import ENTRY_SUFFIX, KEPT_CACHE_FOLDERS, MARKER, UNUSED_SECONDS
 from cascade_sim.core.compile import (
-    KEPT_CACHE_FOLDERS,
     cache_directory,
     compilation_enabled,
     kernel,
@@ -81,6 +88,9 @@ def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         check=False,
     )
 
+
+# The settings of this process, of which `_run` inherits none, so that both name the same owner.
+SETTINGS = {name: value for name, value in os.environ.items() if name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT")}
 
 SHOW = """
 from cascade_sim.core.compile import cache_directory, cache_is_cold, kernel
@@ -233,18 +243,340 @@ def test_unusable_folder_gives_a_fresh_temporary_one(tmp_path: Path, probe: Path
     assert all(folder.parent == temporary and not folder.exists() for folder in folders)
 
 
-def test_only_the_newest_folders_are_kept(tmp_path: Path) -> None:
+def _kept_folder(parent: Path, digit: str, age: float, owners: list[str] | None) -> Path:
+    folder = parent / f"kernels-{digit * 24}"
+    (folder / "core_1").mkdir(parents=True)
+    folder.chmod(0o700)
+    (folder / "core_1" / f"run.1{ENTRY_SUFFIX}").touch()
+    if owners is not None:
+        (folder / MARKER).write_text("".join(f"{owner}\n" for owner in owners))
+    os.utime(folder, (time.time() - age, time.time() - age))
+    return folder
+
+
+def test_a_checkout_keeps_the_newest_folders_of_its_own_and_leaves_all_others(tmp_path: Path) -> None:
     parent = tmp_path / "cascade_sim"
     parent.mkdir(mode=0o700)
-    for age in range(8):
-        folder = parent / f"kernels-{age}"
-        folder.mkdir()
-        os.utime(folder, (1_000_000 - age, 1_000_000 - age))
-    (parent / "unrelated").mkdir()
-    done = _run(SHOW, XDG_CACHE_HOME=str(tmp_path))
-    current = Path(done.stdout.split()[0]).name
-    left = {folder.name for folder in parent.iterdir()}
-    assert left == {current, "unrelated"} | {f"kernels-{age}" for age in range(KEPT_CACHE_FOLDERS - 1)}
+    mine = f"{cache_folder._settings_hash()} {cache_folder._package()}"
+    other, month = f"{cache_folder._settings_hash()} {tmp_path}", UNUSED_SECONDS + 60.0
+    own = [_kept_folder(parent, "01234567"[age], 100.0 * age, [mine]) for age in range(8)]
+    left = [
+        _kept_folder(parent, "8", 9000.0, [other]),
+        _kept_folder(parent, "9", 9000.0, [mine, other]),
+        _kept_folder(parent, "a", 9000.0, ["another-setting " + mine.partition(" ")[2]]),
+        _kept_folder(parent, "b", month, None),
+    ]
+    forgotten = [_kept_folder(parent, "c", month, [other]), _kept_folder(parent, "d", month, [])]
+    done = _run(SHOW, XDG_CACHE_HOME=str(tmp_path), **SETTINGS)
+    current = Path(done.stdout.split()[0])
+    assert set(parent.iterdir()) == {current, *left, *own[: KEPT_CACHE_FOLDERS - 1]}, done.stderr
+    assert not any(folder.exists() for folder in forgotten)
+    assert (current / MARKER).read_text().splitlines() == [mine]
+
+
+def test_cleaning_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    month = UNUSED_SECONDS + 60.0
+    notes = home / "kernels-notes"
+    notes.mkdir(parents=True)
+    (notes / "thesis.txt").write_text("mine")
+    unmarked = _kept_folder(home, "1", month, None)
+    elsewhere = _kept_folder(tmp_path / "elsewhere", "2", month, ["x"])
+    (home / elsewhere.name).symlink_to(elsewhere)
+    linked = _kept_folder(home, "3", month, None)
+    (linked / MARKER).symlink_to(elsewhere / MARKER)
+    named = home / "kernels-mine"
+    _kept_folder(home, "4", month, ["x"]).rename(named)
+    os.utime(named, (1.0, 1.0))
+    shared = _kept_folder(home, "5", month, ["x"])
+    shared.chmod(0o755)
+    mixed = _kept_folder(home, "6", month, ["x"])
+    (mixed / "core_1" / "thesis.txt").write_text("mine")
+    (mixed / "core_1" / f"link{ENTRY_SUFFIX}").symlink_to(notes / "thesis.txt")
+    (mixed / "linked").symlink_to(elsewhere)
+    os.utime(mixed, (1.0, 1.0))
+    done = _run(SHOW, NUMBA_CACHE_DIR=str(home))
+    assert done.returncode == 0, done.stderr
+    assert (notes / "thesis.txt").read_text() == "mine"
+    assert all(
+        any(folder.rglob(f"*{ENTRY_SUFFIX}")) for folder in (unmarked, elsewhere, linked, named, shared)
+    )
+    assert (home / elsewhere.name).is_symlink()
+    assert (mixed / "core_1" / "thesis.txt").exists()
+    assert not (mixed / "core_1" / f"run.1{ENTRY_SUFFIX}").exists()
+
+
+def test_a_folder_of_that_name_with_something_in_it_is_used_and_never_marked(tmp_path: Path) -> None:
+    folder = Path(_run(SHOW, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split()[0])
+    (folder / MARKER).rename(folder / "own.txt")
+    assert Path(_run(SHOW, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split()[0]) == folder
+    assert [entry.name for entry in folder.iterdir()] == ["own.txt"]
+
+
+def test_whoever_uses_a_folder_is_noted_and_checkouts_that_are_gone_are_not(tmp_path: Path) -> None:
+    folder = Path(_run(SHOW, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split()[0])
+    (mine,) = (folder / MARKER).read_text().splitlines()
+    there, gone = f"setting {tmp_path}", f"setting {tmp_path / 'gone'}"
+    (folder / MARKER).write_text(f"{there}\n{gone}\n")
+    for _ in range(2):
+        _run(SHOW, NUMBA_CACHE_DIR=str(tmp_path))
+    assert (folder / MARKER).read_text().splitlines() == [there, mine]
+    assert os.listdir(folder) == [MARKER]
+
+
+def test_the_temporary_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below"), "TMPDIR": str(tmp_path)}
+    (tmp_path / "file").touch()
+    killed = _run(SHOW + "import os; os.kill(os.getpid(), 9)", **environment)
+    assert killed.returncode == -9
+    (left,) = tmp_path.glob("cascade_sim-kernels-*")
+    running = tmp_path / "cascade_sim-kernels-running"
+    running.mkdir(mode=0o700)
+    (running / MARKER).write_text(f"process {os.getpid()}\n")
+    (tmp_path / "cascade_sim-kernels-notes").mkdir(mode=0o700)
+    assert _run(SHOW, **environment).returncode == 0
+    assert not left.exists()
+    assert {path.name[20:] for path in tmp_path.glob("cascade_sim-kernels-*")} == {"running", "notes"}
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "one byte less": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "one bit": lambda path: path.write_bytes(_flipped(path.read_bytes())),
+    "garbage": lambda path: path.write_bytes(b"\x80\x05garbage" * 1000),
+    "a pickle with a wrong checksum": lambda path: path.write_bytes(path.read_bytes()[:53] + pickle.dumps(0)),
+    "another pickle": lambda path: path.write_bytes(_entry(pickle.dumps(0))),
+    "no pickle": lambda path: path.write_bytes(_entry(b"none")),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "folder with a file": lambda path: (path.unlink(), path.mkdir(), (path / "file").touch()),
+    "link to itself": lambda path: (path.unlink(), path.symlink_to(path)),
+    "link to an entry": lambda path: path.symlink_to(path.rename(path.with_suffix(".moved"))),
+    "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "unreadable": lambda path: path.chmod(0),
+}
+
+
+def _flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def _entry(body: bytes) -> bytes:
+    return numba_private._HEAD + hashlib.sha256(body).digest() + body
+
+
+def _fresh(folder: Path) -> Any:
+    """Return the probe as a process that has compiled nothing would see it."""
+    return numba_private.compile_function(_plain_double, "kernel", folder)
+
+
+def _plain_double(value: int) -> int:
+    return value * 2
+
+
+def _hits(folder: Path) -> int:
+    double = _fresh(folder)
+    assert double(3) == 6
+    return sum(double.stats.cache_hits.values())
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return what has been said already, which is nothing."""
+    said: set[str] = set()
+    monkeypatch.setattr(cache_folder, "_said", said)
+    return said
+
+
+@pytest.mark.skipif(not compilation_enabled(), reason="nothing is cached without compilation")
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_damaged_entry_is_said_in_one_line_and_compiled_again(
+    damage: str, tmp_path: Path, heard: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if damage == "unreadable" and os.getuid() == 0:
+        pytest.skip("the superuser reads everything")
+    assert [_hits(tmp_path), _hits(tmp_path)] == [0, 1]
+    (entry,) = tmp_path.rglob(f"*{ENTRY_SUFFIX}")
+    DAMAGES[damage](entry)
+    assert _hits(tmp_path) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("cascade-sim: kernel cache: expected a whole entry test_compile._plain_double")
+    assert lines[0].endswith("; kernels are compiled again")
+    heard.clear()
+    if damage.startswith("folder"):
+        assert len(lines) == 2
+        assert lines[1].endswith("; what is compiled now is not kept")
+        assert _hits(tmp_path) == 0
+        assert capsys.readouterr().err.splitlines() == lines
+    else:
+        assert len(lines) == 1
+        assert _hits(tmp_path) == 1
+        assert capsys.readouterr().err == ""
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_run_with_a_damaged_cache_says_one_line(tmp_path: Path, probe: Path) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "home"), "PROBE": str(probe)}
+    call = USE + "probe.double(3.0)"
+    assert _run(call, **environment).returncode == 0
+    entries = list((tmp_path / "home").rglob(f"*{ENTRY_SUFFIX}"))
+    assert len(entries) == 2
+    for entry in entries:
+        entry.write_bytes(b"")
+    done = _run(call, **environment)
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1
+    again = _run(call, **environment)
+    assert (again.stderr, again.stdout.split()[-1]) == ("", "1")
+
+
+@pytest.mark.skipif(not compilation_enabled(), reason="nothing is cached without compilation")
+@pytest.mark.usefixtures("heard")
+def test_entries_of_somebody_else_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [_hits(tmp_path), _hits(tmp_path)] == [0, 1]
+    monkeypatch.setattr(numba_private, "belongs_to_user", lambda status: status.st_uid != os.getuid())
+    assert _hits(tmp_path) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no file of the current user" in line
+
+
+@pytest.mark.skipif(not compilation_enabled(), reason="nothing is cached without compilation")
+def test_an_entry_follows_its_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hits = []
+    for factor in (2, 2, 3, 3):
+        source = tmp_path / "source.py"
+        source.write_text(f"FACTOR = {factor}\ndef scaled(value):\n    return value * FACTOR\n")
+        scaled = numba_private.compile_function(
+            runpy.run_path(str(source))["scaled"], "kernel", tmp_path / "cache"
+        )
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        assert scaled(5) == 5 * factor
+        hits.append(sum(scaled.stats.cache_hits.values()))
+    assert hits == [0, 1, 0, 1]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("limit", [1, 4000])
+def test_a_limit_on_the_size_of_files_leaves_kernels_in_memory(
+    limit: int, tmp_path: Path, probe: Path
+) -> None:
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" + USE
+    environment = {
+        "XDG_CACHE_HOME": str(tmp_path / "home"),
+        "PROBE": str(probe),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = _run(limited, **environment)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("cascade-sim: kernel cache: expected room for an entry")
+    assert not list((tmp_path / "home").rglob("*.nbc*"))
+    free = _run(USE, **environment)
+    assert free.stdout.split() == ["True", "False", "0"], free.stderr
+    assert free.stderr == ""
+
+
+@pytest.mark.parametrize("taken", ["all", "all but one page"])
+def test_a_full_disk_leaves_kernels_in_memory(taken: str, tmp_path: Path, probe: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(home)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system of a chosen size can be mounted here")
+    try:
+        _fill(home / "ballast", 4096 if taken != "all" else 0)
+        environment = {"NUMBA_CACHE_DIR": str(home), "PROBE": str(probe), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = _run(USE, **environment)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert "No space left on device" in line
+        (home / "ballast").unlink()
+        assert _run(USE, **environment).stderr == ""
+        assert _run(USE, **environment).stdout.split()[-1] == "1"
+    finally:
+        subprocess.run(["umount", str(home)], check=True)
+
+
+def _fill(path: Path, spare: int) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 1024)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - spare)
+
+
+def test_where_nothing_can_be_written_kernels_live_in_memory(tmp_path: Path, probe: Path) -> None:
+    (tmp_path / "file").touch()
+    below = str(tmp_path / "file" / "below")
+    code = (
+        "import tempfile\ndef refuse(*_, **__): raise FileNotFoundError(2, 'No usable temporary directory')\n"
+    )
+    code += "tempfile.mkdtemp = refuse\n" + USE + "print(compile.cache_directory(), compile.cache_is_kept())"
+    done = _run(code, NUMBA_CACHE_DIR=below, PROBE=str(probe))
+    assert done.stdout.split() == ["True", "True", "0", "None", "False"], done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "No usable temporary directory" in line
+
+
+def test_two_first_runs_at_once_both_work_and_leave_one_cache(tmp_path: Path, probe: Path) -> None:
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path),
+        "PROBE": str(probe),
+        "PYTHONPATH": str(ROOT),
+    }
+    environment.pop("NUMBA_CACHE_DIR", None)
+    call = USE + "\nprobe.double(3.0)"
+    command = [sys.executable, "-W", "error", "-c", call]
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    outcomes = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0] * 4, outcomes
+    assert all(err == "" for _, err in outcomes)
+    assert len(list(tmp_path.rglob(f"*{ENTRY_SUFFIX}"))) == 2
+    assert not list(tmp_path.rglob("*.part"))
+    warm = _run(
+        call + "\nprint(sum(probe.double.stats.cache_hits.values()))",
+        XDG_CACHE_HOME=str(tmp_path),
+        PROBE=str(probe),
+    )
+    assert warm.stdout.split()[-1] == "2"
+
+
+@pytest.mark.parametrize("holder", list(numba_private.KNOWN_INSIDES))
+def test_other_insides_of_numba_mean_plain_kernels(holder: str, tmp_path: Path, probe: Path) -> None:
+    code = f"""
+from cascade_sim.core import numba_private
+known = numba_private.KNOWN_INSIDES
+known[{holder!r}] += ("not_there",)
+"""
+    checks = """
+from cascade_sim.core.compile import leading_zeros, leaf, part, routine
+@routine
+def shifted(value, by): return value + by
+@leaf
+def cube(value): return value * value * value
+@part
+def twice(value): return 2 * value
+@compile.kernel
+def both(value): return shifted(value, 1) + cube(value) + twice(value) + leading_zeros(value)
+print(both(2), shifted(2, 3), cube(2), twice(2), numba_private.unknown_insides())
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code + USE + checks)
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PROBE": str(probe)}
+    for hits in ("0", "1") if holder == "config" else ("0",):
+        done = _run(f"import runpy; runpy.run_path({str(script)!r})", **environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split()[2] == hits
+        assert done.stdout.split()[3:] == [str(3 + 8 + 4 + 62), "5", "8", "4", *f"{holder}.not_there".split()]
+        (line,) = done.stderr.splitlines()
+        assert "not_there" in line
 
 
 def test_hash_follows_settings_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,13 +589,13 @@ def test_hash_follows_settings_and_sources(tmp_path: Path, monkeypatch: pytest.M
     for room in ("core", "domain"):
         (package / room).mkdir(parents=True)
     (package / "core" / "compile.py").write_text("")
-    monkeypatch.setattr(compile_module, "__file__", str(package / "core" / "compile.py"))
-    hashes = [compile_module._code_hash()]
+    monkeypatch.setattr(cache_folder, "__file__", str(package / "core" / "cache_folder.py"))
+    hashes = [cache_folder._code_hash("settings")]
     for changed in ("core/leaf.py", "domain/enums.py"):
         (package / changed).write_text("VALUE = 1\n")
-        hashes.append(compile_module._code_hash())
+        hashes.append(cache_folder._code_hash("settings"))
     assert len(set(hashes)) == 3
-    assert compile_module._code_hash() == hashes[-1]
+    assert cache_folder._code_hash("settings") == hashes[-1]
 
 
 @pytest.mark.skipif(not compilation_enabled(), reason="nothing is cached without compilation")

@@ -300,7 +300,7 @@ def test_without_dealers_trades_are_equal_until_the_first_hedge(seed: int) -> No
     mine = np.isin(base["trades"]["taker_cause"], Cause.DELTA_HEDGE)
     first = int(np.argmax(mine))
     assert first >= 50
-    gone = int(model.scenario.dealers.count)
+    gone = int(model.settings.dealers.count)
     after = model.first_participant
     accounts = frozenset({"taker_account", "maker_account"})
     head, rest = base["trades"][:first], other["trades"][:first]

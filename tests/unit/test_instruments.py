@@ -21,6 +21,7 @@ from cascade_sim.domain.errors import (
 )
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import (
+    added,
     decimal_fraction,
     log_basis_points,
     volatility_per_sqrt_second,
@@ -169,3 +170,9 @@ def test_values_are_shown_the_way_yaml_writes_them() -> None:
     ]
     assert len(value_text("x" * 1000)) == 120
     assert value_text(10**5000) == "a value of type int"
+
+
+def test_floats_are_added_one_after_the_other() -> None:
+    assert added([0.1] * 10) == 0.9999999999999999
+    assert added(value for value in (1e16, 1.0, -1e16)) == 0.0
+    assert added([]) == 0.0

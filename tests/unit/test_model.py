@@ -1,8 +1,10 @@
 """The model: two drivers, one market; conservation; what a change leaves alone."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import mesa
 import numpy as np
 import pandas as pd
 import pytest
@@ -263,3 +265,40 @@ def test_series_explains_every_move_of_the_mark() -> None:
     pd.testing.assert_series_equal(
         moves[1:], log_change[1:], check_names=False, check_dtype=False, atol=2e-3, rtol=0
     )
+
+
+@pytest.mark.parametrize("name", ["gamma_shock", "spot_and_perpetual"])
+def test_what_mesa_calls_a_scenario_is_left_to_mesa(name: str) -> None:
+    scenario = cs.load_scenario(name)
+    model = cs.CascadeModel(scenario, rng=1)
+    assert model.settings is scenario
+    # Mesa's dashboard refuses a model whose scenario is anything but Mesa's own, and gives its own to a model that
+    # takes an argument of that name.
+    theirs = getattr(model, "scenario", None)
+    assert not theirs or type(theirs).__module__.split(".")[0] == "mesa"
+    assert "scenario" not in inspect.signature(type(model).__init__).parameters
+
+
+def test_no_attribute_of_the_model_hides_one_of_mesa() -> None:
+    plain = type("Plain", (mesa.Model,), {})
+    model, bare = cs.CascadeModel(small(), rng=1), plain(rng=1)
+    own = (set(vars(cs.CascadeModel)) - set(vars(plain))) | (set(vars(model)) - set(vars(bare)))
+    assert "settings" in own
+    assert {name for name in own & set(dir(bare)) if not name.startswith("__")} == {"step"}
+
+
+def test_mesa_sees_a_model_that_it_can_step_and_build_anew() -> None:
+    model = cs.CascadeModel(small(), rng=3)
+    twin = type(model)(settings=model.settings, rng="3")  # a dashboard passes an edited seed as text
+    own = cs.CascadeModel(small(), rng=3)
+    collector = mesa.DataCollector(
+        model_reporters={"step": "step_number", "mark": lambda it: float(it.state.world.market.mark)}
+    )
+    for _ in range(3):
+        model.step()
+        collector.collect(model)
+        own.run(until=own.step_number + 1)
+    while twin.step_number < model.step_number:
+        twin.step()
+    assert raw_tables(model) == raw_tables(own) == raw_tables(twin)
+    assert collector.get_model_vars_dataframe()["step"].tolist() == [-29, -28, -27]

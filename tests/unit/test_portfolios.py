@@ -29,13 +29,13 @@ def crossed(**changes: Any) -> Scenario:
 def distressed_by_scan(model: CascadeModel) -> set[int]:
     """Portfolios whose equity over all legs is at most their requirement."""
     found = set()
-    for portfolio in range(model.scenario.portfolios.count):
+    for portfolio in range(model.settings.portfolios.count):
         slack, size = 0.0, 0
         for market in model.markets.values():
             world = market.state.world
             row = market.state.accounts[int(world.config.portfolio_account) + portfolio]
             value = int(row.position) * float(world.market.mark) * int(world.config.atoms)
-            slack += int(row.cash) + value - abs(value) * market.scenario.clearing.maintenance_margin
+            slack += int(row.cash) + value - abs(value) * market.settings.clearing.maintenance_margin
             size += abs(int(row.position))
         if size and slack <= 0.0:
             found.add(portfolio)
@@ -45,7 +45,7 @@ def distressed_by_scan(model: CascadeModel) -> set[int]:
 def distressed_in_run(model: CascadeModel) -> set[int]:
     """Portfolios with a leg in the first market that this step's screen found."""
     first = int(model.state.world.config.portfolio_account)
-    rows = model.state.accounts[first : first + model.scenario.portfolios.count]
+    rows = model.state.accounts[first : first + model.settings.portfolios.count]
     return set(np.flatnonzero(rows["distressed_step"] == model.step_number).tolist())
 
 

@@ -247,7 +247,7 @@ def test_an_interrupted_arm_keeps_the_run_and_the_arms_before_it(
     begun = []
 
     def happens(model: CascadeModel) -> None:
-        begun.append(model.scenario.switches)
+        begun.append(model.settings.switches)
         if len(begun) == 3:
             signal.raise_signal(signal.SIGINT)
 
