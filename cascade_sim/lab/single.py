@@ -66,7 +66,7 @@ def run(
     started, clock = datetime.now(UTC), time.perf_counter()
     model = CascadeModel(scenario, rng=seed)
     # The coin of an option chain is that of the market.
-    scenario = model.scenario
+    scenario = model.settings
     stop = _advance(model, progress)
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
