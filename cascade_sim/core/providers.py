@@ -79,7 +79,8 @@ def _update_pause(w, book, accounts, tape, index):
     if step < provider.paused_until:
         return True
     worth = np.int64(equity(w, row))
-    if step == provider.paused_until:
+    if provider.paused != 0:
+        # A pause may end between two rounds of quotes: it is over in the first one after it.
         begin_event(w, accounts, _RETURN, _NO_STAGE, _QUOTE, provider.account)
         commit_event(w, accounts, tape)
         provider.peak_equity = worth
