@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from reference.acting_order import acting_order
 from reference.gateway import Gateway
@@ -181,7 +181,6 @@ class Providers:
 # A pause ends between two rounds of quotes.
 @example(Programme(0, 0.0, 0.0, 2, 2, 3, losses=((2, 0),)))
 @example(Programme(4, 1.0, 0.0, 3, 1, 4, losses=((5, 2),)))
-@settings(deadline=None)
 @given(PROGRAMMES)
 def test_ladders_in_front_of_the_engine_are_those_of_a_queue(programme: Programme) -> None:
     state, twin = new_world(programme), Gateway(programme.limit, rank)
