@@ -42,6 +42,7 @@ CAPACITIES = {
     lay.CAPACITY_SIZE: "lots in one order",
     lay.CAPACITY_AGENT_FILLS: "fills of Python agents in one step",
     lay.CAPACITY_FLIGHT: "orders on their way to the book",
+    lay.CAPACITY_QUEUE: "orders waiting for the engine, which takes too few a step (latency.messages_per_step)",
     lay.CAPACITY_AUCTION: "crossing orders in one call auction",
     lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }

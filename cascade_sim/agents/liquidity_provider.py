@@ -41,6 +41,9 @@ class LiquidityProviders(Cohort):
         config.reference_volatility = liquidity.reference_volatility
         config.smoothing = opening.memory(liquidity.volatility_smoothing_seconds)
         config.return_steps = max(1, opening.steps(liquidity.volatility_return_seconds))
+        if config.return_steps >= lay.MID_RING:
+            path, expected = "liquidity.volatility_return_seconds", f"fewer than {lay.MID_RING} steps"
+            raise ScenarioError(expectation(path, expected, int(config.return_steps)))
         config.requote_steps = max(1, opening.steps(liquidity.requote_seconds))
         config.half_life = 1.0 - 0.5 ** (dt / liquidity.volatility_half_life_seconds)
         config.threshold_exponent = liquidity.withdrawal_exponent

@@ -48,8 +48,8 @@ LEFT = 4
 RETURNING = 8
 BUSY = 16
 UNARMED = 32
-"""Traits of an actor: what kind it is, whether it has left for good or will return, whether a trigger moves it now,
-whether the order of its return had not been filled when it was sent."""
+"""Traits of an actor: what kind it is, whether it has left for good or will return, whether it is listed to act in this
+step, whether the order of its return had not been filled when it was sent."""
 
 # What is listed of an actor in a step: its number, what it does, and signed lots, packed into one word.
 _GUARD = 0
@@ -282,8 +282,9 @@ def _list_awake(w, accounts, out, count, trend):
             actor = activity.actors[number]
             row = accounts[config.first_account + number]
             if load != number:
-                # Whoever a trigger moves returns a step later, so that nobody is listed twice.
+                # Whoever is listed already returns a step later: nobody is listed twice, so the list has room.
                 if actor.traits & BUSY == 0:
+                    actor.traits |= BUSY
                     out[count] = _packed(number, _ENTER, np.int64(0))
                     count += 1
                 elif schedule(wheel, step, step + 1, load) == 0:
@@ -302,6 +303,7 @@ def _list_awake(w, accounts, out, count, trend):
                     _arm_return(w, row, number)
             elif row.position == 0:
                 if _notice_closure(w, actor, number) != 0:
+                    actor.traits |= BUSY
                     out[count] = _packed(number, _ENTER, np.int64(0))
                     count += 1
             elif actor.traits & MOMENTUM:
@@ -309,6 +311,7 @@ def _list_awake(w, accounts, out, count, trend):
             elif actor.traits & REBALANCES:
                 lots = _leverage_lots(w, row, actor)
             if lots != 0:
+                actor.traits |= BUSY
                 out[count] = _packed(number, _TRADE, lots)
                 count += 1
         chunk = release(wheel, chunk)
@@ -424,7 +427,6 @@ def _top_up(w, accounts, watch, tape, number, account):
 def _answer_trigger(w, book, accounts, watch, tape, number, account):
     """Do what the price calls for: close the position first, and add margin to what is left of it."""
     row, actor, guard = accounts[account], w.activity.actors[number], w.activity.guards[number]
-    actor.traits &= ~BUSY
     mark, side = w.market.mark, np.int64(actor.side)
     stopped = guard.stop > 0.0 and side * (mark - guard.stop) <= 0.0
     if row.position != 0 and (stopped or (guard.profit > 0.0 and side * (mark - guard.profit) >= 0.0)):
@@ -459,6 +461,7 @@ def act(w, book, accounts, watch, scratch, tape):
         packed = listed[order[k]]
         number = packed >> _NUMBER_SHIFT
         account = config.first_account + number
+        w.activity.actors[number].traits &= ~BUSY
         kind = (packed >> _KIND_SHIFT) & 7
         if kind == _GUARD:
             _answer_trigger(w, book, accounts, watch, tape, number, account)

@@ -90,6 +90,7 @@ CAPACITY_FLIGHT = 8
 CAPACITY_ACTORS = 9
 CAPACITY_AUCTION = 10
 CAPACITY_AGENT_FILLS = 11
+CAPACITY_QUEUE = 12
 
 RULE_PYTHON = -1
 """Code of a rule that is not compiled: the driver asks Python."""

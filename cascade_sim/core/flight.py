@@ -43,7 +43,8 @@ def defer(w, account, side, tick, quantity, order_type, cause, parent):
     else:
         entry = flight.fresh + 1
         if entry >= FLIGHT_POOL:
-            w.control.capacity = lay.CAPACITY_FLIGHT
+            queued = 2 * flight.waiting > FLIGHT_POOL
+            w.control.capacity = lay.CAPACITY_QUEUE if queued else lay.CAPACITY_FLIGHT
             return flight.fresh
         flight.fresh = entry
     message = flight.pool[entry]
@@ -103,9 +104,13 @@ def arrival_step(w, account, cause):
 
 
 @leaf
-def append_waiting(flight, entry):
+def append_waiting(w, entry):
     """Put a message that arrived at the end of the queue in front of the book."""
-    flight.pool[entry].next = 0
+    flight = w.flight
+    message = flight.pool[entry]
+    message.next = 0
+    if message.cause == _QUOTE:
+        w.providers[message.account - w.config.providers.first_account].waiting += 1
     if flight.waiting == 0:
         flight.front = entry
     else:

@@ -5,6 +5,9 @@ account keep the order in which they were sent. They enter as they were decided,
 or close-out never enlarges or turns what its account holds by then. If the engine takes a limited number of messages
 per step, new orders and cancellations alike, the rest waits in order of arrival. An order's own expiry, takeovers and
 deleveraging need no message.
+
+A ladder of quotes always follows the cancellation of the one before it, which is carried out in full before anything
+behind it: a provider never has more than one ladder in the book, and its list of ids never holds more than one.
 """
 
 import numpy as np
@@ -173,14 +176,18 @@ def _work_off(w, book, accounts, watch, tape):
     flight = w.flight
     while flight.waiting > 0 and flight.left > 0:
         entry = flight.front
-        following = np.int64(flight.pool[entry].next)
-        cancels = flight.pool[entry].cause == _QUOTE and flight.pool[entry].quantity == 0
-        if not cancels:
+        message = flight.pool[entry]
+        following = np.int64(message.next)
+        is_quote = message.cause == _QUOTE
+        sender = np.int64(message.account)
+        if not is_quote or message.quantity != 0:
             flight.left -= 1
         if not _deliver(w, book, accounts, watch, tape, entry):
             return
         flight.front = following
         flight.waiting -= 1
+        if is_quote:
+            w.providers[sender - w.config.providers.first_account].waiting -= 1
 
 
 @part
@@ -218,7 +225,7 @@ def _arrive(w, book, accounts, watch, tape):
     for k in range(count):
         entry = np.int64(flight.entry[flight.listed[k]])
         if w.config.latency.messages > 0:
-            append_waiting(flight, entry)
+            append_waiting(w, entry)
         else:
             _deliver(w, book, accounts, watch, tape, entry)
 
@@ -258,7 +265,7 @@ def _set_out(w, book, accounts, watch, tape):
             else:
                 _forget(flight, entry)
         elif w.config.latency.messages > 0:
-            append_waiting(flight, entry)
+            append_waiting(w, entry)
         else:
             _deliver(w, book, accounts, watch, tape, entry)
         entry = following

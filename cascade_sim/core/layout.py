@@ -320,11 +320,13 @@ PROVIDER = _record(
     paused_until=_I,
     paused=_I,
     quotes=_I,
-    withdrawn=_I,
+    waiting=_I,
     due=_I,
     quoted=_F,
     ids=(_I, (2 * LEVEL_CAPACITY,)),
 )
+"""``quotes`` of the ``ids`` are those of orders that may still rest; ``waiting`` messages of the provider have arrived and
+wait for the engine; ``due`` is the step in which the last one sent arrives."""
 
 DEALER = _record(
     account=_I,

@@ -314,13 +314,18 @@ def touch(w, book, bucket):
 
 @routine
 def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
-    """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda)."""
+    """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
+
+    The price stays within those that a book has: what would move it beyond is not filled.
+    """
     market = w.market
     impact = w.config.impact
     if order_type == _POST_ONLY or order_type == _SLIDE:
         return 0
-    if order_type != _MARKET and impact > 0.0:
-        room = side * (tick - market.linear_price) / impact
+    if order_type == _MARKET:
+        tick = np.int64(TICKS - 1 if side > 0 else 1)
+    if impact > 0.0:
+        room = side * (min(max(tick, 1), TICKS - 1) - market.linear_price) / impact
         quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
     if quantity <= 0:
         return 0

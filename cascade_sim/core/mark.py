@@ -5,11 +5,14 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.compile import kernel, leaf, part, routine
 from cascade_sim.core.mark_rules import median_of_three, note_index, other_mark
 from cascade_sim.core.rng import PURPOSE_NEWS, normal, stream
 
 _ACROSS_BP = 1.0e4
+_LARGEST_VALUE = 1.0e18
+"""Ticks; what is computed from a value below it are numbers."""
 
 
 @routine
@@ -28,11 +31,15 @@ def news(w):
             change += shock.news / (shock.last_step - shock.first_step + 1)
     market.previous_fundamental = market.fundamental
     market.fundamental = market.fundamental * math.exp(change)
+    if not 0.0 < market.fundamental < _LARGEST_VALUE:
+        w.control.capacity = lay.CAPACITY_PRICE
     if config.prices.index_sources == 0:
         market.index = market.fundamental
     if w.config.formation == lay.FORMATION_LINEAR:
         move = market.fundamental - market.previous_fundamental
         market.linear_price += move
+        if not 1.0 <= market.linear_price < TICKS:
+            w.control.capacity = lay.CAPACITY_PRICE
         market.mid += move
         market.mid_move[lay.MOVE_NEWS] += move
 

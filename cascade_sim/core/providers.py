@@ -1,4 +1,9 @@
-"""Liquidity providers: a ladder around a private centre, skewed by inventory, thinned and widened by volatility."""
+"""Liquidity providers: a ladder around a private centre, skewed by inventory, thinned and widened by volatility.
+
+Where the engine takes a limited number of messages, a provider sends no new ladder while anything of its own waits for
+the engine: venues hold back a connection that has unanswered messages, and nobody adds to a queue of quotes that are
+out of date before they enter. Only the cancellation with which a pause begins is sent all the same, behind what waits.
+"""
 
 import math
 
@@ -38,7 +43,8 @@ def acting_order(seed, step, count, order):
 def _hold_quotes(w, provider, bucket):
     """How many quotes, the first ones, rest for now because their cancellation is on its way or waits for the engine.
 
-    ``bucket`` is what the move of the mid will be attributed to.
+    ``bucket`` is what the move of the mid will be attributed to. Quotes that have not entered yet are cancelled as well:
+    while any of them waits the engine is busy, and a cancellation that is sent now waits behind them.
     """
     kept = provider.quotes
     if w.config.latency.late[_QUOTE] == 0:
@@ -47,7 +53,7 @@ def _hold_quotes(w, provider, bucket):
         gone = min(w.flight.left, kept)
         w.flight.left -= gone
         kept -= gone
-        if kept == 0:
+        if kept == 0 and provider.waiting == 0:
             return kept
     defer(w, provider.account, np.int64(1), bucket, np.int64(0), _SLIDE, _QUOTE, lay.NO_EVENT)
     return kept
@@ -73,7 +79,8 @@ def _update_pause(w, book, accounts, tape, index):
     if step < provider.paused_until:
         return True
     worth = np.int64(equity(w, row))
-    if step == provider.paused_until:
+    if provider.paused != 0:
+        # A pause may end between two rounds of quotes: it is over in the first one after it.
         begin_event(w, accounts, _RETURN, _NO_STAGE, _QUOTE, provider.account)
         commit_event(w, accounts, tape)
         provider.peak_equity = worth
@@ -111,6 +118,9 @@ def _quote(w, book, accounts, provider, side, price, size):
     lots = np.int64(size + 0.5)
     if lots < 1 or tick < 1:
         return
+    if lots > w.config.largest_order:
+        w.control.capacity = lay.CAPACITY_SIZE
+        return
     account = provider.account
     if w.control.delaying != 0 and defer(w, account, side, tick, lots, _SLIDE, _QUOTE, lay.NO_EVENT) != 0:
         return
@@ -119,6 +129,7 @@ def _quote(w, book, accounts, provider, side, price, size):
     else:
         order_id, _ = submit(book, side, tick, lots, account, _SLIDE, _QUOTE, lay.NO_EVENT)
     if order_id != 0:
+        # A ladder begins with an empty list and has two quotes a level.
         provider.ids[provider.quotes] = order_id
         provider.quotes += 1
 
@@ -135,6 +146,8 @@ def _requote(w, book, accounts, index, stress, noise_key):
     belief = weight * market.fundamental + (1.0 - weight) * market.own_mid
     centre = belief * (1.0 + config.noise * normal(noise_key, index, 0)) - skew * inventory
     share = _size_factor(w, provider, stress)
+    if provider.waiting > 0:
+        return
     bid_share = share * min(1.0, max(0.0, 1.0 - inventory / config.inventory_limit))
     ask_share = share * min(1.0, max(0.0, 1.0 + inventory / config.inventory_limit))
     w.venue.quoted[0] = 0
@@ -167,7 +180,7 @@ def measure_volatility(w):
 
 @routine
 def quote(w, book, accounts, tape):
-    """Phase 2: when the clock is due, every provider cancels its quotes and, unless paused, posts a new ladder."""
+    """Phase 2: when the clock is due, every provider that is free to cancels its quotes and posts a new ladder."""
     config = w.config.providers
     if config.count == 0 or w.config.formation == lay.FORMATION_LINEAR:
         return
@@ -181,7 +194,7 @@ def quote(w, book, accounts, tape):
     touch(w, book, lay.MOVE_WITHDRAWAL)
     before = w.market.mid
     for k in range(config.count):
-        if w.providers[k].paused == 0:
+        if w.providers[k].paused == 0 and w.providers[k].waiting == 0:
             _cancel_quotes(w, book, k, lay.MOVE_QUOTE_REVISION)
     epoch = np.int64(math.floor(w.control.step * w.config.dt / config.noise_seconds))
     noise_key = stream(w.config.seed, PURPOSE_BELIEF, epoch)
