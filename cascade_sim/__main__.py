@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from cascade_sim._cli_parts.signals import end_quietly_until_ready
 
@@ -16,8 +17,9 @@ def entry() -> None:
 
 def _leave_the_working_directory() -> None:
     """Take the folder one stands in off the import path, where ``python -m`` puts it: nothing in it is code."""
-    if not sys.flags.safe_path and sys.path and sys.path[0] in ("", os.getcwd()):
-        del sys.path[0]
+    with suppress(FileNotFoundError):  # it may have been removed
+        if not sys.flags.safe_path and sys.path and sys.path[0] in ("", os.getcwd()):
+            del sys.path[0]
 
 
 if __name__ == "__main__":

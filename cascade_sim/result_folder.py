@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from cascade_sim.columns import TABLES
@@ -34,7 +35,10 @@ def sync_folder(folder: Path) -> None:
 
 def stays(target: Path) -> bool:
     """Whether a folder cannot be moved away: a mount point, or the place the caller stands in."""
-    return target.is_dir() and (target.is_mount() or target in (Path.cwd(), *Path.cwd().parents))
+    here: tuple[Path, ...] = ()
+    with suppress(FileNotFoundError):  # somebody may have removed it
+        here = (Path.cwd(), *Path.cwd().parents)
+    return target.is_dir() and (target.is_mount() or target in here)
 
 
 def refuse_foreign(target: Path) -> None:

@@ -61,7 +61,7 @@ def scratch(parent: Path, kind: str = "unfinished") -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         if lock is not None:
             os.close(lock)
 
@@ -178,6 +178,15 @@ def _made(parent: Path, kind: str) -> tuple[Path, int | None]:
     raise OSError(errno.EBUSY, "a folder in the making is removed again and again")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder, also one that holds folders which may not be written."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for place, _, _ in os.walk(folder):
+        with suppress(OSError):
+            os.chmod(place, stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _lock(descriptor: int) -> bool:
     """Lock without waiting; false where the file system has no locks."""
     if sys.platform == "win32":
@@ -213,7 +222,7 @@ def _abandoned(parent: Path) -> Iterator[tuple[str, Path]]:
                 assert match is not None
                 yield match["kind"], path
                 if folder:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)
                 else:
                     path.unlink()
             finally:

@@ -17,10 +17,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import cascade_sim as cs
 from cascade_sim import cli
 from cascade_sim.domain.errors import OutputError, RunFailed
 from cascade_sim.result import RunResult, load_result
-from cascade_sim.scenario import load_scenario
+from cascade_sim.scenario import load_scenario, parse_override
 
 TINY = [
     "run.steps=90",
@@ -265,19 +266,26 @@ def test_a_part_that_cannot_be_made_takes_nothing_away(
 def test_an_impact_probe_that_fills_a_book_leaves_the_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    # The probe's own burn-in sends more than the queue of this gateway holds; the run is over before that.
-    changes = ["run.burn_in_steps=0", "run.steps=5", "latency.messages_per_step=20"]
+    # Five steps of twenty thousand orders fit into a book; the five minutes in which the probe settles do not.
+    changes = ["run.burn_in_steps=0", "run.steps=5", "background.limit_rate=20000"]
+    changes += ["background.lifetime_seconds=36000", "shock.at_seconds=1", "shock.duration_seconds=1"]
     words = [word for text in (*TINY, *changes) for word in ("--set", text)]
     out = tmp_path / "run"
-    status = call("run", "--json", "--no-charts", "--out", str(out), *words)
+    assert call("run", "--json", "--out", str(out), *words) == 1
     captured = capsys.readouterr()
     kept = load_result(out)
     assert json.loads(captured.out) == kept.summary
-    assert kept.summary["steps"] == 5
-    assert status == (1 if "missing" in kept.manifest else 0)
-    if status == 1:
-        (line,) = captured.err.splitlines()
-        assert line.startswith("cascade-sim: impact probe: step -")
+    assert (kept.summary["steps"], kept.summary["permanent_impact"]) == (5, None)
+    assert kept.manifest["status"] == "finished"
+    assert list(kept.manifest["missing"]) == ["impact probe"]
+    (line,) = captured.err.splitlines()
+    assert re.match(r"cascade-sim: impact probe: step -\d+: expected room for more orders in the book", line)
+    assert "There is no impact probe: step -" in (out / "report.html").read_text()
+    scenario = load_scenario("gamma_shock").with_overrides(dict(map(parse_override, (*TINY, *changes))))
+    with pytest.warns(RuntimeWarning, match="the impact probe failed: step -"):
+        from_python = cs.run(scenario)
+    assert from_python.summary == kept.summary
+    assert from_python.manifest["missing"] == kept.manifest["missing"]
 
 
 def test_a_result_that_finds_no_room_is_kept_elsewhere(
