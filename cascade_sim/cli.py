@@ -2,26 +2,30 @@
 
 import gc
 import json
-import signal
 import sys
-import threading
-import time
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
-from importlib import import_module
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cascade_sim._cli_parts import listing
-from cascade_sim._cli_parts.output import Overrides, drop_output, load, say
+from cascade_sim._cli_parts import listing, saving, signals
+from cascade_sim._cli_parts.output import (
+    Overrides,
+    complain,
+    drop_output,
+    give_output_back,
+    keep_output_for_one_object,
+    load,
+    occupy_closed_streams,
+    refuse_own_code,
+    say,
+)
 from cascade_sim.domain.errors import (
-    CapacityError,
     CascadeError,
     OutputError,
-    RunInterrupted,
     ScenarioError,
     UnknownNameError,
     expectation,
@@ -37,8 +41,6 @@ app = typer.Typer(
 
 DEFAULT_SCENARIO = "gamma_shock"
 DEFAULT_MECHANISMS = "liquidation,delta_hedging"
-_INTERRUPTED = 130
-_interrupts: list[int] = []
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -46,36 +48,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 def _check_out(folder: Path) -> None:
     """Fail before the run when its result could not be kept."""
     from cascade_sim.result import check_target
+    from cascade_sim.temporaries import remove_abandoned
 
+    with suppress(OSError):  # there may be no folder for temporary files
+        remove_abandoned(Path(tempfile.gettempdir()))
     try:
         check_target(folder)
     except OutputError as error:
         raise OutputError(f"--out: {error}") from error
-
-
-@contextmanager
-def _interrupts_remembered() -> Iterator[None]:
-    """Note every Ctrl-C: callbacks of the kernel compiler swallow the exception, and the run would go on."""
-    _interrupts.clear()
-    former = signal.getsignal(signal.SIGINT)
-    if former is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def note(number: int, _frame: object) -> None:
-        _interrupts.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
-def _stop_if_interrupted() -> None:
-    if _interrupts:
-        raise KeyboardInterrupt
 
 
 def _is_terminal() -> bool:
@@ -92,20 +72,20 @@ def _announce_compilation() -> None:
             "compiling the kernels, about half a minute; every run will, because no folder can be written that "
             "would keep them (NUMBA_CACHE_DIR names another)"
         )
-    typer.echo(text, err=True)
+    complain(text)
 
 
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar with the time left on standard error, if that is a terminal, while a run advances."""
     if not _is_terminal():
-        yield lambda _done, _total: _stop_if_interrupted()
+        yield lambda _done, _total: signals.stop_if_received()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
@@ -114,7 +94,7 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task(title, total=1.0)
 
         def advance(done: int, total: int) -> None:
-            _stop_if_interrupted()
+            signals.stop_if_received()
             bar.update(task, completed=done / max(total, 1))
 
         yield advance
@@ -164,16 +144,24 @@ def run_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep a finished result of the same scenario and seed.")
     ] = False,
+    no_own_code: Annotated[
+        bool,
+        typer.Option("--no-own-code", help="Refuse a scenario that names a class outside this package."),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Run one scenario and write its result folder."""
+    if json_output:
+        keep_output_for_one_object()
     resolved = load(scenario, overrides)
+    if no_own_code:
+        refuse_own_code(resolved)
     mechanisms = None if counterfactual is None else _mechanisms(counterfactual, resolved)
     folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}"
     if resume and _is_same(folder, resolved.scenario_hash, seed, mechanisms):
         from cascade_sim.result import load_result
 
-        result = load_result(folder)
+        result = _completed(load_result(folder), resolved, seed, folder, charts=not no_charts)
     else:
         _check_out(folder)
         result = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
@@ -181,6 +169,8 @@ def run_command(
         say(json.dumps(result.summary, allow_nan=False))
     else:
         _print_result(result, resolved.market.base, resolved.market.quote, folder)
+    if result.manifest.get("missing"):
+        raise typer.Exit(1)
 
 
 def _names(text: str) -> list[str]:
@@ -223,57 +213,33 @@ def _run_and_save(
     check_inputs(scenario)
     if cold:
         _announce_compilation()
-    started = time.perf_counter()
-    add: Callable[[Path], Any] | None = None
-    if charts:
-        # The engine leaves the interpreter free while it runs: time to import what draws.
-        threading.Thread(target=import_module, args=("cascade_sim.report",), daemon=True).start()
-
-        def add(unfinished: Path) -> Any:
-            from cascade_sim.report import write_report
-
-            return write_report(result, unfinished)
-
-    stop: CapacityError | RunInterrupted | None = None
-    try:
-        result = _run_it(scenario, seed, mechanisms)
-        _stop_if_interrupted()
-    except (CapacityError, RunInterrupted) as error:
-        if error.result is None:
-            raise
-        stop, result = error, error.result
-        _interrupts.clear()
-    manifest = {**result.manifest, "wall_seconds": time.perf_counter() - started}
-    manifest["ended_at"] = datetime.now(UTC).isoformat()
-    result = result.replaced(manifest=manifest)
-    result.save(folder, add)
-    if stop is None:
-        return result
-    message = f"{stop}; what was recorded until then is in {folder}"
-    if isinstance(stop, CapacityError):
-        raise CapacityError(message)
-    typer.echo(message, err=True)
-    raise SystemExit(_INTERRUPTED)
+    request = saving.Request(scenario, seed, folder, mechanisms, charts=charts, progress=_progress)
+    return saving.run_and_save(request)
 
 
-def _run_it(scenario: Any, seed: int, mechanisms: list[str] | None) -> Any:
-    with _progress(scenario.name) as progress:
-        if mechanisms is None:
-            from cascade_sim.lab.single import run
+def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: bool) -> Any:
+    """Add what a finished result went without: its optional parts, if they were interrupted or failed."""
+    from cascade_sim.manifest import CHARTS, missing_parts
 
-            return run(scenario, seed, progress=progress)
-        from cascade_sim.lab.counterfactual import counterfactual
-
-        return counterfactual(scenario, seed, mechanisms, progress=progress).result
+    wanted = [part for part in missing_parts(result.manifest) if part != CHARTS or charts]
+    request = saving.Request(scenario, seed, folder, None, charts=charts, progress=_progress)
+    parts = saving.Parts(request, result, folder)
+    parts.add(wanted)
+    return parts.result
 
 
 @app.command("report")
 def report_command(directory: Annotated[Path, typer.Argument(help="Result folder of a run.")]) -> None:
     """Rebuild charts and report.html of a saved run."""
+    from cascade_sim.manifest import CHARTS, missing_parts, with_missing
     from cascade_sim.report import write_report
     from cascade_sim.result import load_result
 
-    say(str(write_report(load_result(directory), directory)))
+    result = load_result(directory)
+    page = write_report(result, directory)
+    if CHARTS in missing_parts(result.manifest):
+        result.replaced(manifest=with_missing(result.manifest, {CHARTS: None})).amend(directory)
+    say(str(page))
 
 
 app.registered_commands.extend(listing.app.registered_commands)
@@ -290,6 +256,8 @@ def bench_command(
     json_output: Json = False,
 ) -> None:
     """Measure how fast this installation is, as ratios where there is something to compare with."""
+    if json_output:
+        keep_output_for_one_object()
     from rich.console import Console
 
     from cascade_sim.bench import MEASUREMENTS, Request, bench
@@ -343,45 +311,55 @@ def _with_default_mechanisms(words: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with a documented status.
 
-    0 done; 2 the request was wrong (one line says what was expected, what came, what is known); 1 a run failed; 130
-    interrupted.
+    0 done; 2 the request was wrong (one line says what was expected, what came, what is known); 1 a run failed, or a part
+    of its result; 130 interrupted.
     """
-    sys.path.insert(0, str(Path.cwd()))
-    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        _dispatch(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        give_output_back()
+
+
+def _dispatch(words: list[str]) -> None:
     try:
         _check_command(words)
-        with _interrupts_remembered():
+        with signals.remembered():
             status = app(args=_with_default_mechanisms(words), standalone_mode=False)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise SystemExit(_INTERRUPTED) from None
+        complain("interrupted")
+        raise SystemExit(signals.INTERRUPTED) from None
     except CascadeError as error:
-        typer.echo(f"cascade-sim: {error}", err=True)
+        complain(f"cascade-sim: {error}")
         raise SystemExit(error.exit_code) from None
     except OSError as error:
         drop_output()
-        typer.echo(f"cascade-sim: expected no failure of the system, received: {error}", err=True)
+        complain(f"cascade-sim: expected no failure of the system, received: {error}")
         raise SystemExit(1) from None
     except Exception as error:
         # Usage errors and Ctrl-C come as classes of typer's own command parser, which it does not export.
         if type(error).__name__ in ("Abort",):
-            typer.echo("interrupted", err=True)
-            raise SystemExit(_INTERRUPTED) from None
+            complain("interrupted")
+            raise SystemExit(signals.INTERRUPTED) from None
         if not hasattr(error, "format_message"):
             raise
-        typer.echo(f"cascade-sim: {' '.join(str(error.format_message()).split())}", err=True)
+        complain(f"cascade-sim: {' '.join(str(error.format_message()).split())}")
         raise SystemExit(2) from None
-    if status == _INTERRUPTED:  # typer's parser turns Ctrl-C into this status and says nothing
-        typer.echo("interrupted", err=True)
+    if status == signals.INTERRUPTED:  # typer's parser turns Ctrl-C into this status and says nothing
+        complain("interrupted")
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
 def entry() -> None:
-    """Run the command line as a program: as `main`, with a garbage collector that stays out of the way."""
+    """Run the command line as a program: as `main`, with ``--json`` in force to the very end of the process.
+
+    A garbage collector that stays out of the way belongs to it.
+    """
+    signals.end_quietly_until_ready()
+    occupy_closed_streams()
     # Imports and charts make objects by the hundred thousand and no cycles worth looking for so often.
     gc.set_threshold(100_000, 50, 50)
     try:
-        main()
+        _dispatch(sys.argv[1:])
     finally:
         # All of it goes away with the process; to look for cycles in it first took half a second.
         gc.freeze()

@@ -16,6 +16,8 @@ from cascade_sim.columns import SCHEMA_VERSION
 from cascade_sim.domain.errors import OutputError
 
 RUN_KIND = "cascade_sim.run"
+IMPACT_PROBE, CHARTS = "impact probe", "charts"
+"""Parts of a result that are made when everything that was recorded is safe, and without which it is whole."""
 _VERSIONED = ("cascade-sim", "numpy", "numba", "pandas", "pyarrow", "scipy", "mesa", "pydantic", "matplotlib")
 
 
@@ -85,7 +87,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def stop_words(manifest: Mapping[str, Any]) -> list[str]:
-    """Say that a run ended before its last step, where and why.
+    """Say that a run ended before its last step, or went without its impact probe, and why.
 
     Parameters
     ----------
@@ -95,12 +97,59 @@ def stop_words(manifest: Mapping[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        One sentence, or none for a finished run.
+        A sentence each; none for a finished run.
     """
-    if manifest.get("status") != "stopped":
-        return []
-    step, reason = manifest.get("stopped_at_step"), manifest.get("reason")
-    return [f"The run stopped in step {step}, {reason}; all figures are of what was recorded until then."]
+    words = []
+    if manifest.get("status") == "stopped":
+        step, reason = manifest.get("stopped_at_step"), manifest.get("reason")
+        words.append(
+            f"The run stopped in step {step}, {reason}; all figures are of what was recorded until then."
+        )
+    missing = missing_parts(manifest)
+    if IMPACT_PROBE in missing:
+        words.append(f"There is no impact probe: {missing[IMPACT_PROBE]}.")
+    return words
+
+
+def missing_parts(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return which optional parts of a result were asked for and are not there, and why.
+
+    Parameters
+    ----------
+    manifest
+        See `build_manifest`.
+
+    Returns
+    -------
+    dict
+        Reason by part, `IMPACT_PROBE` or `CHARTS`; usually empty.
+    """
+    missing = manifest.get("missing")
+    if not isinstance(missing, Mapping):
+        return {}
+    return {part: str(missing[part]) for part in (IMPACT_PROBE, CHARTS) if part in missing}
+
+
+def with_missing(manifest: Mapping[str, Any], reasons: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return a manifest that says why parts of its result are missing.
+
+    Parameters
+    ----------
+    manifest
+        See `build_manifest`.
+    reasons
+        By part; None for one that is there.
+
+    Returns
+    -------
+    dict
+        Without ``missing`` where nothing is.
+    """
+    missing = {
+        part: reason for part, reason in {**missing_parts(manifest), **reasons}.items() if reason is not None
+    }
+    kept = {key: value for key, value in manifest.items() if key != "missing"}
+    return {**kept, "missing": missing} if missing else kept
 
 
 def build_manifest(

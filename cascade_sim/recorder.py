@@ -1,7 +1,10 @@
 """What a run leaves behind: the tape of the kernels, copied in chunks and turned into result tables."""
 
+import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,9 @@ from cascade_sim._recorder_parts.accounts import AccountRecords, account_columns
 from cascade_sim._recorder_parts.events import event_columns, find_breaches
 from cascade_sim._recorder_parts.market import depth_columns, impact_estimator, map_columns, series_columns
 from cascade_sim._recorder_parts.money import trade_columns, transfer_columns, transfer_pieces
-from cascade_sim._recorder_parts.rows import Rows, refused
+from cascade_sim._recorder_parts.rows import Rows
 from cascade_sim.core import layout as lay
-from cascade_sim.domain.errors import CascadeError, UnknownNameError, expectation
+from cascade_sim.domain.errors import CascadeError, RecordsRefused, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.table_files import ROW_GROUP, TableFile, write_pieces
 from cascade_sim.tables import cast_table, empty_table
@@ -30,6 +33,7 @@ RAW_TABLES: Mapping[str, "np.dtype[Any]"] = {
     "liquidation_map": lay.MAP_ROW,
 }
 """Names and dtypes of the raw arrays, in ticks, lots, atoms and steps."""
+Pieces = Callable[[], Iterator[Mapping[str, Any]]]
 MEMORY_BYTES = 64 << 20
 """Bytes of raw rows that stay in memory; those of a longer run go to a temporary file, and its tables are files."""
 
@@ -74,18 +78,28 @@ class Recorder:
 
         Raises
         ------
-        OutputError
-            If the records of a long run find no room on the disk.
+        RecordsRefused
+            If the records of a long run find no room on the disk. All of them are kept, in memory, and the tape is
+            empty: the run can stop there and be collected.
         """
+        refusal = None
         for name, rows in self._rows.items():
             count = int(tape[f"{name}_count"])
             if count:
-                rows.append(tape[name][:count])
+                try:
+                    rows.append(tape[name][:count])
+                except RecordsRefused as error:
+                    refusal = error
                 tape[f"{name}_count"] = 0
         if not self._spilled and sum(rows.nbytes for rows in self._rows.values()) > MEMORY_BYTES:
             self._spilled = True
             for rows in self._rows.values():
-                rows.spill()
+                try:
+                    rows.spill()
+                except RecordsRefused as error:
+                    refusal = error
+        if refusal is not None:
+            raise refusal
 
     def raw(self, name: str) -> NDArray[Any]:
         """Return everything recorded so far under a name.
@@ -130,14 +144,14 @@ class Recorder:
             Keys and columns of :data:`columns.TABLES` without ``compare``. What the level leaves out is
             empty, and so is ``causes``; below ``RECORD_FULL`` the profit columns of ``accounts`` are NaN.
             ``transfers`` is complete: replayed from zero it gives the cash of every account. Tables of a run that
-            recorded more than :data:`MEMORY_BYTES` are files.
+            recorded more than :data:`MEMORY_BYTES` are files; where the disk takes none, compressed in memory.
 
         Raises
         ------
         CascadeError
             If a rule is keyed by something that is neither a stage nor a type of event.
-        OutputError
-            If the tables of a long run find no room on the disk.
+        RecordsRefused
+            If records do not come back from the disk.
         """
         size = ROW_GROUP if self._spilled else None
         flows = None
@@ -148,8 +162,8 @@ class Recorder:
         result: dict[str, pd.DataFrame | TableFile] = {}
         # One after the other: plain and cast columns of all tables at once would double the memory of a run.
         for name, columns in self._columns(accounts, rules, size).items():
-            frames = _cast_pieces(name, columns, attrs.get(name, {}))
-            result[name] = next(frames) if size is None else _stored(name, frames)
+            frames = partial(_cast, name, columns, attrs.get(name, {}))
+            result[name] = next(frames()) if size is None else _stored(name, frames)
         result["accounts"] = cast_table("accounts", account_columns(accounts, flows, self.instrument))
         result["causes"] = empty_table("causes")
         return result
@@ -160,16 +174,14 @@ class Recorder:
 
     def _columns(
         self, accounts: AccountRecords, rules: Mapping[Any, str], size: int | None
-    ) -> dict[str, Iterator[Mapping[str, Any]]]:
-        """Columns of every table that comes off the tape, in pieces of ``size`` rows, or in one."""
+    ) -> dict[str, Pieces]:
+        """Columns of every table that comes off the tape, in pieces of ``size`` rows, or in one, as often as asked for."""
         instrument, dt, classes = self.instrument, self.dt, accounts.classes
         tiers = (accounts.tier_rate, accounts.tier_deduction, accounts.tier_end)
         breaches = find_breaches(self._pieces("events", size))
 
-        def built(
-            name: str, build: Callable[[NDArray[Any]], Mapping[str, Any]]
-        ) -> Iterator[Mapping[str, Any]]:
-            return (build(rows) for rows in self._pieces(name, size))
+        def built(name: str, build: Callable[[NDArray[Any]], Mapping[str, Any]]) -> Pieces:
+            return lambda: (build(rows) for rows in self._pieces(name, size))
 
         return {
             "series": built("series", lambda raw: series_columns(raw, instrument, dt)),
@@ -177,7 +189,7 @@ class Recorder:
                 "events", lambda raw: event_columns(raw, classes, rules, tiers, breaches, instrument, dt)
             ),
             "trades": built("trades", lambda raw: trade_columns(raw, classes, instrument, dt)),
-            "transfers": self._transfers(accounts, size),
+            "transfers": lambda: self._transfers(accounts, size),
             "depth": built("depth", lambda raw: depth_columns(raw, instrument)),
             "liquidation_map": built("liquidation_map", lambda raw: map_columns(raw, instrument)),
         }
@@ -192,12 +204,10 @@ class Recorder:
         return transfer_pieces(opening, trades, transfers, fees, instrument, size)
 
 
-def _cast_pieces(
-    name: str, pieces: Iterator[Mapping[str, Any]], attrs: Mapping[str, str]
-) -> Iterator[pd.DataFrame]:
+def _cast(name: str, pieces: Pieces, attrs: Mapping[str, str]) -> Iterator[pd.DataFrame]:
     """Documented frames of pieces of a table; an empty one if there are none."""
     empty = True
-    for columns in pieces:
+    for columns in pieces():
         empty = False
         frame = cast_table(name, columns)
         frame.attrs.update(attrs)
@@ -210,20 +220,21 @@ def _cast_pieces(
         yield frame
 
 
-def _stored(name: str, frames: Iterator[pd.DataFrame]) -> TableFile:
-    """Write frames to a temporary file without a name as they come."""
+def _stored(name: str, frames: Callable[[], Iterator[pd.DataFrame]]) -> TableFile:
+    """Write frames to a temporary file without a name as they come; to memory where the disk takes none."""
     try:
         stream = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
-    except OSError as error:
-        raise refused(error) from error
-    try:
-        write_pieces(name, frames, stream)
-        return TableFile(name, stream)
-    except BaseException as error:
-        stream.close()
-        if isinstance(error, OSError):
-            raise refused(error) from error
-        raise
+        try:
+            write_pieces(name, frames(), stream)
+            return TableFile(name, stream)
+        except BaseException:
+            with suppress(OSError):  # what is still buffered finds no room either
+                stream.close()
+            raise
+    except OSError:
+        memory = io.BytesIO()
+        write_pieces(name, frames(), memory)
+        return TableFile(name, memory)
 
 
 def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int | float]:

@@ -1,7 +1,7 @@
 """Components by name: a scenario names a rule, the registry finds its class and checks its parameters.
 
 A component is a frozen dataclass; its fields are its parameters. It registers itself under a snake_case name,
-or is named by where it lives (``"package.module:Class"``), which worker processes can import too.
+or is named by where it lives (``"package.module:Class"``), see `cascade_sim.own_code`.
 """
 
 import inspect
@@ -12,6 +12,7 @@ from importlib import import_module
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
+from cascade_sim import own_code
 from cascade_sim.domain.components import Offer, error_text, import_name
 from cascade_sim.domain.errors import CascadeError, ScenarioError, UnknownNameError, expectation, value_text
 from cascade_sim.domain.parameters import REFUSED, converted, type_text
@@ -20,7 +21,6 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 _SNAKE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_MODULE_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z")
 
 
 class ComponentSpecification(Protocol):
@@ -361,18 +361,19 @@ def import_class(kind: str, name: str) -> type[Any]:
     ScenarioError
         If it cannot be imported or is no class.
     """
-    match = _MODULE_CLASS.match(name)
+    match = own_code.MODULE_CLASS.match(name)
     if match is None:
         raise ScenarioError(expectation(kind, "a name or package.module:Class", name))
     module_name, class_name = match.groups()
     try:
-        module = import_module(module_name)
+        module = own_code.load(module_name)
         component = getattr(module, class_name, None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         line = expectation(kind, "an importable package.module:Class", name)
-        raise ScenarioError(f"{line} ({error_text(error)})") from error
+        hint = own_code.reason(module_name, error)
+        raise ScenarioError(f"{line} ({error_text(error)}){hint}") from error
     if not isinstance(component, type):
         classes = sorted(key for key, value in vars(module).items() if isinstance(value, type))
         raise ScenarioError(

@@ -1,10 +1,7 @@
 """A run in words, and a self-contained HTML page with its charts and tables."""
 
 import base64
-import io
 import math
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,10 +15,11 @@ from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.input_words import bracket_words, chain_words
 from cascade_sim.manifest import stop_words
-from cascade_sim.plots import CHARTS
+from cascade_sim.plots.drawing import Picture, draw_all
 from cascade_sim.plots.frames import compact, currencies, log_percent, percent, plain
 from cascade_sim.plots.payers import ranked_losses
-from cascade_sim.result import RunResult
+from cascade_sim.result import RunResult, move_into
+from cascade_sim.temporaries import remove_abandoned, scratch
 
 _MECHANISM_WORDS = {
     "liquidation": "liquidations",
@@ -191,55 +189,82 @@ def write_report(result: RunResult, directory: str | Path) -> Path:
     OutputError
         If the folder cannot be written.
     """
-    folder = Path(directory)
-    if (folder / "report.html").is_dir():
-        raise OutputError(f"expected a file {folder / 'report.html'}, received a folder")
-    pictures: dict[str, Picture] = {}
-    for name, chart in CHARTS.items():
-        buffer = io.BytesIO()
-        figure = chart(result)
-        figure.savefig(buffer, format="png")
-        message = " ".join(figure.axes[0].get_title(loc="left").split())
-        pictures[name] = Picture(buffer.getvalue(), message, chart.caption)
-    page = render_report(result, pictures)
+    page = draw_report(result)
     try:
-        (folder / "charts").mkdir(parents=True, exist_ok=True)
-        for name, picture in pictures.items():
-            _write_whole(folder / "charts" / f"{name}.png", picture.png)
-        _write_whole(folder / "report.html", page.encode("utf-8"))
+        Path(directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"expected to write a report into {folder}, received: {error.strerror or error}"
-        ) from error
-    return folder / "report.html"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        raise _refused(directory, error) from error
+    return page.write(directory)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawn chart.
+class Report:
+    """Charts and the page that shows them, not written yet.
 
     Attributes
     ----------
-    png
-        The file.
-    message
-        Its title: the one thing it shows.
-    caption
-        What is drawn.
+    pictures
+        Chart name -> picture.
+    page
+        HTML.
     """
 
-    png: bytes
-    message: str
-    caption: str
+    pictures: Mapping[str, Picture]
+    page: str
+
+    def write(self, directory: str | Path) -> Path:
+        """Write ``charts/*.png`` and ``report.html`` into an existing folder, each file whole or not at all.
+
+        Parameters
+        ----------
+        directory
+            The folder.
+
+        Returns
+        -------
+        pathlib.Path
+            The page.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written.
+        """
+        folder = Path(directory)
+        if (folder / "report.html").is_dir():
+            raise OutputError(f"expected a file {folder / 'report.html'}, received a folder")
+        try:
+            remove_abandoned(folder)
+            with scratch(folder) as unfinished:
+                (unfinished / "charts").mkdir()
+                for name, picture in self.pictures.items():
+                    (unfinished / "charts" / f"{name}.png").write_bytes(picture.png)
+                # Half of a pair of surrogates, which a title may hold, has no place in any encoding.
+                (unfinished / "report.html").write_bytes(self.page.encode("utf-8", "backslashreplace"))
+                move_into(unfinished, folder, last="report.html")
+        except OSError as error:
+            raise _refused(folder, error) from error
+        return folder / "report.html"
+
+
+def draw_report(result: RunResult) -> Report:
+    """Draw every chart of a run and compose its page, in memory.
+
+    Parameters
+    ----------
+    result
+        Run to report, with its counterfactual if it has one.
+
+    Returns
+    -------
+    Report
+    """
+    pictures = draw_all(result)
+    return Report(pictures, render_report(result, pictures))
+
+
+def _refused(folder: str | Path, error: OSError) -> OutputError:
+    return OutputError(f"expected to write a report into {folder}, received: {error.strerror or error}")
 
 
 _SECTIONS = {

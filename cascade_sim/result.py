@@ -3,8 +3,6 @@
 import errno
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -17,9 +15,24 @@ import pandas as pd
 
 from cascade_sim._scenario_parts.tree import tree_hash
 from cascade_sim._scenario_parts.yaml_text import parse_yaml
-from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
+from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
 from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
+from cascade_sim.result_folder import (
+    ARMS,
+    MANIFEST,
+    RESULT_TABLES,
+    SCENARIO,
+    SUBSETS,
+    SUMMARY,
+    move_inside,
+    move_into,
+    move_into_place,
+    refuse_foreign,
+    restore_or_remove,
+    stays,
+    sync_folder,
+)
 from cascade_sim.table_files import (
     TableFile,
     read_frame,
@@ -30,6 +43,7 @@ from cascade_sim.table_files import (
     write_table,
 )
 from cascade_sim.tables import cast_table, check_table, columns_of, empty_table
+from cascade_sim.temporaries import scratch
 
 __all__ = [
     "RESULT_TABLES",
@@ -43,20 +57,15 @@ __all__ = [
     "empty_table",
     "json_ready",
     "load_result",
+    "move_into",
 ]
 
-RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
 VALUES_READ_AT_ONCE = 1 << 24
 """Rows times columns of a table that `load_result` reads at once; a larger one stays on disk."""
-_MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
 _LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
-_ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 """What a result keeps of the series of a counterfactual arm."""
 _ARM_TABLE = ("arm", *ARM_COLUMNS)
-_KNOWN_ENTRIES = frozenset((_MANIFEST, _SUMMARY, _SCENARIO, _ARMS, _SUBSETS, "charts", "report.html")).union(
-    f"{name}.parquet" for name in RESULT_TABLES
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +212,8 @@ class RunResult:
 
         Everything is written into a hidden folder beside the target, ``summary.json`` last, and moved
         into place at the end. An earlier result in the same place is replaced, with its charts. A target that
-        cannot be moved (a mount point, the working directory) is filled from a hidden folder inside it.
+        cannot be moved (a mount point, the working directory) is filled from a hidden folder inside it. What a killed
+        process left behind there is removed, and what it had moved away is put back.
 
         Parameters
         ----------
@@ -228,38 +238,73 @@ class RunResult:
         frames = {name: self.__dict__[name] for name in RESULT_TABLES if name not in files}
         for name, frame in frames.items():
             check_table(name, frame)
-        _refuse_foreign(target)
-        inside = _stays(target)
-        label = f".{target.name}.{uuid.uuid4().hex[:8]}"
-        unfinished = target / label if inside else target.with_name(label)
+        refuse_foreign(target)
+        inside = stays(target)
         missing = [parent for parent in target.parents if not parent.exists()]
+        place = target if inside else target.parent
         try:
-            unfinished.mkdir(parents=True)
-            for name, frame in frames.items():
-                write_table(name, frame, unfinished / f"{name}.parquet")
-            for name, file in files.items():
-                file.copy(unfinished / f"{name}.parquet")
-            if len(self.arms):
-                write_frame(self.arms, unfinished / _ARMS)
-            if len(self.counterfactual):
-                write_frame(self.counterfactual, unfinished / _SUBSETS)
-            if add is not None:
-                add(unfinished)
-            _write_text(unfinished / _SCENARIO, self.scenario_yaml)
-            _write_text(unfinished / _MANIFEST, _json_text(self.manifest))
-            _write_text(unfinished / _SUMMARY, _json_text(self.summary))
-            _sync_folder(unfinished)
-            (_move_inside if inside else _move_into_place)(unfinished, target)
-            _sync_folder(target if inside else target.parent)
+            place.mkdir(parents=True, exist_ok=True)
+            restore_or_remove(place)
+            with scratch(place) as unfinished:
+                for name, frame in frames.items():
+                    write_table(name, frame, unfinished / f"{name}.parquet")
+                for name, file in files.items():
+                    file.copy(unfinished / f"{name}.parquet")
+                if len(self.arms):
+                    write_frame(self.arms, unfinished / ARMS)
+                if add is not None:
+                    add(unfinished)
+                _write_text(unfinished / SCENARIO, self.scenario_yaml)
+                self._write_figures(unfinished)
+                sync_folder(unfinished)
+                (move_inside if inside else move_into_place)(unfinished, target)
+                sync_folder(place)
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
-            raise OutputError(f"expected to write the result folder {target}, received: {reason}") from error
+            raise OutputError(
+                f"expected to write the result folder {target}, received: {reason_of(error)}"
+            ) from error
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
             for parent in missing:
                 with suppress(OSError):  # it holds something, as it should
                     parent.rmdir()
         return target
+
+    def amend(self, directory: str | Path, add: Callable[[Path], Any] | None = None) -> None:
+        """Replace the figures and the manifest in the saved folder of this run; the tables stay as they are.
+
+        Every file appears whole or not at all, ``manifest.json`` last.
+
+        Parameters
+        ----------
+        directory
+            Folder that `save` wrote.
+        add
+            Called with a hidden folder to write what is to appear beside the tables, such as charts.
+
+        Raises
+        ------
+        OutputError
+            If the disk refuses.
+        """
+        target = Path(directory).resolve()
+        place = target if stays(target) else target.parent
+        try:
+            with scratch(place) as unfinished:
+                if add is not None:
+                    add(unfinished)
+                self._write_figures(unfinished)
+                move_into(unfinished, target, last=MANIFEST)
+                sync_folder(target)
+        except OSError as error:
+            raise OutputError(
+                f"expected to write into the result folder {target}, received: {reason_of(error)}"
+            ) from error
+
+    def _write_figures(self, folder: Path) -> None:
+        if len(self.counterfactual):
+            write_frame(self.counterfactual, folder / SUBSETS)
+        _write_text(folder / MANIFEST, _json_text(self.manifest))
+        _write_text(folder / SUMMARY, _json_text(self.summary))
 
 
 def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -305,23 +350,23 @@ def load_result(directory: str | Path) -> RunResult:
     folder = Path(directory)
     if not folder.is_dir():
         raise DataFileError(f"expected a result folder, received {folder}, which is not a folder")
-    if not (folder / _SUMMARY).is_file():
-        raise DataFileError(f"expected a finished result folder, received {folder} without {_SUMMARY}")
-    manifest = read_json(folder / _MANIFEST)
+    if not (folder / SUMMARY).is_file():
+        raise DataFileError(f"expected a finished result folder, received {folder} without {SUMMARY}")
+    manifest = read_json(folder / MANIFEST)
     received = (manifest.get("kind"), manifest.get("schema_version"))
     if received != (RUN_KIND, SCHEMA_VERSION):
         raise DataFileError(
             f"expected {RUN_KIND} of schema version {SCHEMA_VERSION} in {folder}, "
             f"received {received[0]} of version {received[1]}"
         )
-    summary = read_json(folder / _SUMMARY)
-    scenario_yaml = _read_scenario(folder / _SCENARIO)
+    summary = read_json(folder / SUMMARY)
+    scenario_yaml = _read_scenario(folder / SCENARIO)
     _check_run(folder, manifest, summary, scenario_yaml)
     tables = {name: _read(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
-    if (folder / _ARMS).exists():
-        tables["arms"] = read_frame(folder / _ARMS, _ARM_TABLE)
-    if (folder / _SUBSETS).exists():
-        tables["counterfactual"] = read_frame(folder / _SUBSETS)
+    if (folder / ARMS).exists():
+        tables["arms"] = read_frame(folder / ARMS, _ARM_TABLE)
+    if (folder / SUBSETS).exists():
+        tables["counterfactual"] = read_frame(folder / SUBSETS)
     return RunResult(**tables, summary=summary, manifest=manifest, scenario_yaml=scenario_yaml)
 
 
@@ -349,15 +394,16 @@ def check_target(directory: str | Path) -> None:
     """
     try:  # before Python 3.13 a loop of links is a RuntimeError
         target = Path(directory).resolve()
-        _refuse_foreign(target)
-        place = target if _stays(target) else target.parent
+        refuse_foreign(target)
+        place = target if stays(target) else target.parent
         while not place.exists():
             if place.is_symlink():  # what is still a link after resolving leads in a circle
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             place = place.parent
-        probe = place / f".{target.name}.{uuid.uuid4().hex[:8]}"
-        probe.mkdir()
-        probe.rmdir()
+        restore_or_remove(place)
+        with scratch(place) as probe:
+            # The longest name that the result will have there.
+            (probe if place is target else probe / target.name).mkdir(exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(
@@ -388,21 +434,21 @@ def _check_run(folder: Path, manifest: dict[str, Any], summary: dict[str, Any], 
     received = manifest.get("scenario_hash")
     for name in ("versions", "option_chain"):
         if not isinstance(manifest.get(name), dict | None):
-            raise DataFileError(expectation(f"{folder / _MANIFEST}: {name}", "a mapping", manifest[name]))
+            raise DataFileError(expectation(f"{folder / MANIFEST}: {name}", "a mapping", manifest[name]))
     hashed = isinstance(received, str) and len(received) == 64  # made by hand, it may be a name
     if hashed and tree_hash(_parsed(scenario_yaml)) != received:
         raise DataFileError(
-            f"expected the scenario that {folder / _MANIFEST} names in {_SCENARIO}, received another"
+            f"expected the scenario that {folder / MANIFEST} names in {SCENARIO}, received another"
         )
     if hashed and not summary:
-        raise DataFileError(f"expected figures in {folder / _SUMMARY}, received none")
+        raise DataFileError(f"expected figures in {folder / SUMMARY}, received none")
     for name in {key.name for key in SUMMARY_KEYS} & summary.keys():
         value = summary[name]
         several = isinstance(value, _LISTED.get(name, ()))
         items = (value.values() if isinstance(value, dict) else value) if several else [value]
         for item in items:
             if not isinstance(item, int | float | None):
-                raise DataFileError(expectation(f"{folder / _SUMMARY}: {name}", "a number or null", item))
+                raise DataFileError(expectation(f"{folder / SUMMARY}: {name}", "a number or null", item))
 
 
 def _json_text(value: Any) -> str:
@@ -414,72 +460,3 @@ def _write_text(path: Path, text: str) -> None:
         stream.write(text.encode("utf-8"))
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _stays(target: Path) -> bool:
-    """Whether a folder cannot be moved away: a mount point, or the place the caller stands in."""
-    return target.is_dir() and (target.is_mount() or target in (Path.cwd(), *Path.cwd().parents))
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Refuse to replace anything that is not a result folder, so that no file of the user is lost."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise OutputError(f"expected a folder for the result, received the file {target}")
-    entries = {entry.name for entry in target.iterdir()}
-    if not entries:
-        return
-    foreign = sorted(entries - _KNOWN_ENTRIES)
-    if foreign:
-        raise OutputError(
-            f"expected a result folder or a new one, received {target}, which holds {foreign[0]}"
-        )
-    try:
-        kind = read_json(target / _MANIFEST).get("kind")
-    except DataFileError:
-        kind = None
-    if kind != RUN_KIND:
-        raise OutputError(
-            f"expected a result folder or a new one, received {target} without a manifest of a run"
-        )
-
-
-def _move_into_place(unfinished: Path, target: Path) -> None:
-    if not target.exists():
-        os.replace(unfinished, target)
-        return
-    retired = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        os.replace(target, retired)
-        os.replace(unfinished, target)
-    finally:
-        # A folder cannot be replaced in one operation: if the second move did not happen, undo the first.
-        if target.exists():
-            shutil.rmtree(retired, ignore_errors=True)
-        elif retired.exists():
-            os.replace(retired, target)
-
-
-def _move_inside(unfinished: Path, target: Path) -> None:
-    """Replace what a folder holds; without its summary it counts as unfinished while that lasts."""
-    (target / _SUMMARY).unlink(missing_ok=True)
-    for entry in target.iterdir():
-        if entry.name not in _KNOWN_ENTRIES:
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    for entry in sorted(unfinished.iterdir(), key=lambda item: item.name == _SUMMARY):
-        os.replace(entry, target / entry.name)

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
+from cascade_sim import own_code
 from cascade_sim._scenario_parts.accounts import (
     Agents,
     Clearing,
@@ -244,6 +245,21 @@ class Scenario(Section):
         index = {**tree["index"], "sources": sources}
         return type(self).model_validate({**tree, "markets": {}, "index": index})
 
+    def own_code(self) -> dict[str, str]:
+        """Return the classes outside this package that a run would import, by dotted path; empty if there is none."""
+        markets = self.market_scenarios().values() if self.markets else (self,)
+        named: Any = (item for market in markets for item in market.leaves().items())
+        return {path: value for path, value in named if path.endswith(".name") and ":" in str(value)}
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Take along where modules are that the tree names: another process has not read the file."""
+        return {**super().__getstate__(), "own_code": own_code.noted(self.tree())}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take over what `__getstate__` took along."""
+        own_code.note_again(state.get("own_code", {}))
+        super().__setstate__({key: value for key, value in state.items() if key != "own_code"})
+
     @property
     def scenario_hash(self) -> str:
         """SHA-256 (hexadecimal) of the resolved tree, independent of key order and of 30 against 30.0."""
@@ -270,6 +286,8 @@ def load_scenario(name_or_path: str | PathLike[str]) -> Scenario:
     """
     document, directory, key = _read(name_or_path, Path())
     tree = _with_base(document, directory, (key,))
+    # Last, so that it goes before the files that it is based on.
+    own_code.note(document, directory)
     tree["name"] = document.get("name", Path(name_or_path).stem)
     try:
         return Scenario.from_mapping(tree)
@@ -371,4 +389,5 @@ def _with_base(document: dict[str, Any], directory: Path, chain: tuple[str, ...]
         raise ScenarioError(f"base: expected a chain that ends, received {base!r}, which is based on itself")
     own = {name: value for name, value in document.items() if name != "base"}
     combined: dict[str, Any] = merged(_with_base(below, below_directory, (*chain, key)), own)
+    own_code.note(below, below_directory)
     return combined

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES, Column
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.tables import NULLABLE, check_table, columns_of
+from cascade_sim.temporaries import unfinished_file
 
 ROW_GROUP = 1 << 15
 """Rows of a table that are written and read at once."""
@@ -129,17 +129,14 @@ def write_whole(target: Path, write: Callable[[IO[bytes]], object]) -> None:
     OutputError
         If the disk refuses.
     """
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with partial.open("wb") as stream:
+        with unfinished_file(target.parent) as (partial, stream):
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(partial, target)
+            os.replace(partial, target)
     except OSError as error:
-        raise OutputError(f"expected to write {target}, received {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise OutputError(f"expected to write {target}, received: {reason_of(error)}") from error
 
 
 def read_table(name: str, path: str | Path) -> pd.DataFrame:

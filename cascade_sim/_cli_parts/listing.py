@@ -31,7 +31,8 @@ def _parameter_notes(scenario: Any) -> dict[str, str]:
 
     notes = {}
     for path, component in scenario.components().items():
-        if path not in REGISTRIES:
+        # A class of the user's own is not imported to show what a file holds.
+        if path not in REGISTRIES or ":" in component.name:
             continue
         lines = REGISTRIES[path].describe(component.name).documentation.splitlines()
         for name in component.parameters:

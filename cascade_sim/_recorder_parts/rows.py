@@ -1,15 +1,15 @@
 """Rows of one kind as they come off the tape: in memory while they are few, on disk in a long run."""
 
-import os
+import io
 import tempfile
 import weakref
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.domain.errors import OutputError, expectation
+from cascade_sim.domain.errors import RecordsRefused, expectation
 
 Records = NDArray[Any]
 
@@ -32,7 +32,8 @@ class Rows:
         self._open: Records | None = None
         self._used = 0
         self._count = 0
-        self._spool: IO[bytes] | None = None
+        self._spool: io.FileIO | None = None
+        self._spooled = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -44,10 +45,17 @@ class Rows:
         return self._count * self.dtype.itemsize
 
     def append(self, rows: Records) -> None:
-        """Copy rows to the end."""
+        """Copy rows to the end.
+
+        Raises
+        ------
+        RecordsRefused
+            If the disk does not take them; they are kept, in memory.
+        """
         if self._spool is not None:
-            self._write(self._spool, rows)
-        elif self.nbytes < _SMALL_BYTES:
+            self._append_to_spool(rows)
+            return
+        if self.nbytes < _SMALL_BYTES:
             self._blocks.append(np.array(rows, copy=True, subok=False))
         else:
             self._fill(rows)
@@ -72,24 +80,42 @@ class Rows:
 
         Raises
         ------
-        OutputError
-            If the folder for temporary files does not take them.
+        RecordsRefused
+            If the folder for temporary files does not take them; they stay where they are.
         """
         try:
-            self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+            # Without a buffer: what a full disk refuses would come back with every later operation.
+            spool: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this object
         except OSError as error:
             raise refused(error) from error
-        weakref.finalize(self, self._spool.close)
-        for block in self._blocks:
-            self._write(self._spool, block)
+        try:
+            written = 0
+            for block in self._blocks:
+                written += _write(spool, block, written)
+        except BaseException as error:
+            spool.close()
+            if isinstance(error, OSError):
+                raise refused(error) from error
+            raise
+        weakref.finalize(self, spool.close)
+        self._spool, self._spooled = spool, self._count
         self._blocks, self._open = [], None
 
-    @staticmethod
-    def _write(spool: IO[bytes], rows: Records) -> None:
-        try:
-            spool.seek(0, os.SEEK_END)
-            spool.write(np.ascontiguousarray(rows).view(np.uint8).data)
-        except OSError as error:
+    def _append_to_spool(self, rows: Records) -> None:
+        """Write rows behind those in the file, or keep them beside it; once one is kept, all later ones are."""
+        assert self._spool is not None
+        error = None
+        whole = self._spooled == self._count
+        if whole:
+            try:
+                _write(self._spool, rows, self._spooled * self.dtype.itemsize)
+                self._spooled += len(rows)
+            except OSError as caught:
+                error, whole = caught, False
+        if not whole:
+            self._blocks.append(np.array(rows, copy=True, subok=False))
+        self._count += len(rows)
+        if error is not None:
             raise refused(error) from error
 
     def all(self) -> Records:
@@ -102,14 +128,21 @@ class Rows:
 
     def read(self, first: int, last: int) -> Records:
         """Return the rows from ``first`` up to, not including, ``last``; not to be written to."""
+        last = min(last, self._count)
         if self._spool is None:
             return self.all()[first:last]
-        rows = np.empty(max(0, min(last, self._count) - first), self.dtype)
+        rows = np.empty(max(0, last - first), self.dtype)
+        cut = min(max(self._spooled - first, 0), len(rows))
         self._spool.seek(first * self.dtype.itemsize)
-        content = rows.view(np.uint8).data
-        received = self._spool.readinto(content)  # type: ignore[attr-defined]  # a binary file has it
-        if received != len(content):
-            raise refused(OSError(f"{received} of {len(content)} bytes came back"))
+        content = rows[:cut].view(np.uint8).data
+        while len(content):
+            received = self._spool.readinto(content)
+            if not received:
+                raise refused(OSError(f"{len(content)} bytes did not come back"))
+            content = content[received:]
+        if cut < len(rows):
+            kept = np.concatenate(self._blocks)
+            rows[cut:] = kept[first + cut - self._spooled : last - self._spooled]
         return rows
 
     def pieces(self, count: int) -> Iterator[Records]:
@@ -160,8 +193,19 @@ class StepReader:
         return taken
 
 
-def refused(error: OSError) -> OutputError:
+def _write(spool: Any, rows: Records, place: int) -> int:
+    """Write rows at a place of an unbuffered file; returns their bytes."""
+    content = np.ascontiguousarray(rows).view(np.uint8).data
+    size = len(content)
+    spool.seek(place)
+    while len(content):
+        content = content[spool.write(content) :]
+    return size
+
+
+def refused(error: OSError) -> RecordsRefused:
+    """What to raise when the disk takes no more of a long run."""
     where = "the records of a long run"
-    return OutputError(
+    return RecordsRefused(
         expectation(where, "room in the folder for temporary files (TMPDIR)", error.strerror or str(error))
     )

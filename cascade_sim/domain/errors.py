@@ -77,6 +77,10 @@ class CapacityError(CascadeError):
     result: Any = None
 
 
+class RecordsRefused(CapacityError, OutputError):  # noqa: N818 - as RunFailed
+    """The disk takes no more of what a long run records; it carries a ``result`` as every `CapacityError`."""
+
+
 class RunInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a run; whoever expects a KeyboardInterrupt gets it.
 

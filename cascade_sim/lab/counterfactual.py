@@ -10,7 +10,7 @@ import pandas as pd
 
 from cascade_sim.domain.errors import CapacityError, RunInterrupted, UnknownNameError
 from cascade_sim.domain.units import added
-from cascade_sim.lab.single import run, switch_arm
+from cascade_sim.lab.single import EVERYTHING_ON, run, switch_arm, with_impact_if_possible
 from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
 from cascade_sim.scenario import Scenario
 
@@ -55,7 +55,7 @@ def _check(scenario: Scenario, mechanisms: Sequence[str]) -> tuple[str, ...]:
 def _label(on: Subset, mechanisms: Sequence[str]) -> str:
     """Name an arm by what differs from the run with everything on, as briefly as that can be said."""
     if len(on) == len(mechanisms):
-        return "everything on"
+        return EVERYTHING_ON
     active = [name.replace("_", " ") for name in mechanisms if name in on]
     missing = [name.replace("_", " ") for name in mechanisms if name not in on]
     if len(missing) == 1:
@@ -93,6 +93,8 @@ def counterfactual(
     seed: int = 0,
     mechanisms: Sequence[str] = ("liquidation", "delta_hedging"),
     progress: Callable[[int, int], None] | None = None,
+    *,
+    probe: bool = True,
 ) -> Counterfactual:
     """Run every subset of the mechanisms on the same draws.
 
@@ -106,6 +108,8 @@ def counterfactual(
         flow, ``impact_off`` closes distressed positions at mark outside the book.
     progress : callable, optional
         Called with (steps done, steps in all) over all arms.
+    probe : bool
+        As for `cascade_sim.run`; measured after all arms.
 
     Returns
     -------
@@ -115,6 +119,8 @@ def counterfactual(
     ------
     UnknownNameError
         If a mechanism is no switch.
+    CapacityError, RunInterrupted
+        As from `cascade_sim.run`, with the run with everything on and the arms that were finished.
     """
     chosen = _check(scenario, mechanisms)
     controls = [name for name in chosen if name in _CONTROLS]
@@ -131,7 +137,7 @@ def counterfactual(
 
     arms: dict[str, pd.DataFrame] = {}
     # Everything on comes first, so that an interrupt loses as little as it can.
-    result = run(scenario, seed, progress=advance)
+    result = run(scenario, seed, probe=False, progress=advance)
     finished += 1
     summaries: dict[Subset, dict[str, Any]] = {everything: result.summary}
 
@@ -164,7 +170,9 @@ def counterfactual(
     # The run with everything on is the last of the subsets.
     result = result.replaced(arms=arm_table(arms), counterfactual=table)
     result.summary.update(_effects(summaries, chosen, rows[len(subsets) - 1]))
-    return Counterfactual(result=result, table=table, summary=result.summary, arms=arms)
+    if probe:
+        result = with_impact_if_possible(result, scenario, seed)
+    return Counterfactual(result=result, table=result.counterfactual, summary=result.summary, arms=arms)
 
 
 def _kept(

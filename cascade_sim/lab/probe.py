@@ -1,6 +1,7 @@
 """The impact probe: what one exogenous order leaves behind, by paired runs on the same draws."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,7 +23,9 @@ def _mid_after(scenario: Scenario, seed: int) -> float:
     return float(mid)
 
 
-def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float | None:
+def permanent_impact(
+    scenario: Scenario, seed: int, pairs: int = PAIRS, progress: Callable[[int, int], None] | None = None
+) -> float | None:
     """Return R(60 s): the mean shift of the mid one minute after a sale, per unit sold.
 
     Leveraged traders and dealers are absent, so the number is the market's own. The order is two fifths of what the
@@ -36,6 +39,8 @@ def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float
         Key of the pairs.
     pairs : int
         Paired runs.
+    progress : callable, optional
+        Called after each run with (runs done, runs in all).
 
     Returns
     -------
@@ -71,8 +76,12 @@ def permanent_impact(scenario: Scenario, seed: int, pairs: int = PAIRS) -> float
     with_order = scenario.with_overrides({**changes, "shock.quantity": quantity})
     without = scenario.with_overrides({**changes, "shock.quantity": 0.0})
     keys = np.random.SeedSequence(seed).generate_state(pairs)
-    shifts = [_mid_after(without, int(key)) - _mid_after(with_order, int(key)) for key in keys]
-    return float(np.mean(shifts)) / quantity
+    mids = np.zeros((pairs, 2))
+    for number, arm in np.ndindex(mids.shape):
+        mids[number, arm] = _mid_after((without, with_order)[arm], int(keys[number]))
+        if progress is not None:
+            progress(2 * number + arm + 1, mids.size)
+    return float(np.mean(mids[:, 0] - mids[:, 1])) / quantity
 
 
 def forced_density(model: CascadeModel) -> float:

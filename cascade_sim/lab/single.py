@@ -2,7 +2,9 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +12,20 @@ import numpy as np
 
 from cascade_sim.clearing.ledger import conservation_error
 from cascade_sim.core import layout as lay
+from cascade_sim.domain.components import error_text
 from cascade_sim.domain.enums import AccountClass
-from cascade_sim.domain.errors import CapacityError, RunFailed, RunInterrupted, expectation
-from cascade_sim.lab.interrupts import held_back
+from cascade_sim.domain.errors import (
+    CapacityError,
+    CascadeError,
+    RecordsRefused,
+    RunFailed,
+    RunInterrupted,
+    expectation,
+)
+from cascade_sim.lab.interrupts import Held, held_back
 from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.lab.several import combine
+from cascade_sim.manifest import IMPACT_PROBE, with_missing
 from cascade_sim.metrics import RunFacts, summarise
 from cascade_sim.model import CascadeModel, Market
 from cascade_sim.recorder import AccountRecords, run_totals
@@ -22,6 +33,8 @@ from cascade_sim.result import RunResult, build_manifest
 from cascade_sim.scenario import Scenario
 
 Progress = Callable[[int, int], None]
+EVERYTHING_ON = "everything on"
+"""Name of the run itself among its counterfactual arms."""
 
 
 def run(
@@ -51,6 +64,7 @@ def run(
     Returns
     -------
     RunResult
+        If the probe fails, its figures are None, the manifest says why under ``missing``, and Python warns.
 
     Raises
     ------
@@ -67,65 +81,59 @@ def run(
     model = CascadeModel(scenario, rng=seed)
     # The coin of an option chain is that of the market.
     scenario = model.settings
-    stop = _advance(model, progress)
-    markets = list(model.markets.values())
-    results = [collect(market) for market in markets]
-    error = sum(int(measure_conservation(*each)) for each in zip(markets, results, strict=True))
-    if error != 0:
-        raise RunFailed(expectation("conservation_error", "0 atoms", error))
-    extras: dict[str, Any] = {"conservation_error": error}
-    if probe and stop is None:
-        try:
-            extras |= probe_numbers(model, seed)
-        except KeyboardInterrupt as interrupt:
-            stop = interrupt
-    # Tables hold every market; the summary is that of the first.
-    summary = summarise(results[0], run_facts(markets[0]), extras)
-    counts = [market.account_count for market in markets]
-    result = results[0] if len(results) == 1 else combine(results, counts)
-    step = model.step_number
-    brackets = _use_of_brackets(markets[0])
+    first, result, stop = model.step_number, None, None
+    try:
+        # What has been recorded takes a while to become tables: nothing of that is to be lost either.
+        with held_back(lambda: model.step_number > first) as held:
+            stop = _advance(model, progress, held)
+            step, finished = model.step_number, model.finished
+            result = _result(model)
+    except KeyboardInterrupt as interrupt:
+        if result is None:
+            raise
+        stop = stop or interrupt
     model.close()
-    manifest = build_manifest(
+    cut_short = stop is not None and not finished
+    manifest = result.manifest | build_manifest(
         scenario_hash=scenario.scenario_hash,
         seed=seed,
         command_line=sys.argv,
         started_at=started,
         ended_at=datetime.now(UTC),
         wall_seconds=time.perf_counter() - clock,
-        stop=None if stop is None else {"stopped_at_step": step, "reason": _reason(stop)},
+        stop={"stopped_at_step": step, "reason": _reason(stop)} if stop is not None and cut_short else None,
     )
-    if model.chain is not None:
-        manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
-    if brackets is not None:
-        manifest["margin_brackets"] = brackets
-    result = result.replaced(summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())
+    result = result.replaced(manifest=manifest, scenario_yaml=scenario.to_yaml())
     if isinstance(stop, CapacityError):
         stop.result = result
         raise stop
     if stop is not None:
-        raise RunInterrupted(f"interrupted in step {step} of {scenario.run.steps}", result) from None
-    return result
+        if probe and finished:
+            result = result.replaced(manifest=with_missing(result.manifest, {IMPACT_PROBE: "interrupted"}))
+        place = f"in step {step} of {scenario.run.steps}" if cut_short else "after the last step"
+        raise RunInterrupted(f"interrupted {place}", result) from None
+    return with_impact_if_possible(result, scenario, seed) if probe else result
 
 
-def _advance(model: CascadeModel, progress: Progress | None) -> CapacityError | KeyboardInterrupt | None:
+def _advance(
+    model: CascadeModel, progress: Progress | None, held: Held
+) -> CapacityError | KeyboardInterrupt | None:
     """Run a model to its end, or to where it stops; returns what stopped it."""
     first = model.step_number
-    with held_back(lambda: model.step_number > first) as let_interrupts_through:
 
-        def advance(done: int, total: int) -> None:
-            let_interrupts_through()
-            if progress is not None:
-                progress(done, total)
+    def advance(done: int, total: int) -> None:
+        held.let_through()
+        if progress is not None:
+            progress(done, total)
 
-        try:
-            model.run(progress=advance)
-        except CapacityError as error:
-            return error
-        except KeyboardInterrupt as error:
-            if model.step_number == first:
-                raise
-            return error
+    try:
+        model.run(progress=advance)
+    except CapacityError as error:
+        return error
+    except KeyboardInterrupt as error:
+        if model.step_number == first:
+            raise
+        return error
     return None
 
 
@@ -152,6 +160,26 @@ def _use_of_brackets(market: Market) -> dict[str, Any] | None:
     }
 
 
+def _result(model: CascadeModel) -> RunResult:
+    """Turn what a model has recorded into tables and figures, those of the probe left out."""
+    markets = list(model.markets.values())
+    results = [collect(market) for market in markets]
+    error = sum(int(measure_conservation(*each)) for each in zip(markets, results, strict=True))
+    if error != 0:
+        raise RunFailed(expectation("conservation_error", "0 atoms", error))
+    # Tables hold every market; the summary is that of the first.
+    summary = summarise(results[0], run_facts(markets[0]), {"conservation_error": error})
+    counts = [market.account_count for market in markets]
+    result = results[0] if len(results) == 1 else combine(results, counts)
+    use: dict[str, Any] = {}
+    if model.chain is not None:
+        use["option_chain"] = model.chain.use(model.settings.run.duration_seconds)
+    brackets = _use_of_brackets(markets[0])
+    if brackets is not None:
+        use["margin_brackets"] = brackets
+    return result.replaced(summary=summary, manifest=use)
+
+
 def _reason(stop: CapacityError | KeyboardInterrupt) -> str:
     return str(stop).partition(": ")[2] if isinstance(stop, CapacityError) else "interrupted"
 
@@ -175,7 +203,8 @@ def _rules(model: Market) -> dict[str, str]:
 
 def collect(model: Market) -> RunResult:
     """Build the tables of a market that has run; the summary is left empty."""
-    model.recorder.drain(model.state.tape)
+    with suppress(RecordsRefused):  # the rows are kept all the same
+        model.recorder.drain(model.state.tape)
     accounts, config = model.state.accounts[: model.account_count], model.state.world.config
     tiers, whole = int(config.clearing.tiers), config.clearing.whole
     began = model.start_accounts
@@ -246,12 +275,30 @@ def run_facts(model: Market) -> RunFacts:
     )
 
 
-def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
-    """Return permanent impact and the two dimensionless numbers of the run's market (reference: the recipe)."""
-    impact = permanent_impact(model.settings, seed)
+def with_impact(
+    result: RunResult, scenario: Scenario, seed: int, progress: Progress | None = None
+) -> RunResult:
+    """Return a result with the figures of the impact probe: permanent impact and the two dimensionless numbers.
+
+    Parameters
+    ----------
+    result : RunResult
+        A finished run, or everything on with its counterfactual arms.
+    scenario : Scenario
+        What was run.
+    seed : int
+        Its seed.
+    progress : callable, optional
+        Called with (runs done, runs in all).
+
+    Returns
+    -------
+    RunResult
+    """
+    impact = permanent_impact(scenario, seed, progress=progress)
     if impact is None:
-        return {}
-    fresh = CascadeModel(model.settings.alone().with_overrides({"run.record": "summary"}), rng=seed)
+        return result
+    fresh = CascadeModel(scenario.alone().with_overrides({"run.record": "summary"}), rng=seed)
     price = fresh.instrument.tick_to_price(fresh.initial_tick)
     numbers = {
         "permanent_impact": impact,
@@ -259,4 +306,38 @@ def probe_numbers(model: CascadeModel, seed: int) -> dict[str, Any]:
         "gamma_x": impact * fresh.gamma_per_percent() / (0.01 * price),
     }
     fresh.close()
-    return numbers
+    table = result.counterfactual.copy()
+    if len(table):
+        table.loc[table["arm"] == EVERYTHING_ON, list(numbers)] = list(numbers.values())
+    return result.replaced(summary={**result.summary, **numbers}, counterfactual=table)
+
+
+def with_impact_if_possible(result: RunResult, scenario: Scenario, seed: int) -> RunResult:
+    """Return a result with the figures of the impact probe, or saying why it has none.
+
+    Parameters
+    ----------
+    result : RunResult
+        As for `with_impact`.
+    scenario : Scenario
+    seed : int
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    RunInterrupted
+        After Ctrl-C; it carries the result without these figures.
+    """
+    try:
+        return with_impact(result, scenario, seed)
+    except KeyboardInterrupt:
+        kept = result.replaced(manifest=with_missing(result.manifest, {IMPACT_PROBE: "interrupted"}))
+        raise RunInterrupted("interrupted in the impact probe, the run itself is finished", kept) from None
+    except Exception as error:
+        # Whatever it was: the run is finished and must not be lost with what was to be measured beside it.
+        reason = str(error) if isinstance(error, CascadeError) else error_text(error)
+        warnings.warn(f"the impact probe failed: {reason}", RuntimeWarning, stacklevel=3)
+        return result.replaced(manifest=with_missing(result.manifest, {IMPACT_PROBE: reason}))

@@ -2,9 +2,10 @@
 
 import atexit
 import os
-import shutil
 import tempfile
 from pathlib import Path
+
+from cascade_sim.temporaries import remove_abandoned, scratch
 
 _VARIABLE = "MPLCONFIGDIR"
 
@@ -33,9 +34,11 @@ def settle_matplotlib_folder() -> None:
             return
     except RuntimeError:  # no home directory is known
         pass
-    folder = tempfile.mkdtemp(prefix="cascade_sim-matplotlib-")
-    os.environ[_VARIABLE] = folder
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    place = Path(tempfile.gettempdir())
+    remove_abandoned(place)
+    lent = scratch(place)
+    os.environ[_VARIABLE] = os.fspath(lent.__enter__())
+    atexit.register(lent.__exit__, None, None, None)
 
 
 settle_matplotlib_folder()

@@ -17,10 +17,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import cascade_sim as cs
 from cascade_sim import cli
-from cascade_sim.domain.errors import RunFailed
+from cascade_sim.domain.errors import OutputError, RunFailed
 from cascade_sim.result import RunResult, load_result
-from cascade_sim.scenario import load_scenario
+from cascade_sim.scenario import load_scenario, parse_override
 
 TINY = [
     "run.steps=90",
@@ -30,6 +31,7 @@ TINY = [
     "shock.at_seconds=20",
     "shock.duration_seconds=20",
 ]
+TINY_WORDS = [word for text in TINY for word in ("--set", text)]
 
 
 def call(*words: str) -> int:
@@ -191,12 +193,10 @@ def test_an_interrupt_that_a_callback_swallows_still_ends_the_run(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 2)])
-@pytest.mark.parametrize("place", ["cascade_sim.report.render_report", "cascade_sim.result.write_table"])
-def test_a_run_that_cannot_be_kept_leaves_nothing(
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 1)])
+def test_a_run_that_can_be_kept_nowhere_leaves_nothing(
     error: BaseException,
     status: int,
-    place: str,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -204,13 +204,151 @@ def test_a_run_that_cannot_be_kept_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(place, fail)
-    overrides = [word for text in TINY for word in ("--set", text)]
-    assert call("run", "--out", str(tmp_path / "some" / "where"), *overrides) == status
+    monkeypatch.setattr("cascade_sim.result.write_table", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert call("run", "--out", str(tmp_path / "some" / "where"), *TINY_WORDS) == status
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines()[-1].startswith("interrupted" if status == 130 else "cascade-sim:")
+    (line,) = captured.err.splitlines()
+    assert line.startswith("interrupted" if status == 130 else "cascade-sim:")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 1)])
+@pytest.mark.parametrize(
+    ("place", "missing"),
+    [
+        ("cascade_sim.lab.single.permanent_impact", "impact probe"),
+        ("cascade_sim.report.render_report", "charts"),
+    ],
+)
+def test_a_part_that_cannot_be_made_takes_nothing_away(
+    error: BaseException,
+    status: int,
+    place: str,
+    missing: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    out = tmp_path / "run"
+    words = ["run", "--json", "--out", str(out), *TINY_WORDS]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fail)
+        assert call(*words) == status
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert missing in line
+    assert line.endswith(f" is in {out}")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    kept = load_result(out)
+    assert kept.manifest["status"] == "finished"
+    assert missing in kept.manifest["missing"]
+    assert len(kept.trades) > 0
+    assert (kept.summary["permanent_impact"] is None) is (missing == "impact probe")
+    if status == 1:
+        assert json.loads(captured.out) == kept.summary
+        assert (out / "report.html").exists() is (missing != "charts")
+    # A second try adds what is missing and makes nothing else anew.
+    monkeypatch.setattr(cli, "_run_and_save", lambda *_, **__: pytest.fail("it ran again"))
+    assert call(*words, "--resume") == 0
+    whole = load_result(out)
+    assert json.loads(capsys.readouterr().out) == whole.summary
+    assert "missing" not in whole.manifest
+    assert whole.summary["permanent_impact"] is not None
+    assert (out / "report.html").exists()
+
+
+def test_an_impact_probe_that_fills_a_book_leaves_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # Five steps of twenty thousand orders fit into a book; the five minutes in which the probe settles do not.
+    changes = ["run.burn_in_steps=0", "run.steps=5", "background.limit_rate=20000"]
+    changes += ["background.lifetime_seconds=36000", "shock.at_seconds=1", "shock.duration_seconds=1"]
+    words = [word for text in (*TINY, *changes) for word in ("--set", text)]
+    out = tmp_path / "run"
+    assert call("run", "--json", "--out", str(out), *words) == 1
+    captured = capsys.readouterr()
+    kept = load_result(out)
+    assert json.loads(captured.out) == kept.summary
+    assert (kept.summary["steps"], kept.summary["permanent_impact"]) == (5, None)
+    assert kept.manifest["status"] == "finished"
+    assert list(kept.manifest["missing"]) == ["impact probe"]
+    (line,) = captured.err.splitlines()
+    assert re.match(r"cascade-sim: impact probe: step -\d+: expected room for more orders in the book", line)
+    assert "There is no impact probe: step -" in (out / "report.html").read_text()
+    scenario = load_scenario("gamma_shock").with_overrides(dict(map(parse_override, (*TINY, *changes))))
+    with pytest.warns(RuntimeWarning, match="the impact probe failed: step -"):
+        from_python = cs.run(scenario)
+    assert from_python.summary == kept.summary
+    assert from_python.manifest["missing"] == kept.manifest["missing"]
+
+
+def test_a_result_that_finds_no_room_is_kept_elsewhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spare"))
+    save = RunResult.save
+
+    def refuse(self: RunResult, directory: Path, *more: Any) -> Path:
+        if "spare" not in str(directory):
+            raise OutputError("no room")
+        return save(self, directory, *more)
+
+    monkeypatch.setattr(RunResult, "save", refuse)
+    assert call("run", "--json", "--out", str(tmp_path / "run"), *TINY_WORDS) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    start, _, place = line.rpartition(" is in ")
+    assert start == "cascade-sim: no room; the result"
+    assert load_result(place).summary["steps"] == 90
+    assert Path(place).parents[1] == tmp_path / "spare"
+    assert (Path(place) / "report.html").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_until_the_result_is_saved(
+    number: signal.Signals,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = RunResult.save
+
+    def interrupted(self: RunResult, directory: Path, *more: Any) -> Path:
+        signal.raise_signal(number)
+        return save(self, directory, *more)
+
+    monkeypatch.setattr(RunResult, "save", interrupted)
+    out = tmp_path / "run"
+    assert call("run", "--out", str(out), *TINY_WORDS) == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"interrupted; the result without impact probe and charts is in {out}"
+    assert load_result(out).manifest["missing"] == {"impact probe": "interrupted", "charts": "interrupted"}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_second_interrupt_while_saving_leaves_what_was_there(
+    earlier: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    if earlier:
+        RunResult(summary={"steps": 1}).save(out)
+
+    def interrupted_twice(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("cascade_sim.result.sync_folder", interrupted_twice)
+    assert call("run", "--out", str(out), *TINY_WORDS) == 130
+    assert capsys.readouterr().err.splitlines() == ["interrupted"]
+    assert [path.name for path in tmp_path.iterdir()] == (["run"] if earlier else [])
+    if earlier:
+        assert load_result(out).summary == {"steps": 1}
 
 
 def test_run_prints_one_object_and_writes_a_folder(

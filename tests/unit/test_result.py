@@ -247,7 +247,7 @@ def test_saving_refuses_what_is_not_a_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full")])
-@pytest.mark.parametrize("place", ["write_table", "_sync_folder", "_move_into_place"])
+@pytest.mark.parametrize("place", ["write_table", "sync_folder", "move_into_place"])
 @pytest.mark.parametrize("earlier", [False, True])
 def test_an_interrupted_save_leaves_nothing_half_written(
     result: RunResult,
@@ -276,7 +276,8 @@ def test_an_interrupt_between_the_two_moves_brings_the_earlier_result_back(
     result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunResult(summary={"steps": 1}).save(tmp_path / "run")
-    real = cascade_sim.result.os.replace
+    monkeypatch.setattr("cascade_sim.result_folder.exchange", lambda *_: False)
+    real = cascade_sim.result_folder.os.replace
     moves: list[str] = []
 
     def replace(source: Path, target: Path) -> None:
@@ -286,7 +287,7 @@ def test_an_interrupt_between_the_two_moves_brings_the_earlier_result_back(
                 raise KeyboardInterrupt
         real(source, target)
 
-    monkeypatch.setattr(cascade_sim.result.os, "replace", replace)
+    monkeypatch.setattr(cascade_sim.result_folder.os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         result.save(folder)
     monkeypatch.undo()

@@ -231,14 +231,19 @@ def test_a_stopped_run_is_kept(
     assert load_result(out).manifest["status"] == "finished"
 
 
-def test_an_interrupt_while_the_result_is_saved_leaves_nothing_half_written(
+def test_an_interrupt_while_the_charts_are_drawn_leaves_the_rest_whole(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _stop(monkeypatch, _interrupt)
     monkeypatch.setattr("cascade_sim.report.render_report", lambda *_: signal.raise_signal(signal.SIGINT))
-    assert call("run", "--out", str(tmp_path / "run"), *OVERRIDES) == 130
-    assert capsys.readouterr().err.splitlines() == ["interrupted"]
-    assert list(tmp_path.iterdir()) == []
+    out = tmp_path / "run"
+    assert call("run", "--out", str(out), *OVERRIDES) == 130
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"interrupted in step 38 of 90; what was recorded until then is in {out}"
+    assert second == f"interrupted; the result without charts is in {out}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    _check_kept(load_result(out), 38, "interrupted")
+    assert not (out / "report.html").exists()
 
 
 def test_an_interrupted_arm_keeps_the_run_and_the_arms_before_it(
