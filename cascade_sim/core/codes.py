@@ -34,6 +34,10 @@ TRADE_CAPACITY = 1 << 16
 EVENT_CAPACITY = 1 << 15
 TRANSFER_CAPACITY = 1 << 21
 SERIES_CAPACITY = 1 << 10
+"""What keeps every index below these: counts of a scenario and steps that it looks back (fewer than the ring has) are
+refused while a world is configured; what fills up in a run (book, fills, tape, wheels, actors' chunks, pool of the auction,
+messages under way) is compared where it is filled, and the run stops with a CAPACITY code; lists of accounts and of actors
+have a place for everybody, and nobody is listed twice."""
 TRADES_KEPT = 1 << 14
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14

@@ -325,8 +325,7 @@ PROVIDER = _record(
     quoted=_F,
     ids=(_I, (2 * LEVEL_CAPACITY,)),
 )
-"""``quotes`` of the ``ids`` are those of orders that may still rest; ``waiting`` messages of the provider have arrived and
-wait for the engine; ``due`` is the step in which the last one sent arrives."""
+"""``quotes`` of the ``ids`` may still rest; ``waiting`` messages wait for the engine; the last one sent is ``due`` then."""
 
 DEALER = _record(
     account=_I,

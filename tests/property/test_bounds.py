@@ -164,8 +164,8 @@ CHANGES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "agents": one_of(
         {
-            "noise": {"name": "trading_agents:Noise", "count": 3},
-            "crowd": {"name": "trading_agents:NoiseCohort", "count": 70},
+            "noise": {"name": "trading_agents:Bold", "count": 3},
+            "crowd": {"name": "trading_agents:BoldCohort", "count": 70},
         }
     ),
 }

@@ -71,6 +71,28 @@ class NoiseCohort(cs.Cohort):
         market.submit(np.where(market.uniform(0) < 0.5, 1, -1), self.quantity, price, cs.OrderType.LIMIT)
 
 
+class Bold(Noise):
+    """Noise that sends market orders where a limit around the mid would be no price."""
+
+    def decide(self, market: Any) -> None:
+        """Trade in any market."""
+        if 20.0 * market.tick_size < market.mid < 26_000.0:
+            super().decide(market)
+        else:
+            (market.buy if market.uniform(0) < 0.5 else market.sell)(self.quantity)
+
+
+class BoldCohort(NoiseCohort):
+    """The same for many accounts."""
+
+    def decide(self, market: Any) -> None:
+        """Trade in any market."""
+        if 20.0 * market.tick_size < market.mid < 26_000.0:
+            super().decide(market)
+        else:
+            market.submit(np.where(market.uniform(0) < 0.5, 1, -1), self.quantity)
+
+
 class Gamblers(cs.Cohort):
     """Buy fifty times their capital at once and hold."""
 
