@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from cascade_sim.domain.errors import (
     OutputError,
     RunInterrupted,
     ScenarioError,
+    StrainWarning,
     UnknownNameError,
     expectation,
 )
@@ -254,8 +256,21 @@ def _run_and_save(
     raise SystemExit(_INTERRUPTED)
 
 
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Say what the run warns of as the command line says everything: once, in one line, without a place in the code."""
+    with warnings.catch_warnings():
+
+        def show(message: Warning | str, *_: Any, **__: Any) -> None:
+            typer.echo(f"cascade-sim: {message}", err=True)
+
+        warnings.simplefilter("once", StrainWarning)
+        warnings.showwarning = show
+        yield
+
+
 def _run_it(scenario: Any, seed: int, mechanisms: list[str] | None) -> Any:
-    with _progress(scenario.name) as progress:
+    with _progress(scenario.name) as progress, _warnings_in_one_line():
         if mechanisms is None:
             from cascade_sim.lab.single import run
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.lib.recfunctions as rfn
 from numpy.typing import NDArray
 
+from cascade_sim._model_parts.capacities import check_capacities, check_opening, largest_order
 from cascade_sim.agents.background_flow import BackgroundFlow
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.agents.desk import OrderDesk, tell_all
@@ -31,7 +32,6 @@ from cascade_sim.clearing.engine import LiquidationEngine
 from cascade_sim.clearing.views import parts_of
 from cascade_sim.core import layout as lay
 from cascade_sim.core.activity import open_activity
-from cascade_sim.core.book_layout import TICKS
 from cascade_sim.core.flow import opening_stock
 from cascade_sim.core.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.state import State, System
@@ -100,8 +100,8 @@ def _check_market(scenario: Scenario) -> None:
     MARK_PRICES.create(market.mark_price)
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
-    instrument.price_to_tick(load_options(scenario)[1])
     _load_brackets(scenario)
+    check_capacities(scenario, instrument, instrument.price_to_tick(load_options(scenario)[1]))
 
 
 def _instrument(scenario: Scenario) -> Instrument:
@@ -178,6 +178,7 @@ class Market:
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
         self.options, price, self.chain = load_options(scenario)
         self.initial_tick = self.instrument.price_to_tick(price)
+        check_capacities(scenario, self.instrument, self.initial_tick)
         self.brackets = _load_brackets(scenario)
         self.recorder = Recorder(self.instrument, scenario.run.dt, RECORD_LEVELS[scenario.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
@@ -237,7 +238,7 @@ class Market:
         config.value_seed, config.own_weight = config.seed, 1.0
         config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
         config.atoms = self.instrument.atoms_per_tick_lot
-        config.largest_order = min(2**31 - 1, 2**62 // (TICKS * self.instrument.atoms_per_tick_lot))
+        config.largest_order = largest_order(self.instrument)
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]
@@ -289,6 +290,7 @@ class Market:
         """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
         self.opened = [self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)]
+        check_opening(self)
         if int(state.world.activity.config.enabled):
             open_activity(state.world, state.accounts)
         if self.recorder.level >= lay.RECORD_FULL:

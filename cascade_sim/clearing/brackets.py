@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade_sim.core import margin
 from cascade_sim.domain.errors import CascadeError, DataFileError, expectation
+from cascade_sim.domain.files import LARGEST_BRACKETS, read_bounded
 
 _FIELD_OF_COLUMN = {
     "min_notional": "min_notional",
@@ -206,13 +208,16 @@ def load_brackets(path: str | Path, symbol: str) -> BracketTable:
 def _read(path: Path) -> pd.DataFrame:
     wanted = f"a CSV file with columns {', '.join(_COLUMNS)}"
     try:
-        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+        text = read_bounded(path, LARGEST_BRACKETS).decode("utf-8-sig")
+        table = pd.read_csv(io.StringIO(text), dtype=str)
     except OSError as error:
         raise DataFileError(expectation(str(path), wanted, error.strerror or str(error))) from error
     except pd.errors.EmptyDataError as error:
         raise DataFileError(expectation(str(path), wanted, "an empty file")) from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataFileError(expectation(str(path), wanted, f"a file that is not CSV: {error}")) from error
+    except ValueError as error:
+        raise DataFileError(expectation(str(path), wanted, str(error))) from error
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:
         raise DataFileError(expectation(str(path), wanted, f"no column {', '.join(missing)}"))

@@ -1,17 +1,20 @@
 """One run from a scenario and a seed, with its summary and manifest."""
 
+import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from cascade_sim._model_parts.capacities import STRAINED, strain, strain_text
 from cascade_sim.clearing.ledger import conservation_error
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
-from cascade_sim.domain.errors import CapacityError, RunFailed, RunInterrupted, expectation
+from cascade_sim.domain.errors import CapacityError, RunFailed, RunInterrupted, StrainWarning, expectation
 from cascade_sim.lab.interrupts import held_back
 from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.lab.several import combine
@@ -65,6 +68,10 @@ def run(
         scenario = scenario.with_overrides({"run.record": record})
     started, clock = datetime.now(UTC), time.perf_counter()
     model = CascadeModel(scenario, rng=seed)
+    strains = {name: strain(market) for name, market in model.markets.items()}
+    for name, ratio in strains.items():
+        if ratio >= STRAINED:
+            warnings.warn(f"market {name}: {strain_text(ratio)}", StrainWarning, stacklevel=2)
     stop = _advance(model, progress)
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
@@ -92,6 +99,9 @@ def run(
         wall_seconds=time.perf_counter() - clock,
         stop=None if stop is None else {"stopped_at_step": step, "reason": _reason(stop)},
     )
+    manifest["forced_over_depth"] = {
+        name: ratio if math.isfinite(ratio) else None for name, ratio in strains.items()
+    }
     if model.chain is not None:
         manifest["option_chain"] = model.chain.use(scenario.run.duration_seconds)
     result = result.replaced(summary=summary, manifest=manifest, scenario_yaml=scenario.to_yaml())

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cascade_sim.domain.errors import DataFileError, expectation
+from cascade_sim.domain.files import LARGEST_CHAIN, bounded_integer, read_bounded
 
 NUMBERS = ("mark_price", "underlying_price", "open_interest", "creation_timestamp")
 COLUMNS = ("instrument_name", "underlying_index", *NUMBERS)
@@ -73,8 +74,8 @@ def _error(path: Path, expected: str, received: Any) -> DataFileError:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        data = read_bounded(path, LARGEST_CHAIN)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte, a file too large
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _error(path, "a readable file", reason) from error
     try:
@@ -99,8 +100,8 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
 
 def _parse_json(path: Path, text: str) -> pd.DataFrame:
     try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text, parse_int=bounded_integer)
+    except (ValueError, RecursionError) as error:
         raise _error(path, _FORMAT, f"text that is not JSON: {error}") from error
     rows = content.get("result") if isinstance(content, dict) else content
     if not isinstance(rows, list):
@@ -128,7 +129,8 @@ def _with_terms(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     names = rows["instrument_name"].astype(str)
     terms = names.str.extract(_OPTION.pattern + "$")
     expiry = pd.to_datetime(terms["expiry"], format="%d%b%y", errors="coerce", utc=True)
-    wrong = ~names.str.fullmatch(_OPTION.pattern) | expiry.isna() | (terms["strike"].astype(float) <= 0.0)
+    strikes = terms["strike"].astype(float)
+    wrong = ~names.str.fullmatch(_OPTION.pattern) | expiry.isna() | ~((strikes > 0.0) & (strikes < np.inf))
     if wrong.any():
         raise _error(path, "instrument names like ETH-26JAN24-2400-C", names[wrong].iloc[0])
     return rows.assign(

@@ -59,7 +59,7 @@ class Case:
 
     @property
     def line(self) -> str:
-        """The command that runs the case again; agents are found in ``tests/unit``."""
+        """The command that runs the case again; agents are found in ``tests/fuzz``."""
         words = ["cascade-sim", "run", self.name, "--seed", str(self.seed), "--no-charts"]
         for path, value in self.changes.items():
             words += ["--set", shlex.quote(f"{path}={json.dumps(value)}")]
@@ -195,7 +195,10 @@ def _further_market(random: Random) -> dict[str, Any]:
             place[last] = value
     found: dict[str, Any] = {"markets": {"second": change}}
     if random.random() < 0.5:
-        found |= {"portfolios.count": random.randint(1, 60), "portfolios.open_interest": random.uniform(0, 5000)}
+        found |= {
+            "portfolios.count": random.randint(1, 60),
+            "portfolios.open_interest": random.uniform(0, 5000),
+        }
     return found
 
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from cascade_sim.registry import REGISTRIES
 from cascade_sim.scenario import Component, Scenario
 
-AGENTS = ("trading_agents:Noise", "trading_agents:NoiseCohort", "trading_agents:Gamblers")
-"""Agents for fuzzed scenarios, in ``tests/unit``."""
+AGENTS = ("fuzz_agents:Noise", "fuzz_agents:NoiseCohort", "fuzz_agents:Crowd")
+"""Agents for fuzzed scenarios, beside this file."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Random scenarios by the hundred: no crash, no lost run, no broken invariant.
 
-Usage: python tests/fuzz/fuzz.py [--cases 2000] [--first 0] [--seconds 60] [--log fuzz.log]
+Usage: python tests/fuzz/fuzz.py [--cases 2000] [--first 0] [--seconds 300] [--log fuzz.log]
 
 Every case is written to the log, as the command that runs it again, before it starts; run that command in
-``tests/unit``, where the agents of some cases are. A last line tells how many ended how; the exit status is 1 if any
+``tests/fuzz``, where the agents of some cases are. A last line tells how many ended how; the exit status is 1 if any
 case failed. With ``NUMBA_BOUNDSCHECK=1`` kernels check every index.
 """
 
@@ -23,7 +23,7 @@ from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 FIRST_CASE_SECONDS = 600.0
-"""The first case of a worker may have to compile the kernels."""
+"""Limit of the first case of a worker, which imports and may have to compile; later ones compile other drivers."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Worker:
         if self.process is None:
             self.process, limit = self._start(), FIRST_CASE_SECONDS
         process = self.process
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(case + "\n")
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], limit)
@@ -66,7 +67,12 @@ class Worker:
         return Outcome("hung", f"no end within {limit:g} s", limit)
 
     def _start(self) -> subprocess.Popen[str]:
-        search = [str(HERE), str(HERE.parents[1]), str(HERE.parent / "unit"), os.environ.get("PYTHONPATH", "")]
+        search = [
+            str(HERE),
+            str(HERE.parents[1]),
+            str(HERE.parent / "unit"),
+            os.environ.get("PYTHONPATH", ""),
+        ]
         return subprocess.Popen(
             [sys.executable, "-X", "faulthandler", str(HERE / "worker.py")],
             stdin=subprocess.PIPE,
@@ -83,7 +89,7 @@ class Worker:
             self.process = None
 
 
-def fuzz(numbers: Iterable[int], log: IO[str], seconds: float = 60.0) -> tuple[Counter[str], list[str]]:
+def fuzz(numbers: Iterable[int], log: IO[str], seconds: float = 300.0) -> tuple[Counter[str], list[str]]:
     """Run the cases of some numbers; returns how many ended how, and a text about each that failed."""
     from cases import random_case
 
@@ -109,10 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
-    parser.add_argument("--seconds", type=float, default=60.0, help="longest time of one case")
+    parser.add_argument("--seconds", type=float, default=300.0, help="longest time of one case")
     parser.add_argument("--log", type=Path, default=Path("fuzz.log"))
     options = parser.parse_args(arguments)
-    sys.path[:0] = [str(HERE), str(HERE.parent / "unit")]
+    sys.path.insert(0, str(HERE))
     with options.log.open("w", encoding="utf-8") as log:
         counts, failures = fuzz(range(options.first, options.first + options.cases), log, options.seconds)
     summary: dict[str, Any] = dict(sorted(counts.items()))

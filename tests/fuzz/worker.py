@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import cascade_sim as cs
-from cascade_sim.domain.errors import CapacityError, CascadeError
+from cascade_sim.domain.errors import CapacityError, CascadeError, StrainWarning
 from cascade_sim.result import RESULT_TABLES, RunResult, load_result
 
 LONGEST_LINE = 1500
@@ -34,9 +34,11 @@ def problems_of(result: RunResult, *, stopped: bool) -> list[str]:
         found.append(f"status {result.manifest.get('status')}")
     with tempfile.TemporaryDirectory() as folder:
         loaded = load_result(result.save(Path(folder) / "result"))
-        for name in RESULT_TABLES:
-            if not getattr(loaded, name).equals(getattr(result, name)):
-                found.append(f"table {name} is another after saving")
+        found += [
+            f"table {name} is another after saving"
+            for name in RESULT_TABLES
+            if not getattr(loaded, name).equals(getattr(result, name))
+        ]
         if loaded.summary != result.summary:
             found.append("summary is another after saving")
     return found + _wrong_numbers(result)
@@ -50,12 +52,16 @@ def _wrong_numbers(result: RunResult) -> list[str]:
         scale = max(1.0, float(accounts[column].abs().sum()))
         if (sums.abs() > 1e-9 * scale).any():
             found.append(f"{column} sums to {sums.tolist()}")
-    for column in _ALWAYS_FINITE:
-        if not np.isfinite(series[column].to_numpy(dtype=float)).all():
-            found.append(f"series.{column} holds values that are not finite")
-    for column in ("mark", "index", "fundamental"):
-        if not (series[column].to_numpy(dtype=float) > 0.0).all():
-            found.append(f"series.{column} is not above 0 throughout")
+    found += [
+        f"series.{column} holds values that are not finite"
+        for column in _ALWAYS_FINITE
+        if not np.isfinite(series[column].to_numpy(dtype=float)).all()
+    ]
+    found += [
+        f"series.{column} is not above 0 throughout"
+        for column in ("mark", "index", "fundamental")
+        if not (series[column].to_numpy(dtype=float) > 0.0).all()
+    ]
     for name in RESULT_TABLES:
         frame = getattr(result, name)
         for column in frame.columns:
@@ -100,6 +106,7 @@ def run_case(case: dict[str, Any]) -> tuple[str, str]:
 def main() -> None:
     """Answer every line of standard input with the outcome of its case."""
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", StrainWarning)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not be taken for an answer
     for line in sys.stdin:
