@@ -4,6 +4,7 @@ import gc
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from cascade_sim.domain.errors import (
     CascadeError,
     OutputError,
     ScenarioError,
+    StrainWarning,
     UnknownNameError,
     expectation,
 )
@@ -214,7 +216,21 @@ def _run_and_save(
     if cold:
         _announce_compilation()
     request = saving.Request(scenario, seed, folder, mechanisms, charts=charts, progress=_progress)
-    return saving.run_and_save(request)
+    with _warnings_in_one_line():
+        return saving.run_and_save(request)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Say what the run warns of as the command line says everything: once, in one line, without a place in the code."""
+    with warnings.catch_warnings():
+
+        def show(message: Warning | str, *_: Any, **__: Any) -> None:
+            complain(f"cascade-sim: {message}")
+
+        warnings.simplefilter("once", StrainWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: bool) -> Any:

@@ -46,6 +46,31 @@ CAPACITIES = {
     lay.CAPACITY_AUCTION: "crossing orders in one call auction",
     lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }
+_FLOW = "background.limit_rate, background.market_rate, run.dt"
+CAPACITY_FIELDS = {
+    lay.CAPACITY_ORDERS: f"{_FLOW}, background.lifetime_seconds, background.patient_orders, liquidity.levels",
+    lay.CAPACITY_TRADES: f"{_FLOW}, background.market_size, shock.duration_seconds, clearing.accounts_per_step",
+    lay.CAPACITY_EVENTS: "clearing.accounts_per_step, clearing.rounds_per_step, traders.count, run.dt",
+    lay.CAPACITY_TRANSFERS: "traders.count, clearing.accounts_per_step, market.funding.interval_seconds, run.record",
+    lay.CAPACITY_WHEEL: f"{_FLOW}, background.lifetime_seconds, background.patient_orders",
+    lay.CAPACITY_PRICE: "market.tick_size, market.initial_price, liquidity.levels, liquidity.level_growth, "
+    "liquidity.half_spread, liquidity.spread_volatility_exponent, background.distance_cap",
+    lay.CAPACITY_SIZE: "market.lot_size, shock.quantity, traders.open_interest, traders.entrants.quantity, "
+    "background.market_size, value_traders.rate_cap, arbitrage.rate_cap, dealers.gamma_per_percent",
+    lay.CAPACITY_AGENT_FILLS: "agents (how many, and what they send in one step), run.dt",
+    lay.CAPACITY_FLIGHT: f"latency.messages_per_step, latency.background.delay_seconds, {_FLOW}, liquidity.count, "
+    "liquidity.levels, liquidity.requote_seconds",
+    lay.CAPACITY_AUCTION: f"venue.price_band.halt_seconds, venue.circuit_breaker.halt_seconds, {_FLOW}",
+    lay.CAPACITY_ACTORS: "traders.count, traders.activity.wake_rate, traders.activity.reentry.delay_seconds",
+}
+"""Fields of a scenario that decide how much of a capacity is used."""
+
+
+def capacity_text(code: int) -> str:
+    """What was expected and received when the capacity of that code ran out, and the fields that decide."""
+    what = CAPACITIES.get(code, "an unknown capacity")
+    fields = f"; fields that decide: {CAPACITY_FIELDS[code]}" if code in CAPACITY_FIELDS else ""
+    return f"expected room for more {what}, received more than fit{fields}"
 
 
 def check_inputs(scenario: Scenario) -> None:
@@ -317,9 +342,7 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         """Do what the kernels cannot, for the market that asks."""
         market = list(self.markets.values())[int(self.main.parts.control.market)]
         if status == lay.RETURN_CAPACITY:
-            what = CAPACITIES.get(int(market.state.world.control.capacity), "an unknown capacity")
-            raise CapacityError(
-                f"step {self.step_number}: expected room for more {what}, received more than fit"
-            )
+            text = capacity_text(int(market.state.world.control.capacity))
+            raise CapacityError(f"step {self.step_number}: {text}")
         else:
             market.answer(status)

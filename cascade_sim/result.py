@@ -17,6 +17,7 @@ from cascade_sim._scenario_parts.tree import tree_hash
 from cascade_sim._scenario_parts.yaml_text import parse_yaml
 from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
+from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
 from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
 from cascade_sim.result_folder import (
     ARMS,
@@ -63,6 +64,8 @@ __all__ = [
 VALUES_READ_AT_ONCE = 1 << 24
 """Rows times columns of a table that `load_result` reads at once; a larger one stays on disk."""
 _LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
+_LARGEST_RESOLVED = 4 * LARGEST_SCENARIO
+"""Bytes of the scenario of a result, in which everything that its file left out is written down."""
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 """What a result keeps of the series of a counterfactual arm."""
 _ARM_TABLE = ("arm", *ARM_COLUMNS)
@@ -420,9 +423,9 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _read_scenario(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_bounded(path, _LARGEST_RESOLVED).decode("utf-8")
         _parsed(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataFileError(f"expected a readable {path}, received {reason_of(error)}") from error
     except ScenarioError as error:
         raise DataFileError(f"{path}: {error}") from error

@@ -43,6 +43,7 @@ from cascade_sim._scenario_parts.tree import leaves, merged, nested, plain_tree,
 from cascade_sim._scenario_parts.venue import Venue
 from cascade_sim._scenario_parts.yaml_text import parse_yaml, write_yaml
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
+from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
 
 __all__ = ["Component", "Scenario", "load_scenario", "parse_override", "scenario_names", "scenario_schema"]
 
@@ -360,7 +361,7 @@ def _read(name_or_path: str | PathLike[str], directory: Path) -> tuple[dict[str,
     try:
         if not looks_like_path and not path.is_file():
             raise UnknownNameError("scenario", text, scenario_names())
-        content = path.read_bytes()
+        content = read_bounded(path, LARGEST_SCENARIO)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ScenarioError(

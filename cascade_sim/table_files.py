@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES, Column
 from cascade_sim.domain.errors import DataFileError, OutputError
+from cascade_sim.domain.files import LARGEST_JSON, bounded_integer, read_bounded
 from cascade_sim.tables import NULLABLE, check_table, columns_of
 from cascade_sim.temporaries import unfinished_file
 
@@ -433,7 +434,8 @@ def read_json(path: Path) -> dict[str, Any]:
         If it cannot be read, is not JSON (NaN and infinities are not), or holds something else.
     """
     try:
-        value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        content = read_bounded(path, LARGEST_JSON)
+        value = json.loads(content, parse_constant=_refuse_constant, parse_int=bounded_integer)
     except (OSError, ValueError, RecursionError) as error:
         raise DataFileError(f"expected a readable {path}, received {reason_of(error)}") from error
     if not isinstance(value, dict):

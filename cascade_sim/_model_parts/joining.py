@@ -82,8 +82,17 @@ def scenario_groups(scenario: Scenario) -> list[Group]:
         if not issubclass(kind, Participant | Cohort) or kind in (Participant, Cohort):
             expected = "a class that extends cascade_sim.Participant or cascade_sim.Cohort"
             raise ScenarioError(expectation(f"{path}.name", expected, entry.name))
+        _require_decide(kind, f"{path}.name")
         groups.append(Group(path, kind, entry.count, _parameters(path, kind, entry.parameters)))
     return groups
+
+
+def _require_decide(kind: type[Any], where: str) -> None:
+    """Refuse a class of agents that does not say what they do."""
+    base = Cohort if issubclass(kind, Cohort) else Participant
+    if not callable(getattr(kind, "decide", None)) or kind.decide is base.decide:
+        expected = f"a {base.__name__} with a method decide(self, market) of its own"
+        raise ScenarioError(expectation(where, expected, import_name(kind)))
 
 
 def _parameters(path: str, kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +143,11 @@ def join(model: World, agent: Agent, home: Market, label: str | None = None) -> 
         If it names a market that does not exist.
     """
     where = f"{agent.noun} {import_name(type(agent))}"
+    _require_decide(type(agent), where)
+    if not hasattr(agent, "views"):  # the last thing that the constructor of the base sets
+        base = Cohort if isinstance(agent, Cohort) else Participant
+        expected = f"an agent whose __init__ calls that of {base.__name__} (super().__init__(model, ...))"
+        raise ScenarioError(expectation(where, expected, "one that does not"))
     if agent.views:
         raise ScenarioError(expectation(where, "an agent that has not joined yet", "one that has"))
     markets = [home]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.lib.recfunctions as rfn
 from numpy.typing import NDArray
 
+from cascade_sim._model_parts.capacities import check_capacities, check_opening, largest_order
 from cascade_sim.agents.background_flow import BackgroundFlow
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.agents.desk import OrderDesk, tell_all
@@ -103,8 +104,9 @@ def _check_market(scenario: Scenario) -> None:
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
     price = load_options(scenario)[1]
-    _start_tick(scenario, instrument, price)
+    tick = _start_tick(scenario, instrument, price)
     _load_brackets(scenario, price)
+    check_capacities(scenario, instrument, tick)
 
 
 def _instrument(scenario: Scenario) -> Instrument:
@@ -204,6 +206,7 @@ class Market:
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
         self.options, price, self.chain = load_options(settings)
         self.initial_tick = _start_tick(settings, self.instrument, price)
+        check_capacities(settings, self.instrument, self.initial_tick)
         self.brackets = _load_brackets(settings, price)
         self.recorder = Recorder(self.instrument, settings.run.dt, RECORD_LEVELS[settings.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
@@ -263,7 +266,7 @@ class Market:
         config.value_seed, config.own_weight = config.seed, 1.0
         config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
         config.atoms = self.instrument.atoms_per_tick_lot
-        config.largest_order = min(2**31 - 1, 2**62 // (TICKS * self.instrument.atoms_per_tick_lot))
+        config.largest_order = largest_order(self.instrument)
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]
@@ -315,6 +318,7 @@ class Market:
         """Open every account from the seed, and place the orders that rest from the beginning."""
         state = self.state
         self.opened = [self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)]
+        check_opening(self)
         if int(state.world.activity.config.enabled):
             open_activity(state.world, state.accounts)
         if self.recorder.level >= lay.RECORD_FULL:

@@ -144,7 +144,7 @@ class Holders(Section):
 class Dealers(Section):
     """Options dealers who hedge their delta in the book."""
 
-    count: Count = measure(10, "Dealers; without dealers there is no gamma", "accounts", ge=0)
+    count: Count = measure(10, "Dealers; without dealers there is no gamma", "accounts", ge=0, le=64)
     gamma_per_percent: float = measure(
         -1500.0,
         "What all dealers must trade when the price moves 1 % from its start; negative for short gamma",

@@ -30,6 +30,7 @@ _LARGEST_OF_UNIT = {
     "orders": 1e7,
     "orders per second": 1e5,
     "per second": 1e7,
+    "quote units": 1e10,
     "per square root of a second": 1e3,
     "per square root of a year": 1e3,
     "returns": 3e4,

@@ -1,9 +1,10 @@
 """What must hold between fields."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cascade_sim._scenario_parts.base import LARGEST_NUMBER, Section
 from cascade_sim._scenario_parts.market import ContStoikovTalreja
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cascade_sim.scenario import Scenario
 
 _WEIGHT_TOLERANCE = 1e-6
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SECONDS_PER_DAY = 86_400.0
 MOST_STEPS = 1_000_000_000
 """Steps of a run with its burn-in; steps are numbered in 32 bits."""
@@ -42,10 +44,12 @@ def check_consistency(scenario: "Scenario") -> None:
         For the first relation that does not hold, in one line.
     """
     for problems in (
+        _texts,
         _market,
         _lots,
         _background,
         _ladders,
+        _volatility,
         _margins,
         _traders,
         _options,
@@ -56,6 +60,32 @@ def check_consistency(scenario: "Scenario") -> None:
     ):
         for line in problems(scenario):
             raise ScenarioError(line)
+
+
+def _texts(scenario: "Scenario") -> Iterator[str]:
+    for path, text in _all_text(scenario, ""):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            yield expectation(path, "text that UTF-8 can hold, without lone surrogates", text)
+        if _CONTROL.search(text):
+            yield expectation(path, "text without control characters", text)
+
+
+def _all_text(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield path and text of every text in a tree, the names of entries included."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Section):
+        for name, item in {**value.__dict__, **(value.__pydantic_extra__ or {})}.items():
+            yield from _all_text(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield path, name
+            yield from _all_text(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _all_text(item, path)
 
 
 def _market(scenario: "Scenario") -> Iterator[str]:
@@ -233,6 +263,16 @@ def _options(scenario: "Scenario") -> Iterator[str]:
             "options.expiry_days",
             f"an expiry after the run of {duration:g} s (run.steps, run.dt)",
             list(options.expiry_days),
+        )
+
+
+def _volatility(scenario: "Scenario") -> Iterator[str]:
+    dt = scenario.run.dt
+    if round(scenario.liquidity.volatility_return_seconds / dt) > LONGEST_DELAY:
+        yield expectation(
+            "liquidity.volatility_return_seconds",
+            f"at most {LONGEST_DELAY} steps of {dt:g} s",
+            scenario.liquidity.volatility_return_seconds,
         )
 
 

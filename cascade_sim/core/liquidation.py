@@ -20,7 +20,7 @@ from cascade_sim.core.ledger import (
 )
 from cascade_sim.core.mark import instant_mark
 from cascade_sim.core.rng import PURPOSE_PRIORITY, stream, uniform
-from cascade_sim.core.sorting import sort_by_score
+from cascade_sim.core.sorting import LONG, sort_by_score, sort_long_by_score
 from cascade_sim.core.triggers import triggered
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage, TransferKind
 
@@ -247,7 +247,11 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
         if control.answered == 0:
             score_accounts(w, accounts, scratch, scores)
         control.answered = 0
-        sort_by_score(scratch[0], scores[0], control.listed)
+        if control.listed < LONG:
+            sort_by_score(scratch[0], scores[0], control.listed)
+        else:
+            # The lists of the screen have been read, and there are more accounts than counts of a digit.
+            sort_long_by_score(scratch[0], scores[0], control.listed, scratch[1], scores[1], scratch[2])
         control.cursor = 0
         control.stage = STAGE_EXECUTE
     while control.cursor < control.listed and control.handled < clearing.accounts_per_step:

@@ -1,6 +1,16 @@
 """Sorting of short lists by score or by random word, without the allocations and the compile time of a general sort."""
 
+import numpy as np
+
 from cascade_sim.core.compile import part, routine
+
+LONG = 2048
+"""Entries from which :func:`sort_long_by_score` pays."""
+_DIGIT_BITS = 11
+_DIGITS = 6
+BUCKETS = 1 << _DIGIT_BITS
+_DIGIT_MASK = np.uint64(BUCKETS - 1)
+_SIGN = np.uint64(1 << 63)
 
 
 @part
@@ -35,6 +45,55 @@ def sort_by_score(listed, scores, count):
             scores[root], scores[child] = scores[child], scores[root]
             root = child
             child = 2 * root + 1
+
+
+@routine
+def sort_long_by_score(listed, scores, count, room, room_scores, starts):
+    """As :func:`sort_by_score` for accounts listed in ascending order; many times as fast for tens of thousands.
+
+    Radix sort by the bits of the scores, the lowest digit first; it keeps the order of equal scores.
+
+    Parameters
+    ----------
+    listed, scores, count
+        As for :func:`sort_by_score`.
+    room, room_scores : int64 and float64, shape (n,)
+        Room for as many.
+    starts : int64, shape (BUCKETS + 1,)
+        Room for the counts of a digit.
+    """
+    for k in range(count):
+        scores[k] += 0.0  # a negative zero would come before the zero that it equals
+    keys = scores.view(np.int64)
+    others = room_scores.view(np.int64)
+    for turn in range(0, _DIGITS, 2):
+        _distribute(listed, keys, room, others, count, turn * _DIGIT_BITS, starts)
+        _distribute(room, others, listed, keys, count, (turn + 1) * _DIGIT_BITS, starts)
+
+
+@part
+def _distribute(listed, keys, out, out_keys, count, shift, starts):
+    """Put the entries in the order of one digit, those that share it in the order that they have."""
+    for bucket in range(BUCKETS + 1):
+        starts[bucket] = 0
+    for k in range(count):
+        starts[_digit(keys[k], shift) + 1] += 1
+    for bucket in range(BUCKETS):
+        starts[bucket + 1] += starts[bucket]
+    for k in range(count):
+        bucket = _digit(keys[k], shift)
+        place = starts[bucket]
+        starts[bucket] = place + 1
+        out[place] = listed[k]
+        out_keys[place] = keys[k]
+
+
+@part
+def _digit(key, shift):
+    """Digit of a float's bits, so mapped that whole numbers of that order sort as the floats do."""
+    bits = np.uint64(key)
+    bits = ~bits if key < 0 else bits | _SIGN
+    return np.int64((bits >> np.uint64(shift)) & _DIGIT_MASK)
 
 
 @routine

@@ -12,10 +12,13 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.book import clear_bit, next_above, next_below, set_bit
 from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.compile import leaf, routine
+from cascade_sim.core.compile import leaf, part, routine
 from cascade_sim.core.sorting import sort_by_score
 
 _LAST = TICKS - 1
+_FEW = 1024
+_WALK_SHARE = 128
+"""Accounts, or this part of all, that are found by following links; beyond, every trigger is read."""
 
 
 @leaf
@@ -80,17 +83,19 @@ def set_triggers(w, accounts, watch, account, low, high):
         _link(shorts, accounts, account, new_high)
 
 
-@routine
-def triggered(w, accounts, watch, out, scores):
-    """List in ``out``, ascending, the accounts whose liquidation trigger the mark has reached; returns their number."""
+@part
+def _walk_triggered(w, accounts, watch, out, most):
+    """Follow the lists that the mark has reached; returns how many accounts were found, or -1 when more than ``most``."""
     mark = w.market.mark
     count = 0
     lists = w.triggers[lay.WATCH_LIQUIDATE_LONG]
     tick = _LAST if lists.head[_LAST] != 0 else next_below(lists, _LAST)
-    while tick > 0 and tick >= math.floor(mark):
+    while tick > 0 and tick >= min(math.floor(mark), _LAST):
         link = np.int64(lists.head[tick])
         while link != 0:
             if mark <= watch[lay.WATCH_LIQUIDATE_LONG, link - 1]:
+                if count == most:
+                    return -1
                 out[count] = link - 1
                 count += 1
             link = np.int64(accounts[link - 1].next)
@@ -101,13 +106,33 @@ def triggered(w, accounts, watch, out, scores):
         link = np.int64(lists.head[tick])
         while link != 0:
             if mark >= watch[lay.WATCH_LIQUIDATE_SHORT, link - 1]:
+                if count == most:
+                    return -1
                 out[count] = link - 1
                 count += 1
             link = np.int64(accounts[link - 1].next)
         tick = next_above(lists, tick)
-    for k in range(count):
-        scores[k] = out[k]
-    sort_by_score(out, scores, count)
+    return count
+
+
+@routine
+def triggered(w, accounts, watch, out, scores):
+    """List in ``out``, ascending, the accounts whose liquidation trigger the mark has reached; returns their number."""
+    count = _walk_triggered(w, accounts, watch, out, max(_FEW, len(accounts) // _WALK_SHARE))
+    if count >= 0:
+        for k in range(count):
+            scores[k] = out[k]
+        sort_by_score(out, scores, count)
+        return count
+    # While a large part of all accounts waits to be closed, reading every trigger in order costs less than following
+    # links from one account to the next and sorting what was found.
+    mark = w.market.mark
+    count = 0
+    lows, highs = watch[lay.WATCH_LIQUIDATE_LONG], watch[lay.WATCH_LIQUIDATE_SHORT]
+    for account in range(len(lows)):
+        if (mark <= lows[account] and lows[account] > 0.0) or mark >= highs[account]:
+            out[count] = account
+            count += 1
     return count
 
 

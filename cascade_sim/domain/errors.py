@@ -103,6 +103,10 @@ class RunFailed(CascadeError):  # noqa: N818 - named for what happened; a sweep 
     exit_code = 1
 
 
+class StrainWarning(UserWarning):
+    """A run opens with more open interest than its liquidity can take: it will crash, and take long."""
+
+
 def value_text(value: Any) -> str:
     """Write a value the way a YAML reader would, on one line, shortened to about 120 characters.
 

@@ -27,7 +27,7 @@ from cascade_sim.core.ensemble import (
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
-from cascade_sim.model import CAPACITIES, CascadeModel, needs_markets_driver
+from cascade_sim.model import CascadeModel, capacity_text, needs_markets_driver
 from cascade_sim.scenario import Scenario
 
 Progress = Callable[[int, int], None]
@@ -227,10 +227,8 @@ class _Ensemble:
             except ScenarioError as error:
                 raise ScenarioError(f"seed {seed}: {error}") from error
         if int(row.stopped_by) == lay.RETURN_CAPACITY:
-            what = CAPACITIES.get(int(row.capacity), "an unknown capacity")
-            raise CapacityError(
-                f"seed {seed}, step {int(row.step)}: expected room for more {what}, received more than fit"
-            )
+            text = capacity_text(int(row.capacity))
+            raise CapacityError(f"seed {seed}, step {int(row.step)}: {text}")
         raise RunFailed(
             f"seed {seed}, step {int(row.step)}: expected the end, received {int(row.stopped_by)}"
         )

@@ -1,5 +1,6 @@
 """One run from a scenario and a seed, with its summary and manifest."""
 
+import math
 import sys
 import time
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cascade_sim._model_parts.capacities import STRAINED, strain, strain_text
 from cascade_sim.clearing.ledger import conservation_error
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.components import error_text
@@ -20,6 +22,7 @@ from cascade_sim.domain.errors import (
     RecordsRefused,
     RunFailed,
     RunInterrupted,
+    StrainWarning,
     expectation,
 )
 from cascade_sim.lab.interrupts import Held, held_back
@@ -81,6 +84,10 @@ def run(
     model = CascadeModel(scenario, rng=seed)
     # The coin of an option chain is that of the market.
     scenario = model.settings
+    strains = {name: strain(market) for name, market in model.markets.items()}
+    for name, ratio in strains.items():
+        if ratio >= STRAINED:
+            warnings.warn(f"market {name}: {strain_text(ratio)}", StrainWarning, stacklevel=2)
     first, result, stop = model.step_number, None, None
     try:
         # What has been recorded takes a while to become tables: nothing of that is to be lost either.
@@ -103,6 +110,9 @@ def run(
         wall_seconds=time.perf_counter() - clock,
         stop={"stopped_at_step": step, "reason": _reason(stop)} if stop is not None and cut_short else None,
     )
+    manifest["forced_over_depth"] = {
+        name: ratio if math.isfinite(ratio) else None for name, ratio in strains.items()
+    }
     result = result.replaced(manifest=manifest, scenario_yaml=scenario.to_yaml())
     if isinstance(stop, CapacityError):
         stop.result = result

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cascade_sim.domain.errors import DataFileError, ScenarioError, expectation
+from cascade_sim.domain.files import LARGEST_CHAIN, bounded_integer, read_bounded
 from cascade_sim.options.formats import (
     COLUMNS,
     NUMBERS,
@@ -110,8 +111,8 @@ def _error(path: Path, expected: str, received: Any) -> DataFileError:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        data = read_bounded(path, LARGEST_CHAIN)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte, a file too large
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _error(path, "a readable file", reason) from error
     try:
@@ -136,8 +137,8 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
 
 def _parse_json(path: Path, text: str) -> pd.DataFrame:
     try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text, parse_int=bounded_integer)
+    except (ValueError, RecursionError) as error:
         raise _error(path, _FORMAT, f"text that is not JSON: {error}") from error
     rows = _listed(content)
     if not isinstance(rows, list):
@@ -175,7 +176,10 @@ def _plain(value: Any) -> Any:
 def _with_terms(path: Path, rows: pd.DataFrame, form: Format) -> pd.DataFrame:
     names = rows["instrument_name"].astype(str)
     terms = form.terms(names)
-    wrong = ~names.str.fullmatch(form.option) | terms["expiry"].isna() | (terms["strike"] <= 0.0)
+    strikes = terms["strike"]
+    wrong = (
+        ~names.str.fullmatch(form.option) | terms["expiry"].isna() | ~((strikes > 0.0) & (strikes < np.inf))
+    )
     if wrong.any():
         raise _error(path, f"instrument names like {form.example}", names[wrong].iloc[0])
     options = pd.concat([rows, terms], axis=1)

@@ -97,3 +97,19 @@ def test_index_and_scan_agree_in_every_step_of_a_cascade(side: str) -> None:
         most = max(most, len(found))
     assert most > 10
     assert int(model.state.world.totals.liquidated_accounts) >= 30
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("triggering", [1000, 1024, 1025, 1700, 3000])
+def test_index_and_scan_agree_when_most_accounts_have_triggered(triggering: int) -> None:
+    state = allocate_state(3000, 0, 0)
+    state.world.market.mark = 5.0
+    for account in range(3000):
+        near = (account * 7) % 3000 < triggering
+        long = account % 3 > 0
+        price = (6.0 if near else 4.0) if long else (4.0 if near else 6.0)
+        low, high = (price, np.inf) if long else (0.0, price)
+        move(state.world, state.accounts, state.watch, account, low, high)
+    found = by_index(state)
+    assert len(found) == triggering
+    assert found == by_scan(state)

@@ -16,6 +16,7 @@ import pandas as pd
 from cascade_sim.clearing.brackets.table import BracketTable, deductions_of
 from cascade_sim.clearing.brackets.units import UNITS, Bounds, Contract, to_quote, unit_of
 from cascade_sim.domain.errors import CascadeError, DataFileError, ScenarioError, expectation
+from cascade_sim.domain.files import LARGEST_BRACKETS, bounded_integer, read_bounded
 
 Mode = Literal["marginal", "whole_position"]
 MODES: tuple[Mode, ...] = ("marginal", "whole_position")
@@ -190,8 +191,8 @@ def _rows(where: str, source: Source, symbol: str) -> dict[str, list[Mapping[str
     text = _text(where, Path(source))
     if Path(source).suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
         try:
-            content = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            content = json.loads(text, parse_int=bounded_integer)
+        except (ValueError, RecursionError) as error:
             raise DataFileError(expectation(where, _WANTED, f"text that is not JSON: {error}")) from error
         return _structure(where, content, symbol)
     return _table(where, text)
@@ -199,8 +200,8 @@ def _rows(where: str, source: Source, symbol: str) -> dict[str, list[Mapping[str
 
 def _text(where: str, path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        data = read_bounded(path, LARGEST_BRACKETS)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte, a file too large
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DataFileError(expectation(where, _WANTED, reason)) from error
     try:
