@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from cascade_sim._scenario_parts.tree import tree_hash
@@ -49,6 +50,9 @@ RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
 VALUES_READ_AT_ONCE = 1 << 24
 """Rows times columns of a table that `load_result` reads at once; a larger one stays on disk."""
 _MANIFEST, _SUMMARY, _SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
+_PRICES = frozenset(("last", "mark", "index", "fundamental"))
+_MAY_BE_MISSING = frozenset(("mid", "best_bid", "best_ask", "spread", "impact_local", "branching_local"))
+"""What a one-sided or empty book does not have; the other numbers of a series are there in every step."""
 _LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
 _ARMS, _SUBSETS = "arms.parquet", "counterfactual.parquet"
 _LARGEST_RESOLVED = 4 * LARGEST_SCENARIO
@@ -319,6 +323,7 @@ def load_result(directory: str | Path) -> RunResult:
     scenario_yaml = _read_scenario(folder / _SCENARIO)
     _check_run(folder, manifest, summary, scenario_yaml)
     tables = {name: _read(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
+    _check_series(folder, tables["series"])
     if (folder / _ARMS).exists():
         tables["arms"] = read_frame(folder / _ARMS, _ARM_TABLE)
     if (folder / _SUBSETS).exists():
@@ -333,6 +338,22 @@ def _read(name: str, path: Path) -> Any:
         if file.rows * len(columns_of(name)) > VALUES_READ_AT_ONCE:
             return file
     return read_table(name, path)
+
+
+def _check_series(folder: Path, series: Any) -> None:
+    """Refuse a series without the numbers that every step has; charts and figures rely on them."""
+    names = [column.name for column in TABLES["series"] if column.dtype.startswith("float")]
+    for name in names:
+        if name in _MAY_BE_MISSING:
+            continue
+        values = (series.load([name]) if isinstance(series, TableFile) else series)[name].to_numpy(
+            dtype=float
+        )
+        wrong = ~np.isfinite(values) | ((values <= 0.0) & (name in _PRICES))
+        if wrong.any():
+            expected = "a price above 0" if name in _PRICES else "a finite number"
+            where = f"{folder / 'series.parquet'}: {name}, row {int(np.flatnonzero(wrong)[0])}"
+            raise DataFileError(expectation(where, expected, float(values[wrong][0])))
 
 
 def check_target(directory: str | Path) -> None:
