@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from cascade_sim._scenario_parts.tree import tree_hash
@@ -63,6 +64,9 @@ __all__ = [
 
 VALUES_READ_AT_ONCE = 1 << 24
 """Rows times columns of a table that `load_result` reads at once; a larger one stays on disk."""
+_PRICES = frozenset(("last", "mark", "index", "fundamental"))
+_MAY_BE_MISSING = frozenset(("mid", "best_bid", "best_ask", "spread", "impact_local", "branching_local"))
+"""What a one-sided or empty book does not have; the other numbers of a series are there in every step."""
 _LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
 _LARGEST_RESOLVED = 4 * LARGEST_SCENARIO
 """Bytes of the scenario of a result, in which everything that its file left out is written down."""
@@ -366,6 +370,7 @@ def load_result(directory: str | Path) -> RunResult:
     scenario_yaml = _read_scenario(folder / SCENARIO)
     _check_run(folder, manifest, summary, scenario_yaml)
     tables = {name: _read(name, folder / f"{name}.parquet") for name in RESULT_TABLES}
+    _check_series(folder, tables["series"])
     if (folder / ARMS).exists():
         tables["arms"] = read_frame(folder / ARMS, _ARM_TABLE)
     if (folder / SUBSETS).exists():
@@ -380,6 +385,22 @@ def _read(name: str, path: Path) -> Any:
         if file.rows * len(columns_of(name)) > VALUES_READ_AT_ONCE:
             return file
     return read_table(name, path)
+
+
+def _check_series(folder: Path, series: Any) -> None:
+    """Refuse a series without the numbers that every step has; charts and figures rely on them."""
+    names = [column.name for column in TABLES["series"] if column.dtype.startswith("float")]
+    for name in names:
+        if name in _MAY_BE_MISSING:
+            continue
+        values = (series.load([name]) if isinstance(series, TableFile) else series)[name].to_numpy(
+            dtype=float
+        )
+        wrong = ~np.isfinite(values) | ((values <= 0.0) & (name in _PRICES))
+        if wrong.any():
+            expected = "a price above 0" if name in _PRICES else "a finite number"
+            where = f"{folder / 'series.parquet'}: {name}, row {int(np.flatnonzero(wrong)[0])}"
+            raise DataFileError(expectation(where, expected, float(values[wrong][0])))
 
 
 def check_target(directory: str | Path) -> None:

@@ -170,7 +170,7 @@ def _sizes(scenario: Scenario, instrument: Instrument, _tick: int) -> Iterator[s
 
 
 def _too_large(path: str, most: float, received: float, what: str) -> str:
-    expected = f"at most {_rounded_down(most):g}, for {what} to fit in 32 bits of lots (market.lot_size)"
+    expected = f"at most {_rounded_down(most):g}, for {what} to be one that a book can hold (market.lot_size)"
     return expectation(path, expected, received)
 
 

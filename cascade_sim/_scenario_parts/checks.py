@@ -1,6 +1,5 @@
 """What must hold between fields."""
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from math import fsum
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from cascade_sim.scenario import Scenario
 
 _WEIGHT_TOLERANCE = 1e-6
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SECONDS_PER_DAY = 86_400.0
 MOST_STEPS = 1_000_000_000
 """Steps of a run with its burn-in; steps are numbered in 32 bits."""
@@ -68,8 +66,6 @@ def _texts(scenario: "Scenario") -> Iterator[str]:
             text.encode("utf-8")
         except UnicodeEncodeError:
             yield expectation(path, "text that UTF-8 can hold, without lone surrogates", text)
-        if _CONTROL.search(text):
-            yield expectation(path, "text without control characters", text)
 
 
 def _all_text(value: Any, path: str) -> Iterator[tuple[str, str]]:

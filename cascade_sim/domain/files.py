@@ -1,5 +1,6 @@
 """Input files within limits: what is too large, or no regular file, is refused before it is read."""
 
+import errno
 import os
 import stat
 from os import PathLike
@@ -36,20 +37,23 @@ def read_bounded(path: str | PathLike[str], most: int) -> bytes:
     OSError
         If the system refuses it.
     ValueError
-        If it is no regular file (a folder, a pipe, a device) or larger; the message says what it is.
+        If it is a pipe or a device, or larger; the message says what it is.
     """
     # Without O_NONBLOCK, to open a pipe that nobody writes to would wait for ever.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
-            raise ValueError("a folder")
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("a pipe or device, not a regular file")
         if status.st_size > most:
             raise ValueError(f"a file of {status.st_size:,} bytes, more than the {most:,} that are read")
-        # The size of a file under /proc is given as 0, and a file may grow.
-        content = stream.read(most + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            # The size of a file under /proc is given as 0, and a file may grow.
+            content = stream.read(most + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > most:
         raise ValueError(f"a file of more than the {most:,} bytes that are read")
     return content
