@@ -124,7 +124,9 @@ class Bench:
         """Start the program."""
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         given = {"cwd": self.here, "env": self.environment(), **piped, **more}
-        return subprocess.Popen([*program, *words], **given)
+        process: Any = subprocess.Popen([*program, *words], **given)
+        process.begun = time.monotonic()
+        return process
 
     def end(self, process: Any) -> Done:
         """Wait for a process; one that does not end is a fault of its own."""
@@ -187,7 +189,7 @@ class Bench:
                         faults.append(f"left {entry.name.split('-')[1]} in {folder.name}")
                 elif folder == self.results:
                     faults += self.check_result(entry)
-                elif folder == self.temporary and entry.name.startswith("cascade_sim-result-"):
+                elif entry.name.startswith("cascade_sim-result-"):
                     faults += [fault for kept in entry.iterdir() for fault in self.check_result(kept)]
                 elif entry.name != "results":
                     faults.append(f"left {entry.name} in {folder.name}")
@@ -224,6 +226,18 @@ def kill_when(process: Any, number: signal.Signals, reached: Callable[[], bool],
         time.sleep(0.001)
     process.send_signal(number)
     return what
+
+
+def work_of(process: Any) -> float:
+    """Return the processor time that a process has taken, in seconds, or what has passed where that is not known.
+
+    How far a run has come depends on its own work; what else the machine does would move the moment.
+    """
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic() - process.begun
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def plain(text: str, bench: Bench) -> str:

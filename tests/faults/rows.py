@@ -23,6 +23,7 @@ from faults.bench import (
     limited,
     manifest_of,
     words_of,
+    work_of,
 )
 
 from cascade_sim.temporaries import is_marked
@@ -43,13 +44,12 @@ class Kit:
     ----------
     result
         A result folder with charts, of seed 2.
-    saved_after, ended_after
-        Seconds after which a run of the small scenario has saved what it recorded, and has ended.
+    saved_after
+        Seconds of work after which a run of the small scenario has saved what it recorded.
     """
 
     result: Path
     saved_after: float
-    ended_after: float
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,13 @@ def row(
 
 def _what_is_there(bench: Bench) -> str:
     manifest = manifest_of(bench.out)
+    elsewhere = [*bench.temporary.glob("cascade_sim-result-*/*"), *bench.here.glob("cascade_sim-result-*/*")]
+    if not manifest and elsewhere:
+        manifest = manifest_of(elsewhere[0])
     which = {1: "new result", 2: "earlier result"}.get(int(manifest.get("seed", 0)), "no result")
     stopped = " of a stopped run" if manifest.get("status") == "stopped" else ""
     missing = manifest.get("missing")
+    which += " elsewhere" if elsewhere else ""
     return which + stopped + (f" without {' and '.join(missing)}" if missing else "")
 
 
@@ -122,9 +126,8 @@ def _signalled(number: signal.Signals, moment: str, reached: Callable[[Bench, Ki
     @row(number.name, moment, killed=True, statuses=statuses)
     def _(bench: Bench, kit: Kit) -> Done:
         shutil.copytree(kit.result, bench.out)
-        begun = time.monotonic()
         process = bench.start(bench.run_words())
-        kill_when(process, number, lambda: reached(bench, kit, time.monotonic() - begun), moment)
+        kill_when(process, number, lambda: reached(bench, kit, work_of(process)), moment)
         done = bench.end(process)
         done.note = _what_is_there(bench)
         return done
@@ -135,7 +138,7 @@ for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
     for _share in (0.2, 0.4, 0.6, 0.8, 0.95):
         _signalled(
             _number,
-            f"{_share:.0%} of the way to the first saved file",
+            f"{_share:.0%} of the work until it is saved",
             lambda _bench, kit, seconds, share=_share: seconds > share * kit.saved_after,
         )
     _signalled(_number, "while tables are saved", lambda bench, _kit, _seconds: _unfinished_table(bench))
