@@ -18,7 +18,6 @@ from cascade_sim.result import load_result
 from cascade_sim.temporaries import is_marked
 
 PROGRAM = [sys.executable, "-P", "-m", "cascade_sim"]
-NOBODY = 65534
 LIMIT_SECONDS = 400.0
 MOST_LINES = 4
 DOCUMENTED = frozenset((0, 1, 2, 130))
@@ -161,6 +160,30 @@ class Bench:
             raise Unavailable("needs the right to mount")
         self.mounts.append(folder)
 
+    def mend(self, options: str) -> None:
+        """Change the file systems that were put in place of folders."""
+        for folder in self.mounts:
+            subprocess.run(["mount", "-o", f"remount,{options}", os.fspath(folder)], check=True)
+
+    def lock(self, folder: Path, content: Path | None = None) -> None:
+        """Make a folder read-only, also for the superuser; first with a copy of something in it."""
+        if os.getuid() == 0:
+            self.mount(folder, "size=64m")
+        folder.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            shutil.copytree(content, folder, dirs_exist_ok=True)
+        if os.getuid() == 0:
+            self.mend("ro")
+        else:
+            folder.chmod(0o555)
+
+    def unlock(self, folder: Path) -> None:
+        """Undo `lock`; the content stays."""
+        if os.getuid() == 0:
+            self.mend("rw")
+        else:
+            folder.chmod(0o755)
+
     def close(self) -> None:
         """Take the file systems away, and the folders."""
         for folder in self.mounts:
@@ -217,15 +240,15 @@ def limited(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def kill_when(process: Any, number: signal.Signals, reached: Callable[[], bool], what: str) -> str:
-    """Send a signal when something can be seen from outside; says whether it was before the end."""
+def kill_when(process: Any, number: signal.Signals, reached: Callable[[], bool]) -> bool:
+    """Send a signal when something can be seen from outside; false if the process ended before."""
     end = time.monotonic() + LIMIT_SECONDS
     while not reached():
         if process.poll() is not None or time.monotonic() > end:
-            return f"{what}: ended before"
+            return False
         time.sleep(0.001)
     process.send_signal(number)
-    return what
+    return True
 
 
 def work_of(process: Any) -> float:

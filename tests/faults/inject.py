@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,10 @@ there loads. Then a plain run has to work in the same folders, and leave none of
 @contextmanager
 def prepared() -> Iterator[tuple[Path, Path, Path, Kit]]:
     """Make what all rows share: compiled kernels, a home, and a result, with the time that it took."""
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # as in the background of a shell; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         root = Path(name)
         root.chmod(0o755)
