@@ -102,13 +102,16 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
-def _print_result(result: Any, base: str, quote: str, folder: Path) -> None:
+def _print_result(result: Any, scenario: Any, folder: Path | None, json_output: bool) -> None:
+    if json_output:
+        say(json.dumps(result.summary, allow_nan=False))
+        return
     from cascade_sim.columns import SUMMARY_KEYS
     from cascade_sim.input_words import bracket_words, chain_words
     from cascade_sim.plots.payers import ranked_losses
     from cascade_sim.report import narrate, unit_words
 
-    summary = result.summary
+    summary, base, quote = result.summary, scenario.market.base, scenario.market.quote
     notes = result.manifest
     said = chain_words(notes.get("option_chain")) + bracket_words(notes.get("margin_brackets"))
     for sentence in (*narrate(summary, quote), *said):
@@ -124,7 +127,8 @@ def _print_result(result: Any, base: str, quote: str, folder: Path) -> None:
         say(f"\nwho paid (+) and who gained (-), {quote}")
         for name, value in losses:
             say(f"  {name:<56}{value:>16,.0f}")
-    say(f"\nresult in {folder}")
+    if folder is not None:
+        say(f"\nresult in {folder}")
 
 
 @app.command("run")
@@ -166,11 +170,12 @@ def run_command(
         result = _completed(load_result(folder), resolved, seed, folder, charts=not no_charts)
     else:
         _check_out(folder)
-        result = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
-    if json_output:
-        say(json.dumps(result.summary, allow_nan=False))
-    else:
-        _print_result(result, resolved.market.base, resolved.market.quote, folder)
+        try:
+            result = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
+        except saving.NotKeptError as error:
+            _print_result(error.result, resolved, None, json_output)
+            raise
+    _print_result(result, resolved, folder, json_output)
     if result.manifest.get("missing"):
         raise typer.Exit(1)
 

@@ -226,6 +226,7 @@ def _stored(name: str, frames: Callable[[], Iterator[pd.DataFrame]]) -> TableFil
         stream = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
         try:
             write_pieces(name, frames(), stream)
+            stream.flush()  # what is refused later would be taken for damage
             return TableFile(name, stream)
         except BaseException:
             with suppress(OSError):  # what is still buffered finds no room either

@@ -213,22 +213,17 @@ class Report:
     page: str
 
     def write(self, directory: str | Path) -> Path:
-        """Write ``charts/*.png`` and ``report.html`` into an existing folder, each file whole or not at all.
+        """Write ``charts/*.png`` and ``report.html``, as `write_report` does, each file whole or not at all.
 
         Parameters
         ----------
         directory
-            The folder.
+            Existing folder.
 
         Returns
         -------
         pathlib.Path
             The page.
-
-        Raises
-        ------
-        OutputError
-            If the folder cannot be written.
         """
         folder = Path(directory)
         if (folder / "report.html").is_dir():

@@ -16,7 +16,7 @@ import pandas as pd
 
 from cascade_sim._scenario_parts.tree import tree_hash
 from cascade_sim._scenario_parts.yaml_text import parse_yaml
-from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS
+from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
 from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
 from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
@@ -266,10 +266,8 @@ class RunResult:
                 sync_folder(unfinished)
                 (move_inside if inside else move_into_place)(unfinished, target)
                 sync_folder(place)
-        except OSError as error:
-            raise OutputError(
-                f"expected to write the result folder {target}, received: {reason_of(error)}"
-            ) from error
+        except (OSError, OutputError) as error:
+            raise _refused(f"expected to write the result folder {target}", error) from error
         finally:
             for parent in missing:
                 with suppress(OSError):  # it holds something, as it should
@@ -302,16 +300,20 @@ class RunResult:
                 self._write_figures(unfinished)
                 move_into(unfinished, target, last=MANIFEST)
                 sync_folder(target)
-        except OSError as error:
-            raise OutputError(
-                f"expected to write into the result folder {target}, received: {reason_of(error)}"
-            ) from error
+        except (OSError, OutputError) as error:
+            raise _refused(f"expected to write into the result folder {target}", error) from error
 
     def _write_figures(self, folder: Path) -> None:
         if len(self.counterfactual):
             write_frame(self.counterfactual, folder / SUBSETS)
         _write_text(folder / MANIFEST, _json_text(self.manifest))
         _write_text(folder / SUMMARY, _json_text(self.summary))
+
+
+def _refused(expected: str, error: OSError | OutputError) -> OutputError:
+    """What to raise when the disk refuses: it names the user's folder, not the hidden one."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return OutputError(f"{expected}, received: {reason_of(cause) if isinstance(cause, OSError) else error}")
 
 
 def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

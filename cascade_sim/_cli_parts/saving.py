@@ -19,6 +19,22 @@ from cascade_sim.domain.errors import CapacityError, CascadeError, OutputError, 
 Progress = Callable[[int, int], None]
 
 
+class NotKeptError(RunFailed):
+    """There is no room for a result anywhere.
+
+    Parameters
+    ----------
+    message
+        What was refused.
+    result
+        What there is: its figures can still be told.
+    """
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 @dataclass(frozen=True)
 class Request:
     """What a run is asked for.
@@ -63,7 +79,7 @@ def run_and_save(request: Request) -> Any:
     CapacityError
         If the run stopped; what it recorded is saved.
     RunFailed
-        If the folder could not be written; says where the result is instead.
+        If the folder could not be written; says where the result is instead. A `NotKeptError` if it is nowhere.
     SystemExit
         Status 130 after Ctrl-C; what was recorded until then is saved.
     """
@@ -139,7 +155,7 @@ def _save(result: Any, folder: Path) -> tuple[Path, OutputError | None]:
             if made is not None:
                 with suppress(OSError):
                     made.rmdir()
-    raise RunFailed(f"{refusal}; nor was there room in {' or '.join(places)}")
+    raise NotKeptError(f"{refusal}; nor was there room in {' or '.join(places)}", result)
 
 
 class Parts:

@@ -18,7 +18,6 @@ from cascade_sim.result import load_result
 from cascade_sim.temporaries import is_marked
 
 PROGRAM = [sys.executable, "-P", "-m", "cascade_sim"]
-NOBODY = 65534
 LIMIT_SECONDS = 400.0
 MOST_LINES = 4
 DOCUMENTED = frozenset((0, 1, 2, 130))
@@ -124,7 +123,9 @@ class Bench:
         """Start the program."""
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         given = {"cwd": self.here, "env": self.environment(), **piped, **more}
-        return subprocess.Popen([*program, *words], **given)
+        process: Any = subprocess.Popen([*program, *words], **given)
+        process.begun = time.monotonic()
+        return process
 
     def end(self, process: Any) -> Done:
         """Wait for a process; one that does not end is a fault of its own."""
@@ -159,6 +160,30 @@ class Bench:
             raise Unavailable("needs the right to mount")
         self.mounts.append(folder)
 
+    def mend(self, options: str) -> None:
+        """Change the file systems that were put in place of folders."""
+        for folder in self.mounts:
+            subprocess.run(["mount", "-o", f"remount,{options}", os.fspath(folder)], check=True)
+
+    def lock(self, folder: Path, content: Path | None = None) -> None:
+        """Make a folder read-only, also for the superuser; first with a copy of something in it."""
+        if os.getuid() == 0:
+            self.mount(folder, "size=64m")
+        folder.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            shutil.copytree(content, folder, dirs_exist_ok=True)
+        if os.getuid() == 0:
+            self.mend("ro")
+        else:
+            folder.chmod(0o555)
+
+    def unlock(self, folder: Path) -> None:
+        """Undo `lock`; the content stays."""
+        if os.getuid() == 0:
+            self.mend("rw")
+        else:
+            folder.chmod(0o755)
+
     def close(self) -> None:
         """Take the file systems away, and the folders."""
         for folder in self.mounts:
@@ -187,7 +212,7 @@ class Bench:
                         faults.append(f"left {entry.name.split('-')[1]} in {folder.name}")
                 elif folder == self.results:
                     faults += self.check_result(entry)
-                elif folder == self.temporary and entry.name.startswith("cascade_sim-result-"):
+                elif entry.name.startswith("cascade_sim-result-"):
                     faults += [fault for kept in entry.iterdir() for fault in self.check_result(kept)]
                 elif entry.name != "results":
                     faults.append(f"left {entry.name} in {folder.name}")
@@ -215,15 +240,27 @@ def limited(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def kill_when(process: Any, number: signal.Signals, reached: Callable[[], bool], what: str) -> str:
-    """Send a signal when something can be seen from outside; says whether it was before the end."""
+def kill_when(process: Any, number: signal.Signals, reached: Callable[[], bool]) -> bool:
+    """Send a signal when something can be seen from outside; false if the process ended before."""
     end = time.monotonic() + LIMIT_SECONDS
     while not reached():
         if process.poll() is not None or time.monotonic() > end:
-            return f"{what}: ended before"
+            return False
         time.sleep(0.001)
     process.send_signal(number)
-    return what
+    return True
+
+
+def work_of(process: Any) -> float:
+    """Return the processor time that a process has taken, in seconds, or what has passed where that is not known.
+
+    How far a run has come depends on its own work; what else the machine does would move the moment.
+    """
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic() - process.begun
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def plain(text: str, bench: Bench) -> str:

@@ -1,8 +1,10 @@
-"""Inject every fault and print or write the table: ``python tests/faults/inject.py [--write FILE] [--only TEXT]``."""
+"""Inject every fault and print or write the table: ``python tests/faults/inject.py [--write FILE] [--only PATTERN]``."""
 
 import argparse
 import os
+import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -13,7 +15,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, os.fspath(Path(__file__).resolve().parents[1]))
 
-from faults.bench import Bench, Unavailable, plain
+from faults.bench import Bench, Unavailable, plain, work_of
 from faults.rows import ROWS, Kit, Row
 
 COLUMNS = ("fault", "moment", "status", "what was said, and what is there", "survived")
@@ -31,24 +33,26 @@ there loads. Then a plain run has to work in the same folders, and leave none of
 @contextmanager
 def prepared() -> Iterator[tuple[Path, Path, Path, Kit]]:
     """Make what all rows share: compiled kernels, a home, and a result, with the time that it took."""
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # as in the background of a shell; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         root = Path(name)
         root.chmod(0o755)
         home, cache = root / "home", Path(os.environ.get("NUMBA_CACHE_DIR") or root / "cache")
         home.mkdir()
-        times = []
+        saved = 0.0
         for number in range(2):  # the first compiles and looks for fonts
             bench = Bench(root / f"kit-{number}", cache, home)
-            begun = time.monotonic()
             process = bench.start(bench.run_words(seed=2))
             while not bench.out.exists() and process.poll() is None:
                 time.sleep(0.005)
-            saved = time.monotonic() - begun
+            saved = work_of(process)
             done = bench.end(process)
-            times.append((saved, time.monotonic() - begun))
             if done.status != 0:
                 raise SystemExit(f"expected the small scenario to run, received {done.err}")
-        yield root, cache, home, Kit(bench.out, *times[-1])
+        yield root, cache, home, Kit(bench.out, saved)
 
 
 def inject(number: int, shared: tuple[Path, Path, Path, Kit]) -> tuple[str, str, list[str]]:
@@ -77,27 +81,41 @@ def line_of(row: Row, status: str, said: str, faults: list[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in cells)} |"
 
 
+def write(page: Path, lines: dict[tuple[str, str], str]) -> None:
+    """Write the table; of rows that were not asked for this time, what the page says already stays."""
+    known = {}
+    for line in page.read_text(encoding="utf-8").splitlines() if page.exists() else ():
+        cells = line.removeprefix("| ").split(" | ")
+        if line.startswith("| ") and len(cells) == len(COLUMNS):
+            known[cells[0], cells[1]] = line
+    table = [(known | lines).get((row.fault, row.moment)) for row in ROWS]
+    head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    page.write_text(HEAD + "\n".join([*head, *filter(None, table)]) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run the rows that were asked for; the status is 1 if one was not survived."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, help="Markdown file for the table")
-    parser.add_argument("--only", default="", help="rows whose fault or moment holds this text")
+    parser.add_argument(
+        "--only", default="", help="rows in whose fault and moment this regular expression is found"
+    )
     parser.add_argument("--warm", action="store_true", help="leave out rows that compile kernels")
     asked = parser.parse_args()
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    lines: dict[tuple[str, str], str] = {}
     failed = 0
     with prepared() as shared:
         for number, row in enumerate(ROWS):
-            if asked.only not in f"{row.fault}, {row.moment}" or (asked.warm and row.cold):
+            if not re.search(asked.only, f"{row.fault}, {row.moment}") or (asked.warm and row.cold):
                 continue
             status, said, faults = inject(number, shared)
             failed += bool(faults)
-            lines.append(line_of(row, status, said, faults))
-            print(lines[-1], flush=True)
-    count = len(lines) - 2
+            lines[row.fault, row.moment] = line = line_of(row, status, said, faults)
+            print(line, flush=True)
+            if asked.write is not None:
+                write(asked.write, lines)
+    count = len(lines)
     print(f"{count - failed} of {count} rows survived or left out", flush=True)
-    if asked.write is not None:
-        asked.write.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
     return int(failed > 0)
 
 

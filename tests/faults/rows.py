@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from faults.bench import (
-    NOBODY,
     PROGRAM,
     SMALL,
     Bench,
@@ -23,6 +21,7 @@ from faults.bench import (
     limited,
     manifest_of,
     words_of,
+    work_of,
 )
 
 from cascade_sim.temporaries import is_marked
@@ -43,13 +42,12 @@ class Kit:
     ----------
     result
         A result folder with charts, of seed 2.
-    saved_after, ended_after
-        Seconds after which a run of the small scenario has saved what it recorded, and has ended.
+    saved_after
+        Seconds of work after which a run of the small scenario has saved what it recorded.
     """
 
     result: Path
     saved_after: float
-    ended_after: float
 
 
 @dataclass(frozen=True)
@@ -95,9 +93,13 @@ def row(
 
 def _what_is_there(bench: Bench) -> str:
     manifest = manifest_of(bench.out)
+    elsewhere = [*bench.temporary.glob("cascade_sim-result-*/*"), *bench.here.glob("cascade_sim-result-*/*")]
+    if not manifest and elsewhere:
+        manifest = manifest_of(elsewhere[0])
     which = {1: "new result", 2: "earlier result"}.get(int(manifest.get("seed", 0)), "no result")
     stopped = " of a stopped run" if manifest.get("status") == "stopped" else ""
     missing = manifest.get("missing")
+    which += " elsewhere" if elsewhere else ""
     return which + stopped + (f" without {' and '.join(missing)}" if missing else "")
 
 
@@ -115,18 +117,16 @@ def _missing(bench: Bench) -> list[str] | None:
 
 
 def _signalled(number: signal.Signals, moment: str, reached: Callable[[Bench, Kit, float], bool]) -> None:
-    at_once = number == signal.SIGKILL
     # Before Python has begun with the program, a signal has the effect that the system gives it.
-    statuses = (-number, 0) if at_once else (-number, 0, 130)
+    statuses = (-number,) if number == signal.SIGKILL else (-number, 130)
 
     @row(number.name, moment, killed=True, statuses=statuses)
     def _(bench: Bench, kit: Kit) -> Done:
         shutil.copytree(kit.result, bench.out)
-        begun = time.monotonic()
         process = bench.start(bench.run_words())
-        kill_when(process, number, lambda: reached(bench, kit, time.monotonic() - begun), moment)
+        sent = kill_when(process, number, lambda: reached(bench, kit, work_of(process)))
         done = bench.end(process)
-        done.note = _what_is_there(bench)
+        done.note = _what_is_there(bench) if sent else "the moment was missed"
         return done
 
 
@@ -135,7 +135,7 @@ for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
     for _share in (0.2, 0.4, 0.6, 0.8, 0.95):
         _signalled(
             _number,
-            f"{_share:.0%} of the way to the first saved file",
+            f"{_share:.0%} of the work until it is saved",
             lambda _bench, kit, seconds, share=_share: seconds > share * kit.saved_after,
         )
     _signalled(_number, "while tables are saved", lambda bench, _kit, _seconds: _unfinished_table(bench))
@@ -152,11 +152,11 @@ for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         return bench.end(process)
 
 
-@row("SIGINT twice", "while tables are saved", killed=True, statuses=(0, 130))
+@row("SIGINT twice", "while tables are saved", killed=True, statuses=(130,))
 def _(bench: Bench, kit: Kit) -> Done:
     shutil.copytree(kit.result, bench.out)
     process = bench.start(bench.run_words())
-    kill_when(process, signal.SIGINT, lambda: _unfinished_table(bench), "saving")
+    kill_when(process, signal.SIGINT, lambda: _unfinished_table(bench))
     time.sleep(0.005)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -171,8 +171,7 @@ def _full(where: str, size: str, statuses: tuple[int, ...], charts: bool = True)
         for name in where.split(" and "):
             bench.mount({"the output": bench.results, "TMPDIR": bench.temporary}[name], f"size={size}")
         done = bench.run(*[] if charts else ["--no-charts"])
-        for folder in bench.mounts:
-            subprocess.run(["mount", "-o", "remount,size=64m", os.fspath(folder)], check=True)
+        bench.mend("size=64m")
         done.note = _what_is_there(bench)
         return done
 
@@ -269,79 +268,63 @@ for _suffix, _kind in ((".nbi", "an index"), (".nbc", "machine code")):
     _damaged_cache(f"{_kind} of garbage", _suffix, lambda content: b"\x80\x05garbage" * (len(content) // 9))
 
 
-def _as_nobody(bench: Bench) -> dict[str, Any]:
-    """Folders of a user who may not write everywhere: the superuser may."""
-    if os.getuid() != 0:
-        return {}
-    shutil.copytree(bench.cache, bench.root / "cache")
-    bench.changes["NUMBA_CACHE_DIR"] = os.fspath(bench.root / "cache")
-    for folder in (bench.root, *bench.root.rglob("*")):
-        os.chown(folder, NOBODY, NOBODY)
-    more = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    check = bench.end(bench.start(["scenarios"], **more))
-    if check.status != 0:
-        raise Unavailable("needs a place that another user can read")
-    return more
-
-
 @row("read-only folder", "the one that holds the output", statuses=(2,))
 def _(bench: Bench, _kit: Kit) -> Done:
-    more = _as_nobody(bench)
-    bench.results.chmod(0o555)
-    done = bench.run(**more)
-    bench.results.chmod(0o755)
+    bench.lock(bench.results)
+    done = bench.run()
+    bench.unlock(bench.results)
     return done
 
 
-@row("read-only folder", "an earlier result", statuses=(0,))
+@row("read-only folder", "an earlier result", statuses=(2,))
 def _(bench: Bench, kit: Kit) -> Done:
-    shutil.copytree(kit.result, bench.out)
-    more = _as_nobody(bench)
-    bench.out.chmod(0o555)
-    done = bench.run("--no-charts", **more)
-    for folder in bench.results.iterdir():
-        folder.chmod(0o755)
+    if os.getuid() != 0:
+        raise Unavailable("a user may replace a folder of his own")
+    bench.lock(bench.out, kit.result)
+    done = bench.run("--no-charts")
+    bench.unlock(bench.out)
     done.note = _what_is_there(bench)
     return done
 
 
 @row("read-only folder", "the one it stands in, without --out", statuses=(2,))
 def _(bench: Bench, _kit: Kit) -> Done:
-    more = _as_nobody(bench)
-    bench.here.chmod(0o555)
-    done = bench.end(bench.start(["run", *words_of(SMALL)], **more))
-    bench.here.chmod(0o755)
+    bench.lock(bench.here)
+    done = bench.end(bench.start(["run", *words_of(SMALL)]))
+    bench.unlock(bench.here)
     return done
 
 
-def _home(moment: str, prepare: Callable[[Bench], str | None]) -> None:
-    @row("home", moment)
+@row("read-only folder", "for temporary files")
+def _(bench: Bench, _kit: Kit) -> Done:
+    bench.lock(bench.temporary)
+    done = bench.run(program=SPILLING)
+    bench.unlock(bench.temporary)
+    done.note = _what_is_there(bench)
+    return done
+
+
+def _home(moment: str, prepare: Callable[[Bench], str | None], *, cold: bool = False) -> None:
+    @row("home", moment, cold=cold)
     def _(bench: Bench, _kit: Kit) -> Done:
-        more = _as_nobody(bench)
         bench.changes["HOME"] = prepare(bench)
-        done = bench.run(**more)
+        if cold:
+            bench.changes["NUMBA_CACHE_DIR"] = None
+        done = bench.run()
+        bench.changes.clear()
         done.note = _what_is_there(bench)
         return done
 
 
 def _locked_home(bench: Bench) -> str:
-    (bench.root / "home").mkdir()
-    (bench.root / "home").chmod(0o555)
+    bench.lock(bench.root / "home")
     return os.fspath(bench.root / "home")
 
 
 _home("not named", lambda _bench: None)
 _home("read-only", _locked_home)
 _home("does not exist", lambda bench: os.fspath(bench.root / "nowhere" / "at all"))
-
-
-@row("home", "not named, nor a place for the cache", cold=True)
-def _(bench: Bench, _kit: Kit) -> Done:
-    more = _as_nobody(bench)
-    bench.changes |= {"HOME": "/", "NUMBA_CACHE_DIR": None}
-    done = bench.run("--no-charts", **more)
-    bench.changes.clear()
-    return done
+_home("read-only, and no other place for the cache", _locked_home, cold=True)
 
 
 @row("TMPDIR", "does not exist")

@@ -207,9 +207,10 @@ def test_a_run_that_can_be_kept_nowhere_leaves_nothing(
     monkeypatch.setattr("cascade_sim.result.write_table", fail)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert call("run", "--out", str(tmp_path / "some" / "where"), *TINY_WORDS) == status
+    assert call("run", "--json", "--out", str(tmp_path / "some" / "where"), *TINY_WORDS) == status
     captured = capsys.readouterr()
-    assert captured.out == ""
+    # What cannot be kept can still be told.
+    assert (json.loads(captured.out)["steps"] == 90) if status == 1 else captured.out == ""
     (line,) = captured.err.splitlines()
     assert line.startswith("interrupted" if status == 130 else "cascade-sim:")
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """Long runs: rows that spill to disk, tables that stay there, and results that read them in pieces."""
 
 import dataclasses
+import io
 import os
 import pickle
 import tempfile
@@ -20,7 +21,7 @@ from cascade_sim._recorder_parts.money import transfer_columns, transfer_pieces
 from cascade_sim._recorder_parts.rows import Rows, StepReader
 from cascade_sim.core import layout as lay
 from cascade_sim.core.memory import allocate
-from cascade_sim.domain.errors import DataFileError, OutputError
+from cascade_sim.domain.errors import CapacityError, DataFileError, OutputError
 from cascade_sim.plots import CHARTS
 from cascade_sim.recorder import Recorder
 from cascade_sim.result import RESULT_TABLES, RunResult, load_result
@@ -131,6 +132,71 @@ def test_a_disk_that_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     fill_tape(tape, "trades", np.zeros(1, lay.TRADE))
     with pytest.raises(OutputError, match=r"temporary files \(TMPDIR\), received 'No space left on device'"):
         recorder.drain(tape)
+
+
+class _Draining(cs.CascadeModel):
+    """A model whose tape is full every 30 steps."""
+
+    def run(self, until: int | None = None, progress: Any = None) -> None:
+        """Advance, and take what the tape holds on the way."""
+        for step in (*range(30, until or 150, 30), until):
+            super().run(until=step, progress=progress)
+            self.main.recorder.drain(self.state.tape)
+
+
+class _Full:
+    """Temporary files on a disk that takes only so many bytes in all."""
+
+    def __init__(self, room: int, folder: Path) -> None:
+        self.room, self.folder = room, folder
+
+    def file(self, mode: str = "w+b", buffering: int = -1) -> Any:
+        full, path = self, self.folder / "spool"
+        opened = path.open("w+b", buffering=0)
+        path.unlink()
+
+        class Raw(io.FileIO):
+            def write(self, content: Any) -> int:
+                size = len(memoryview(content).cast("B"))
+                if full.room <= 0:
+                    raise OSError(28, "No space left on device")
+                taken = min(size, full.room)
+                full.room -= taken
+                return super().write(memoryview(content).cast("B")[:taken])
+
+        raw = Raw(os.dup(opened.fileno()), "w+b")
+        opened.close()
+        return raw if buffering == 0 else io.BufferedRandom(raw)
+
+
+@pytest.mark.parametrize("room", [0, 3000, 20_000, 60_000, 400_000, 1 << 30])
+def test_a_run_whose_records_find_no_room_keeps_all_it_has_recorded(
+    room: int, runs: tuple[RunResult, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cascade_sim.recorder.MEMORY_BYTES", 1000)
+    monkeypatch.setattr("cascade_sim.recorder.ROW_GROUP", 300)
+    monkeypatch.setattr("cascade_sim.lab.single.CascadeModel", _Draining)
+    monkeypatch.setattr(tempfile, "TemporaryFile", _Full(room, tmp_path).file)
+    stop = None
+    try:
+        result = cs.run(small(), 3, probe=False)
+    except CapacityError as error:
+        stop, result = error, error.result
+    if stop is not None:
+        assert "expected room in the folder for temporary files" in str(stop)
+        assert result.manifest["status"] == "stopped"
+    if room in (0, 1 << 30):
+        assert (stop is not None) is (room == 0)
+    monkeypatch.undo()
+    assert result.summary["conservation_error"] == 0
+    kept = load_result(result.save(tmp_path / "run"))
+    steps = int(kept.series["step"].max()) + 1
+    assert steps == kept.summary["steps"] > 0
+    for name in ("series", "trades", "events"):
+        whole = getattr(runs[0], name)
+        expected = whole[whole["step"] < steps].reset_index(drop=True)
+        rows = getattr(kept, name)
+        pd.testing.assert_frame_equal(rows[rows["step"] < steps].reset_index(drop=True), expected)
 
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.integers(0, 12), st.integers(1, 50))
