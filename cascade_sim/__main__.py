@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from cascade_sim._cli_parts.signals import end_quietly_until_ready
+from cascade_sim.cli.signals import end_quietly_until_ready
 
 
 def entry() -> None:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort, CohortMarket
 from cascade_sim.agents.participant import ParticipantMarket
-from cascade_sim.core.compile import cache_directory
-from cascade_sim.core.markets import run_markets
+from cascade_sim.core.drivers.markets import run_markets
+from cascade_sim.core.ground.compile import cache_directory
 from cascade_sim.domain.enums import OrderType, Side
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
 from cascade_sim.lab.ensemble import processors, run_ensemble

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cascade_sim._scenario_parts.tree import tree_hash
-from cascade_sim._scenario_parts.yaml_text import parse_yaml
 from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
 from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
@@ -35,6 +33,8 @@ from cascade_sim.result_folder import (
     stays,
     sync_folder,
 )
+from cascade_sim.scenario.tree import tree_hash
+from cascade_sim.scenario.yaml_text import parse_yaml
 from cascade_sim.table_files import (
     TableFile,
     read_frame,

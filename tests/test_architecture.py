@@ -13,8 +13,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "cascade_sim"
-LONGEST_FILE = 520
-DATA_SUFFIXES = {".csv", ".ipynb", ".json", ".parquet", ".png", ".svg", ".yaml", ".yml"}
 BINARY_SUFFIXES = {".parquet", ".png"}
 
 # Written so that no pattern finds itself here.
@@ -99,16 +97,6 @@ def test_the_reference_knows_nothing_of_the_engine() -> None:
             where = f"{path.relative_to(ROOT)} imports {module}"
             assert module.split(".")[0] in allowed - {"importlib", "runpy"}, where
             assert not module.startswith("tests.") or module.startswith("tests.reference"), where
-
-
-def test_no_file_is_too_long() -> None:
-    long = {}
-    for path in tracked_files():
-        if path.suffix not in DATA_SUFFIXES:
-            lines = len(path.read_text(encoding="utf-8").splitlines())
-            if lines > LONGEST_FILE:
-                long[os.fspath(path.relative_to(ROOT))] = lines
-    assert not long
 
 
 @pytest.mark.parametrize("what", list(FORBIDDEN))

@@ -13,9 +13,9 @@ from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core import layout as lay
-from cascade_sim.core.opening import open_portfolios, open_world
-from cascade_sim.core.opening_layout import OPENED, PLAN
-from cascade_sim.core.state import State
+from cascade_sim.core.drivers.opening import open_portfolios, open_world
+from cascade_sim.core.drivers.state import State
+from cascade_sim.core.layout.opening import OPENED, PLAN
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument

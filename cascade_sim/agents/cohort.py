@@ -12,7 +12,7 @@ from cascade_sim.agents.desk import Chunk, Floats, Integers, OrderDesk
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.agents.participant import MarketPrices, order_kind
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import ORDER_SLOT_BITS
+from cascade_sim.core.layout.book import ORDER_SLOT_BITS
 from cascade_sim.domain.enums import OrderType
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT

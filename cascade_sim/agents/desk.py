@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from cascade_sim.clearing.asking import told_as
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import depth_within
-from cascade_sim.core.book_layout import ORDER_SLOT_BITS, TICKS
-from cascade_sim.core.memory import allocate
-from cascade_sim.core.orders import execute_batch, look_up
-from cascade_sim.core.rng import PURPOSE_AGENT, PURPOSE_ORDERING, fill_uniform
-from cascade_sim.core.state import State, System
+from cascade_sim.core.actors.batch import execute_batch, look_up
+from cascade_sim.core.drivers.state import State, System
+from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.ground.rng import PURPOSE_AGENT, PURPOSE_ORDERING, fill_uniform
+from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.venue.book import depth_within
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import Cause, OrderType, Side
 from cascade_sim.domain.errors import ScenarioError, expectation

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.agents.base import Cohort, Opening
 from cascade_sim.core import layout as lay
-from cascade_sim.core.hedging import update_greeks
+from cascade_sim.core.actors.hedging import update_greeks
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.units import SECONDS_PER_YEAR

@@ -10,7 +10,7 @@ from cascade_sim.clearing.asking import finite_numbers, require, rule_place, tol
 from cascade_sim.clearing.brackets import BracketTable
 from cascade_sim.clearing.views import DistressedAccounts, Parts, counterparties_view, distressed_view
 from cascade_sim.core import layout as lay
-from cascade_sim.core.state import State
+from cascade_sim.core.drivers.state import State
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.registry import DELEVERAGINGS, EXECUTIONS, MARGINS, PRIORITIES, SIZINGS, Registry

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.core.rng import PURPOSE_PRIORITY, uniforms_of
-from cascade_sim.core.state import State
+from cascade_sim.core.drivers.state import State
+from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, uniforms_of
 from cascade_sim.domain.units import ATOMS_PER_UNIT
 
 Floats = NDArray[np.float64]

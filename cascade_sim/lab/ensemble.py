@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.blank import blank_of
-from cascade_sim.core.ensemble import (
+from cascade_sim.core.drivers.blank import blank_of
+from cascade_sim.core.drivers.ensemble import (
     ENSEMBLE_ROW,
     STATUS_DONE,
     STATUS_NOT_OPENED,
@@ -21,7 +21,7 @@ from cascade_sim.core.ensemble import (
     run_acting_ensemble,
     run_rate_driven_ensemble,
 )
-from cascade_sim.core.ensemble import (
+from cascade_sim.core.drivers.ensemble import (
     run_ensemble as run_compiled,
 )
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation

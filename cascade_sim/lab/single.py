@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade_sim._model_parts.capacities import STRAINED, strain, strain_text
-from cascade_sim.clearing.ledger import conservation_error
+from cascade_sim.clearing.replay import conservation_error
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.components import error_text
 from cascade_sim.domain.enums import AccountClass
@@ -31,6 +30,7 @@ from cascade_sim.lab.several import combine
 from cascade_sim.manifest import IMPACT_PROBE, with_missing
 from cascade_sim.metrics import RunFacts, summarise
 from cascade_sim.model import CascadeModel, Market
+from cascade_sim.model.capacities import STRAINED, strain, strain_text
 from cascade_sim.recorder import AccountRecords, run_totals
 from cascade_sim.result import RunResult, build_manifest
 from cascade_sim.scenario import Scenario

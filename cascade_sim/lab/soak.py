@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.flight_layout import FLIGHT_SLOTS
-from cascade_sim.core.margin import liquidation_prices, whole_position_prices
-from cascade_sim.core.state import State
+from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_prices
+from cascade_sim.core.drivers.state import State
+from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.model import CascadeModel
 from cascade_sim.scenario import Scenario, load_scenario
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_sim.core.book import enter, next_above, next_below, open_book, reduce, remove
-from cascade_sim.core.book_layout import (
+from cascade_sim.core.ground.compile import compilation_enabled
+from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.layout.book import (
     BOOK,
     FILL,
     FILL_CAPACITY,
@@ -16,9 +17,8 @@ from cascade_sim.core.book_layout import (
     STATUS_ORDERS_FULL,
     TICKS,
 )
-from cascade_sim.core.compile import compilation_enabled
-from cascade_sim.core.memory import allocate
-from cascade_sim.core.replay import MESSAGE, first_wrong_message, replay
+from cascade_sim.core.venue.book import enter, next_above, next_below, open_book, reduce, remove
+from cascade_sim.core.venue.replay import MESSAGE, first_wrong_message, replay
 from cascade_sim.domain.enums import Cause, OrderType, SelfTradePolicy, Side
 from cascade_sim.domain.errors import CapacityError, CascadeError, expectation
 

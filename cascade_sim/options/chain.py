@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_sim.core.greeks import implied_volatilities
+from cascade_sim.core.prices.greeks import implied_volatilities
 from cascade_sim.domain.errors import CascadeError, DataFileError, UnknownNameError, expectation
 from cascade_sim.domain.units import SECONDS_PER_YEAR
 from cascade_sim.options.contracts import OptionGrid, gamma_per_percent

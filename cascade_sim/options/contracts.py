@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_sim.core import greeks
+from cascade_sim.core.prices import greeks
 from cascade_sim.domain.errors import CascadeError, expectation
 
 PERCENT = 0.01

@@ -9,7 +9,7 @@ from conformance.cases import SEEDS, model_with, rules, specifications
 from test_model import raw_tables
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.mark import mark
+from cascade_sim.core.prices.mark import mark
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.market.mark_price import MarkInputs
 from cascade_sim.model import CascadeModel

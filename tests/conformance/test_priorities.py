@@ -10,7 +10,7 @@ from conformance.cases import SEEDS, WORKING, columns_of, model_with, rules, scr
 from test_model import raw_tables, with_python_rules
 
 from cascade_sim.clearing.views import DistressedAccounts, distressed_view
-from cascade_sim.core.liquidation import score_accounts
+from cascade_sim.core.clearing.liquidation import score_accounts
 from cascade_sim.domain.errors import RunFailed
 from cascade_sim.model import CascadeModel
 from cascade_sim.registry import PRIORITIES

@@ -9,7 +9,7 @@ from test_model import raw_tables, with_python_rules
 
 from cascade_sim.clearing.views import DistressedAccounts, distressed_view
 from cascade_sim.core import layout as lay
-from cascade_sim.core.liquidation import size_account
+from cascade_sim.core.clearing.liquidation import size_account
 from cascade_sim.model import CascadeModel
 from cascade_sim.registry import SIZINGS
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from reference.order_book import ReferenceBook
 
 import cascade_sim as cs
-from cascade_sim.core.book import open_book
-from cascade_sim.core.book_layout import BOOK, FILL_CAPACITY, ORDER_SLOT_BITS
-from cascade_sim.core.memory import allocate
-from cascade_sim.core.replay import MESSAGE, replay
+from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.layout.book import BOOK, FILL_CAPACITY, ORDER_SLOT_BITS
+from cascade_sim.core.venue.book import open_book
+from cascade_sim.core.venue.replay import MESSAGE, replay
 
 pytestmark = pytest.mark.kernel
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 import cascade_sim as cs
-from cascade_sim.core.compile import compilation_enabled
+from cascade_sim.core.ground.compile import compilation_enabled
 
 
 def _load() -> ModuleType:

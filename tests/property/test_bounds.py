@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cascade_sim as cs
-from cascade_sim.core.compile import compilation_enabled
+from cascade_sim.core.ground.compile import compilation_enabled
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.model import needs_markets_driver

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reference.venue import Order, hold_auction
 from venue_world import FEES, VenueWorld
 
-from cascade_sim.core.book import cancel
+from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import EventType, OrderType
 
 pytestmark = pytest.mark.kernel

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.guards import reached, set_guards
-from cascade_sim.core.state import State, allocate_state
+from cascade_sim.core.actors.guard_index import reached, set_guards
+from cascade_sim.core.drivers.state import State, allocate_state
+from cascade_sim.core.ground.compile import kernel
 
 TRADERS = 10
 PRICE = st.one_of(st.just(0.0), st.floats(0.25, 9.0, width=32), st.integers(1, 9).map(float), st.just(3e5))

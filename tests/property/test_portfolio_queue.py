@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.ledger import post, refresh_triggers
-from cascade_sim.core.portfolios import open_queue, screen_portfolios
-from cascade_sim.core.state import System, allocate_system
+from cascade_sim.core.clearing.ledger import post, refresh_triggers
+from cascade_sim.core.clearing.portfolios import open_queue, screen_portfolios
+from cascade_sim.core.drivers.state import System, allocate_system
+from cascade_sim.core.ground.compile import kernel
 
 PORTFOLIOS = 6
 FIRST = 2

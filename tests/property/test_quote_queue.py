@@ -11,13 +11,13 @@ from reference.acting_order import acting_order
 from reference.gateway import Gateway
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.latency import orders_arrive, orders_set_out
-from cascade_sim.core.ledger import place
-from cascade_sim.core.providers import quote
-from cascade_sim.core.rng import PURPOSE_ARRIVAL, PURPOSE_LATENCY, PURPOSE_ORDERING, uniforms_of
-from cascade_sim.core.state import State, allocate_state
+from cascade_sim.core.actors.providers import quote
+from cascade_sim.core.clearing.ledger import place
+from cascade_sim.core.drivers.state import State, allocate_state
+from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.ground.rng import PURPOSE_ARRIVAL, PURPOSE_LATENCY, PURPOSE_ORDERING, uniforms_of
+from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.sessions.arrivals import orders_arrive, orders_set_out
 from cascade_sim.domain.enums import Cause, OrderType
 
 SEED = 5

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.sorting import BUCKETS, sort_by_score, sort_long_by_score
+from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.ground.sorting import BUCKETS, sort_by_score, sort_long_by_score
 
 SCORE = st.one_of(
     st.floats(allow_nan=False), st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 5e-324])

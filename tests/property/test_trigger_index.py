@@ -9,9 +9,9 @@ from test_model import small
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.state import State, allocate_state
-from cascade_sim.core.triggers import lots_between, set_triggers, triggered
+from cascade_sim.core.clearing.trigger_index import lots_between, set_triggers, triggered
+from cascade_sim.core.drivers.state import State, allocate_state
+from cascade_sim.core.ground.compile import kernel
 
 ACCOUNTS = 12
 PRICE = st.one_of(st.floats(0.2, 9.0), st.integers(1, 9).map(float), st.just(3e5))

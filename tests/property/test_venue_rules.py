@@ -7,8 +7,8 @@ from reference.venue import Quotes, Rules, VenueTwin
 from venue_world import VenueWorld
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import cancel
-from cascade_sim.core.book_layout import TICKS
+from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import EventType, OrderType
 from cascade_sim.market.circuit_breaker import BAND_REFERENCES
 

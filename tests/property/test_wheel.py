@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cascade_sim.core.compile import compilation_enabled, kernel
-from cascade_sim.core.memory import allocate
-from cascade_sim.core.wheel import LONGEST_DELAY, SLOT_BITS, release, schedule, turn, wheel_record
+from cascade_sim.core.ground.compile import compilation_enabled, kernel
+from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.ground.wheel import LONGEST_DELAY, SLOT_BITS, release, schedule, turn, wheel_record
 from tests.reference.agenda import Agenda
 
 Integers = NDArray[np.int64]

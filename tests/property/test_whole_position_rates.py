@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference.brackets import Tiers, first_distress, is_distressed, requirement
 
-from cascade_sim._recorder_parts.events import notional_at_requirement
 from cascade_sim.clearing.brackets import BracketTable
 from cascade_sim.core import layout as lay
-from cascade_sim.core import margin
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.ledger import refresh_triggers
-from cascade_sim.core.liquidation import screen
-from cascade_sim.core.state import allocate_state
+from cascade_sim.core.clearing import margin
+from cascade_sim.core.clearing.ledger import refresh_triggers
+from cascade_sim.core.clearing.liquidation import screen
+from cascade_sim.core.drivers.state import allocate_state
+from cascade_sim.core.ground.compile import kernel
+from cascade_sim.recorder.events import notional_at_requirement
 
 HIGHEST = 60
 ACCOUNTS = 8

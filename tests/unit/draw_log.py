@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 import cascade_sim as cs
-from cascade_sim.core import flow, rng
-from cascade_sim.core.compile import compilation_enabled
-from cascade_sim.core.state import State
+from cascade_sim.core.actors import background as flow
+from cascade_sim.core.drivers.state import State
+from cascade_sim.core.ground import rng
+from cascade_sim.core.ground.compile import compilation_enabled
 
 Address = tuple[str, int, int, int]
 """Purpose, step (or epoch), entity, draw."""

@@ -13,10 +13,10 @@ import cascade_sim as cs
 from cascade_sim.agents.activity import configure_activity
 from cascade_sim.agents.leveraged_trader import LeveragedTraders
 from cascade_sim.core import layout as lay
-from cascade_sim.core import rng
-from cascade_sim.core.activity import BUSY, LEFT, RETURNING
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.sorting import order_by_word
+from cascade_sim.core.actors.account_actions import BUSY, LEFT, RETURNING
+from cascade_sim.core.ground import rng
+from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.ground.sorting import order_by_word
 from cascade_sim.domain.enums import Cause, Outcome
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.ensemble import run_ensemble

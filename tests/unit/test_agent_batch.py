@@ -10,10 +10,10 @@ from trading_agents import Clock, Gamblers, Idle, Scripted, crowd, fingerprint, 
 import cascade_sim as cs
 import cascade_sim.agents.desk as desk_module
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import cancel
-from cascade_sim.core.ledger import place, touch
-from cascade_sim.core.orders import execute_batch
-from cascade_sim.core.rng import PURPOSE_ORDERING
+from cascade_sim.core.actors.batch import execute_batch
+from cascade_sim.core.clearing.ledger import place, touch
+from cascade_sim.core.ground.rng import PURPOSE_ORDERING
+from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.errors import RunFailed, UnknownNameError
 from cascade_sim.lab.single import collect, measure_conservation
 

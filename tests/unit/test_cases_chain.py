@@ -10,7 +10,7 @@ import pytest
 
 import cascade_sim as cs
 from cascade_sim.agents.options_dealer import speak_of_chain
-from cascade_sim.core import greeks
+from cascade_sim.core.prices import greeks
 from cascade_sim.domain.errors import CascadeError, DataFileError, ScenarioError
 from cascade_sim.model import CascadeModel, check_inputs
 from cascade_sim.options.chain import load_chain

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade_sim.core import greeks
+from cascade_sim.core.prices import greeks
 from cascade_sim.domain.errors import CascadeError, DataFileError, UnknownNameError
 from cascade_sim.options.chain import DROP_REASONS, Chain, load_chain
 from cascade_sim.options.contracts import OptionGrid, gamma_per_percent

@@ -106,7 +106,7 @@ def test_a_loop_of_links_is_no_place_for_a_result(
 def test_compilation_is_announced_once_the_request_is_known_to_be_right(
     cold: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cascade_sim.core.compile.cache_is_cold", lambda: cold)
+    monkeypatch.setattr("cascade_sim.core.ground.compile.cache_is_cold", lambda: cold)
 
     def stop(*_: object, **__: object) -> None:
         raise RunFailed("stopped")
@@ -125,7 +125,7 @@ def test_kernels_that_cannot_be_kept_are_not_said_to_be_compiled_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = Path(tempfile.gettempdir()) / "cascade_sim-kernels-x"
-    monkeypatch.setattr("cascade_sim.core.compile.cache_directory", lambda: temporary)
+    monkeypatch.setattr("cascade_sim.core.ground.compile.cache_directory", lambda: temporary)
     cli._announce_compilation()
     (line,) = capsys.readouterr().err.splitlines()
     assert "once" not in line

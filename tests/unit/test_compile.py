@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade_sim.core import cache_folder, numba_private
-from cascade_sim.core.cache_folder import ENTRY_SUFFIX, KEPT_CACHE_FOLDERS, MARKER, UNUSED_SECONDS
-from cascade_sim.core.compile import (
+from cascade_sim.core.ground import cache_folder, numba_private
+from cascade_sim.core.ground.cache_folder import ENTRY_SUFFIX, KEPT_CACHE_FOLDERS, MARKER, UNUSED_SECONDS
+from cascade_sim.core.ground.compile import (
     cache_directory,
     compilation_enabled,
     kernel,
@@ -93,14 +93,14 @@ def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 SETTINGS = {name: value for name, value in os.environ.items() if name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT")}
 
 SHOW = """
-from cascade_sim.core.compile import cache_directory, cache_is_cold, kernel
+from cascade_sim.core.ground.compile import cache_directory, cache_is_cold, kernel
 print(cache_directory()); print(cache_is_cold())
 """
 
 # Compiled from a file because numba caches only functions that have one.
 USE = """
 import os, sys
-from cascade_sim.core import compile
+from cascade_sim.core.ground import compile
 sys.path.insert(0, os.environ["PROBE"])
 print(compile.cache_is_cold())
 import probe
@@ -115,7 +115,7 @@ def probe(tmp_path: Path) -> Path:
     folder = tmp_path / "probe"
     folder.mkdir()
     (folder / "probe.py").write_text(
-        "from cascade_sim.core.compile import kernel\n\n\n@kernel\ndef double(value):\n    return value * 2\n"
+        "from cascade_sim.core.ground.compile import kernel\n\n\n@kernel\ndef double(value):\n    return value * 2\n"
     )
     return folder
 
@@ -167,8 +167,8 @@ def test_words_may_be_numpy_scalars_and_signed() -> None:
 
 def test_without_compilation_decorators_return_the_function() -> None:
     code = """
-from cascade_sim.core.compile import *
-from cascade_sim.core.compile import cache_is_cold
+from cascade_sim.core.ground.compile import *
+from cascade_sim.core.ground.compile import cache_is_cold
 import types, numpy as np
 def plain(word): return trailing_zeros(word) + leading_zeros(word)
 assert all(wrap(plain) is plain for wrap in (kernel, allocating_kernel, routine, leaf, part))
@@ -551,12 +551,12 @@ def test_two_first_runs_at_once_both_work_and_leave_one_cache(tmp_path: Path, pr
 @pytest.mark.parametrize("holder", list(numba_private.KNOWN_INSIDES))
 def test_other_insides_of_numba_mean_plain_kernels(holder: str, tmp_path: Path, probe: Path) -> None:
     code = f"""
-from cascade_sim.core import numba_private
+from cascade_sim.core.ground import numba_private
 known = numba_private.KNOWN_INSIDES
 known[{holder!r}] += ("not_there",)
 """
     checks = """
-from cascade_sim.core.compile import leading_zeros, leaf, part, routine
+from cascade_sim.core.ground.compile import leading_zeros, leaf, part, routine
 @routine
 def shifted(value, by): return value + by
 @leaf

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from cascade_sim.core.deltas import fast_distribution, fast_exponential, fill_deltas
+from cascade_sim.core.prices.deltas import fast_distribution, fast_exponential, fill_deltas
 
 pytestmark = pytest.mark.kernel
 

@@ -20,7 +20,7 @@ from test_model import small
 import cascade_sim as cs
 from cascade_sim.agents.leveraged_trader import LeveragedTraders
 from cascade_sim.clearing.views import distressed_view
-from cascade_sim.core.providers import acting_order
+from cascade_sim.core.actors.providers import acting_order
 from cascade_sim.domain.enums import Cause
 from cascade_sim.result import RESULT_TABLES, RunResult, json_ready
 

@@ -12,8 +12,8 @@ import pytest
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.blank import blank_of, reset
-from cascade_sim.core.ensemble import ENSEMBLE_ROW
+from cascade_sim.core.drivers.blank import blank_of, reset
+from cascade_sim.core.drivers.ensemble import ENSEMBLE_ROW
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab import ensemble
 from cascade_sim.lab.single import collect, measure_conservation, run_facts

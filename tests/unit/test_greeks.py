@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cascade_sim.core import greeks
+from cascade_sim.core.prices import greeks
 
 pytestmark = pytest.mark.kernel
 

@@ -4,7 +4,7 @@ import numpy as np
 from test_model import small
 
 import cascade_sim as cs
-from cascade_sim.core.rng import PURPOSE_ROTATION, stream, word
+from cascade_sim.core.ground.rng import PURPOSE_ROTATION, stream, word
 from cascade_sim.lab.single import run
 
 

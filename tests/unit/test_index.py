@@ -11,16 +11,16 @@ from reference.prices import Index, Source
 from test_model import raw_tables, small
 
 import cascade_sim as cs
-from cascade_sim._scenario_parts.prices import LONGEST_DELAY, MOST_OUTAGES, MOST_SOURCES
 from cascade_sim.core import layout as lay
-from cascade_sim.core.memory import allocate
-from cascade_sim.core.oracle import update_index
-from cascade_sim.core.rng import PURPOSE_INDEX, normal, stream
+from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.ground.rng import PURPOSE_INDEX, normal, stream
+from cascade_sim.core.prices.oracle import update_index
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.lab.ensemble import run_ensemble
 from cascade_sim.market.prices import configure_prices
 from cascade_sim.registry import MARK_PRICES
+from cascade_sim.scenario.prices import LONGEST_DELAY, MOST_OUTAGES, MOST_SOURCES
 
 FIRST = -3
 SHORT: dict[str, Any] = {"run.steps": 60, "run.burn_in_steps": 10, "shock.at_seconds": 10.0}

@@ -11,7 +11,7 @@ import cascade_sim as cs
 from cascade_sim.agents.liquidity_provider import LiquidityProviders
 from cascade_sim.agents.options_dealer import OptionsDealers
 from cascade_sim.core import layout as lay
-from cascade_sim.core.flight_layout import FLIGHT_POOL
+from cascade_sim.core.layout.flight import FLIGHT_POOL
 from cascade_sim.domain.enums import Cause, EventType
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from tape import INSTRUMENT, LONG, SHORT, cascade_ledger, fill_tape
 
-from cascade_sim.clearing.ledger import conservation_error, replay_balances
+from cascade_sim.clearing.replay import conservation_error, replay_balances
 from cascade_sim.core import layout as lay
-from cascade_sim.core.memory import allocate
+from cascade_sim.core.ground.memory import allocate
 from cascade_sim.domain.errors import CascadeError
 from cascade_sim.recorder import AccountRecords, Recorder
 

@@ -10,9 +10,9 @@ from test_model import small
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.activity import MOMENTUM, RETURNING
-from cascade_sim.core.flight_layout import FLIGHT_POOL
-from cascade_sim.core.wheel import schedule
+from cascade_sim.core.actors.account_actions import MOMENTUM, RETURNING
+from cascade_sim.core.ground.wheel import schedule
+from cascade_sim.core.layout.flight import FLIGHT_POOL
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
 

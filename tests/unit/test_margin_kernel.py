@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cascade_sim.core import margin
+from cascade_sim.core.clearing import margin
 
 pytestmark = pytest.mark.kernel
 

@@ -11,7 +11,7 @@ from tape import INSTRUMENT, cascade_ledger, fill_tape
 
 from cascade_sim.columns import SUMMARY_KEYS
 from cascade_sim.core import layout as lay
-from cascade_sim.core.memory import allocate
+from cascade_sim.core.ground.memory import allocate
 from cascade_sim.domain.enums import Cause
 from cascade_sim.domain.errors import CascadeError
 from cascade_sim.metrics import METRICS, RunFacts, metric, summarise

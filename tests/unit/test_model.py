@@ -13,7 +13,7 @@ import cascade_sim as cs
 from cascade_sim.agents.background_flow import BackgroundFlow
 from cascade_sim.clearing.views import Counterparties, DistressedAccounts
 from cascade_sim.core import layout as lay
-from cascade_sim.core.rng import PURPOSE_LIMIT, uniforms_of
+from cascade_sim.core.ground.rng import PURPOSE_LIMIT, uniforms_of
 from cascade_sim.lab.single import collect, measure_conservation
 
 pytestmark = pytest.mark.kernel

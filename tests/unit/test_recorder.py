@@ -12,11 +12,11 @@ from tape import ATOMS, EXTERNAL, FEES, FUND, INSTRUMENT, LONG, MAKER, SHORT, bl
 
 from cascade_sim.columns import TABLES
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import open_book, submit
-from cascade_sim.core.book_layout import BOOK
-from cascade_sim.core.codes import DEPTH_BINS, DEPTH_EDGES_BP, MAP_BINS
-from cascade_sim.core.memory import allocate
-from cascade_sim.core.snapshots import depth_profile, resting_between, trigger_profile
+from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.layout.book import BOOK
+from cascade_sim.core.layout.codes import DEPTH_BINS, DEPTH_EDGES_BP, MAP_BINS
+from cascade_sim.core.record.snapshots import depth_profile, resting_between, trigger_profile
+from cascade_sim.core.venue.book import open_book, submit
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage
 from cascade_sim.domain.errors import CascadeError, UnknownNameError
 from cascade_sim.recorder import Recorder, run_totals

@@ -17,13 +17,13 @@ from tape import INSTRUMENT, cascade_ledger, fill_tape
 from test_model import small
 
 import cascade_sim as cs
-from cascade_sim._recorder_parts.money import transfer_columns, transfer_pieces
-from cascade_sim._recorder_parts.rows import Rows, StepReader
 from cascade_sim.core import layout as lay
-from cascade_sim.core.memory import allocate
+from cascade_sim.core.ground.memory import allocate
 from cascade_sim.domain.errors import CapacityError, DataFileError, OutputError
 from cascade_sim.plots import CHARTS
 from cascade_sim.recorder import Recorder
+from cascade_sim.recorder.money import transfer_columns, transfer_pieces
+from cascade_sim.recorder.rows import Rows, StepReader
 from cascade_sim.result import RESULT_TABLES, RunResult, load_result
 from cascade_sim.table_files import TableFile
 
@@ -206,8 +206,8 @@ def test_rows_come_back_from_memory_and_from_disk(sizes: list[int], spill_at: in
     rows = Rows(ROW)
     done = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cascade_sim._recorder_parts.rows._SMALL_BYTES", 20 * ROW.itemsize)
-        patch.setattr("cascade_sim._recorder_parts.rows._BLOCK_BYTES", 32 * ROW.itemsize)
+        patch.setattr("cascade_sim.recorder.rows._SMALL_BYTES", 20 * ROW.itemsize)
+        patch.setattr("cascade_sim.recorder.rows._BLOCK_BYTES", 32 * ROW.itemsize)
         for k, size in enumerate(sizes):
             if k == spill_at:
                 rows.spill()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import BOOK
+from cascade_sim.core.layout.book import BOOK
 
 LONGEST_DESCRIPTION = 20_000
 

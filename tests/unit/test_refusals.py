@@ -13,12 +13,12 @@ import pytest
 from test_model import small
 
 import cascade_sim as cs
-from cascade_sim._model_parts.capacities import STRAINED, strain
 from cascade_sim.clearing.brackets import load_brackets
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.errors import DataFileError, ScenarioError, StrainWarning
 from cascade_sim.domain.files import LARGEST_SCENARIO, LONGEST_INTEGER, read_bounded
 from cascade_sim.model import CAPACITIES, CAPACITY_FIELDS, capacity_text, check_inputs
+from cascade_sim.model.capacities import STRAINED, strain
 from cascade_sim.options.chain import load_chain
 from cascade_sim.result import load_result
 from cascade_sim.scenario import Scenario, load_scenario

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from cascade_sim.core import rng
-from cascade_sim.core.compile import kernel
+from cascade_sim.core.ground import rng
+from cascade_sim.core.ground.compile import kernel
 
 Words = NDArray[np.uint64]
 Floats = NDArray[np.float64]

@@ -10,11 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_sim._scenario_parts.checks import MOST_OPTIONS
-from cascade_sim._scenario_parts.yaml_text import parse_yaml
 from cascade_sim.core.layout import OPTION_CAPACITY
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.scenario import Component, Scenario, load_scenario, scenario_names
+from cascade_sim.scenario.checks import MOST_OPTIONS
+from cascade_sim.scenario.yaml_text import parse_yaml
 
 DEFAULT = Scenario()
 

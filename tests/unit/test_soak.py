@@ -7,7 +7,7 @@ import pytest
 
 from cascade_sim.bench import Request, bench
 from cascade_sim.core import layout as lay
-from cascade_sim.core.state import State
+from cascade_sim.core.drivers.state import State
 from cascade_sim.lab.soak import SOAK, soak, violations, walk
 from cascade_sim.model import CascadeModel
 from cascade_sim.scenario import load_scenario

@@ -15,7 +15,7 @@ from test_model import small
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import ORDER_CAPACITY
+from cascade_sim.core.layout.book import ORDER_CAPACITY
 from cascade_sim.domain.errors import CapacityError, RunInterrupted
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.model import CascadeModel

@@ -8,11 +8,11 @@ from test_model import raw_tables, small
 from venue_world import VenueWorld
 
 import cascade_sim as cs
-from cascade_sim._scenario_parts.checks import MOST_LEVELS, MOST_WINDOW_STEPS
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass, Cause, OrderType
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
+from cascade_sim.scenario.checks import MOST_LEVELS, MOST_WINDOW_STEPS
 
 LIMIT, MARKET, IOC, FOK, POST_ONLY, SLIDE = (OrderType(code) for code in range(6))
 BREAKER: dict[str, Any] = {

@@ -8,13 +8,13 @@ import numpy as np
 from reference.world import Account, Entry, Rules, WorldTwin
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book import cancel
-from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.ledger import place, refresh_triggers, transfer
-from cascade_sim.core.markets import run_markets
-from cascade_sim.core.state import State, System, allocate_system
-from cascade_sim.core.triggers import triggered
+from cascade_sim.core.clearing.ledger import place, refresh_triggers, transfer
+from cascade_sim.core.clearing.trigger_index import triggered
+from cascade_sim.core.drivers.markets import run_markets
+from cascade_sim.core.drivers.state import State, System, allocate_system
+from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, TransferKind
 
 EXTERNAL, FUND, FEES, ROUNDING = range(4)

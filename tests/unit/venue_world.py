@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.book_layout import TICKS
-from cascade_sim.core.ledger import place
-from cascade_sim.core.markets import run_markets
-from cascade_sim.core.state import State, System, allocate_system
+from cascade_sim.core.clearing.ledger import place
+from cascade_sim.core.drivers.markets import run_markets
+from cascade_sim.core.drivers.state import State, System, allocate_system
+from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.enums import AccountClass, Cause, OrderType, SelfTradePolicy
 
 ACCOUNTS = 8

@@ -11,9 +11,9 @@ from reference.queues import probability_up
 from scipy.stats import chi2
 
 import cascade_sim as cs
-from cascade_sim.core.compile import kernel
-from cascade_sim.core.flow import rate_driven_flow
-from cascade_sim.core.ledger import place
+from cascade_sim.core.actors.background import rate_driven_flow
+from cascade_sim.core.clearing.ledger import place
+from cascade_sim.core.ground.compile import kernel
 from cascade_sim.domain.enums import Cause, OrderType
 
 PATHS = 20_000

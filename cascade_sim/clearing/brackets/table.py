@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_sim.core import margin
+from cascade_sim.core.clearing import margin
 from cascade_sim.domain.errors import CascadeError, expectation
 
 _RELATIVE_TOLERANCE = 1e-9
@@ -136,8 +136,8 @@ class BracketTable:
         Returns
         -------
         array, shape (n,)
-            See `cascade_sim.core.margin.liquidation_price`; with `whole_position`
-            `cascade_sim.core.margin.whole_position_prices`, infinity for a long that is distressed at ``price``.
+            See `cascade_sim.core.clearing.margin.liquidation_price`; with `whole_position`
+            `cascade_sim.core.clearing.margin.whole_position_prices`, infinity for a long that is distressed at ``price``.
 
         Raises
         ------

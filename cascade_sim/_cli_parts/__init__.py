@@ -1,1 +1,0 @@
-"""Pieces of the command line; private to ``cascade_sim.cli``."""

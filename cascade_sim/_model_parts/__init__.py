@@ -1,1 +1,0 @@
-"""What a model is made of: one object per market; private to ``cascade_sim.model``."""

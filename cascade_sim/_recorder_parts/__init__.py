@@ -1,1 +1,0 @@
-"""How recorded arrays of kernels become tables in user units: one module per group of tables."""

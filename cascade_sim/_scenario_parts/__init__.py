@@ -1,1 +1,0 @@
-"""The sections of a scenario and the reading of its text; private to ``cascade_sim.scenario``."""

@@ -1,0 +1,119 @@
+"""Commands that say what exists: scenarios, rules, switches, metrics, and a scenario as it is resolved."""
+
+import json
+from itertools import takewhile
+from typing import Annotated, Any
+
+import typer
+
+from cascade_sim.cli.output import Overrides, load, say
+from cascade_sim.domain.errors import UnknownNameError
+
+app = typer.Typer()
+
+
+@app.command("scenarios")
+def scenarios_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the scenario library, a line each; a name shows the scenario whole."""
+    from cascade_sim.scenario import load_scenario, scenario_names
+
+    if name is not None:
+        scenario = load_scenario(name)
+        say(scenario.to_commented_yaml(_parameter_notes(scenario)), nl=False)
+        return
+    for known in scenario_names():
+        say(f"{known:<16}{load_scenario(known).title}")
+
+
+def _parameter_notes(scenario: Any) -> dict[str, str]:
+    """Return what the documentation of its rules says about each of their parameters, by dotted path."""
+    from cascade_sim.registry import REGISTRIES
+
+    notes = {}
+    for path, component in scenario.components().items():
+        # A class of the user's own is not imported to show what a file holds.
+        if path not in REGISTRIES or ":" in component.name:
+            continue
+        lines = REGISTRIES[path].describe(component.name).documentation.splitlines()
+        for name in component.parameters:
+            start = next((k for k, line in enumerate(lines) if line.startswith(f"{name} : ")), len(lines))
+            meaning = " ".join(
+                line.strip() for line in takewhile(lambda text: text.startswith(" "), lines[start + 1 :])
+            )
+            unit = "s; " if name.endswith("_seconds") else ""
+            notes[f"{path}.{name}"] = f"{unit}{meaning}".removesuffix(".")
+    return notes
+
+
+@app.command("rules")
+def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List every rule, a line each; a name shows documentation and parameters."""
+    from cascade_sim.registry import REGISTRIES
+
+    if name is None:
+        for kind, registry in REGISTRIES.items():
+            for known in registry.names():
+                say(f"{kind:<26}{known:<28}{registry.describe(known).summary}")
+        return
+    found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
+    if not found:
+        raise UnknownNameError(
+            "rule", name, [known for registry in REGISTRIES.values() for known in registry.names()]
+        )
+    for kind, registry in found:
+        description = registry.describe(name)
+        say(f"{kind}: {name}\n\n{description.documentation}\n")
+        for parameter in description.parameters:
+            default = "required" if parameter.required else parameter.default
+            say(f"  {parameter.name}: {parameter.type}, default {default}")
+
+
+@app.command("switches")
+def switches_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the switches of counterfactual arms, a line each."""
+    from cascade_sim.scenario import load_scenario, scenario_names
+
+    fields = type(load_scenario(scenario_names()[0]).switches).model_fields
+    if name is not None and name not in fields:
+        raise UnknownNameError("switch", name, list(fields))
+    for known, described in fields.items():
+        if name in (None, known):
+            say(f"{known:<24}{described.description}")
+
+
+@app.command("metrics")
+def metrics_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the metrics, a line each; a name shows its documentation."""
+    from cascade_sim.metrics import METRICS
+
+    if name is not None:
+        if name not in METRICS:
+            raise UnknownNameError("metric", name, list(METRICS))
+        say(f"{name} ({METRICS[name].unit})\n\n{METRICS[name].documentation}")
+        return
+    for known, metric in METRICS.items():
+        say(f"{known:<28}{metric.unit:<22}{metric.documentation.splitlines()[0]}")
+
+
+@app.command("show")
+def show_command(
+    scenario: Annotated[str, typer.Argument(help="Name from the library or path to YAML.")],
+    diff: Annotated[str | None, typer.Option(help="Show only what differs from this scenario.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of scenarios.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Print a scenario, fully resolved."""
+    if schema:
+        from cascade_sim.scenario import scenario_schema
+
+        say(json.dumps(scenario_schema(), indent=2))
+        return
+    resolved = load(scenario, overrides)
+    if diff is None:
+        say(resolved.to_yaml(), nl=False)
+        return
+    other = load(diff, None).leaves()
+    mine = resolved.leaves()
+    for path in sorted(mine.keys() | other.keys()):
+        if mine.get(path) != other.get(path):
+            say(f"{path}: {other.get(path)} -> {mine.get(path)}")

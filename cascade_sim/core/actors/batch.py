@@ -1,0 +1,149 @@
+"""Orders of agents written in Python: a phase's worth of them in one array, executed in one call."""
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.ledger import place, touch
+from cascade_sim.core.ground.compile import kernel, leaf, part
+from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
+from cascade_sim.core.layout.book import ORDER_CAPACITY, ORDER_SLOT_BITS, PRICE_BITS
+from cascade_sim.core.venue.book import cancel
+
+_ACTOR_DRAW = np.int64(1)
+_SLOT_MASK = ORDER_CAPACITY - 1
+_ORDER_TYPES = lay.REQUEST_CANCEL - 1
+
+
+@part
+def _sort_actors(w, batch, order, heads):
+    """Fill ``order`` with the first row of each actor, sorted by a hash of (entity, step); returns their number.
+
+    Rows of one entity follow one another. A distribution into as many buckets as ``heads`` has entries, by the leading
+    bits of the hash, leaves an insertion sort next to nothing to do: linear time, no allocation.
+    """
+    key = stream(w.config.seed, PURPOSE_ORDERING, w.control.step)
+    shift = 64
+    while (1 << (64 - shift)) < len(heads):
+        shift -= 1
+    heads[:] = 0
+    for row in range(len(batch)):
+        if row == 0 or batch[row].entity != batch[row - 1].entity:
+            hashed = word(key, batch[row].entity, _ACTOR_DRAW)
+            batch[row].key = hashed
+            heads[np.int64(hashed >> np.uint64(shift))] += 1
+    actors = 0
+    for bucket in range(len(heads)):
+        held = heads[bucket]
+        heads[bucket] = actors
+        actors += held
+    for row in range(len(batch)):
+        if row == 0 or batch[row].entity != batch[row - 1].entity:
+            bucket = np.int64(batch[row].key >> np.uint64(shift))
+            order[heads[bucket]] = row
+            heads[bucket] += 1
+    for k in range(1, actors):
+        row = order[k]
+        at = k
+        while at > 0 and batch[order[at - 1]].key > batch[row].key:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = row
+    return actors
+
+
+@leaf
+def _resting_slot(book, order_id):
+    """Slot of an order that rests, 0 when it does not."""
+    slot = order_id & _SLOT_MASK
+    if order_id <= 0:
+        return 0
+    order = book.orders[slot]
+    if order.quantity_lot == 0 or np.int64(order.serial) != order_id >> ORDER_SLOT_BITS:
+        return 0
+    return slot
+
+
+@part
+def _cancel(w, book, batch, request):
+    """Take an order of the same account out of the book; returns the lots that were left of it."""
+    order_id = request.order_id
+    if order_id < 0:
+        order_id = batch[-1 - order_id].order_id
+    slot = _resting_slot(book, order_id)
+    if slot == 0 or book.orders[slot].owner != request.account:
+        return np.int64(0)
+    removed = cancel(book, order_id)
+    touch(w, book, np.int64(request.cause))
+    return removed
+
+
+@part
+def _enter(w, book, accounts, watch, tape, batch, row):
+    """Enter the order of a row and write down what became of it."""
+    request = batch[row]
+    kind, side, account = np.int64(request.kind), np.int64(request.side), np.int64(request.account)
+    quantity = request.quantity
+    if kind & lay.REQUEST_REDUCE_ONLY:
+        quantity = min(quantity, -side * accounts[account].position)
+    tick, cause = np.int64(request.tick), np.int64(request.cause)
+    first = tape.agent_fills_count
+    order_id, filled = place(
+        w,
+        book,
+        accounts,
+        watch,
+        tape,
+        account,
+        side,
+        tick,
+        quantity,
+        kind & _ORDER_TYPES,
+        cause,
+        lay.NO_EVENT,
+    )
+    request.order_id = order_id
+    request.filled = filled
+    for number in range(first, tape.agent_fills_count):
+        if tape.agent_fills[number].is_maker == 0:
+            tape.agent_fills[number].request = row
+
+
+@kernel
+def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
+    """Execute ``batch`` (n,) of :data:`layout.REQUEST`, actors in the order hashed from (entity, step), each its rows in turn.
+
+    Rows of one entity follow one another; results are written into them. ``order`` (n,) and ``heads`` (a power of two of
+    at least 2, about the number of actors) are int64 scratch. An order that may only reduce is cut to the position that
+    the account has when its turn comes. Stops at the first capacity that runs out.
+    """
+    actors = _sort_actors(w, batch, order, heads)
+    for k in range(actors):
+        row = order[k]
+        entity = batch[row].entity
+        while row < len(batch) and batch[row].entity == entity:
+            if batch[row].kind == lay.REQUEST_CANCEL:
+                batch[row].filled = _cancel(w, book, batch, batch[row])
+            else:
+                _enter(w, book, accounts, watch, tape, batch, row)
+            if w.control.capacity != 0 or book.status != 0:
+                return
+            row += 1
+
+
+@kernel
+def look_up(w, book, order_ids, found):
+    """Write tick and signed lots left of each order of ``order_ids`` (n,) to ``found`` (n, 2); 0 lots: it rests no more."""
+    for k in range(len(order_ids)):
+        slot = _resting_slot(book, order_ids[k])
+        found[k, 0] = 0
+        found[k, 1] = 0
+        if slot != 0:
+            order = book.orders[slot]
+            tick = np.int64(order.key) & ((1 << PRICE_BITS) - 1)
+            side = 1 if tick <= book.best_bid else -1
+            if tick == 0:
+                # It waits for a call auction, beside the book.
+                limit = np.int64(w.venue.limit[slot])
+                tick, side = abs(limit), (1 if limit > 0 else -1)
+            found[k, 0] = tick
+            found[k, 1] = np.int64(order.quantity_lot) * side

@@ -1,0 +1,1 @@
+"""Accounts: ledger, margin, trigger index, liquidation and what follows a breach."""

@@ -1,0 +1,444 @@
+"""Cash, positions and fills: every amount is an integer number of atoms posted to two named accounts."""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.margin import (
+    liquidation_price,
+    maintenance_margin,
+    whole_position_margin,
+    whole_position_range,
+)
+from cascade_sim.core.clearing.trigger_index import set_triggers
+from cascade_sim.core.ground.compile import kernel, leaf, part, routine
+from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
+from cascade_sim.core.venue.book import submit
+from cascade_sim.core.venue.flight import defer
+from cascade_sim.domain.enums import Cause, OrderType, TransferKind
+
+_FEE = np.int64(TransferKind.FEE)
+_POST_ONLY = np.int64(OrderType.POST_ONLY)
+_MARKET = np.int64(OrderType.MARKET)
+_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+_BACKGROUND = np.int64(Cause.BACKGROUND)
+_NO_ORDER = np.int64(0)
+
+
+@leaf
+def post(w, accounts, account, amount):
+    """Add ``amount`` atoms to one account and to the incremental total, which two posts leave at zero."""
+    accounts[account].cash += amount
+    w.totals.cash += amount
+
+
+@routine
+def transfer(w, accounts, tape, source, target, amount, kind, event):
+    """Move cash between two accounts and write it on the tape; returns what was moved.
+
+    That is nothing once a capacity is exhausted: what cannot be recorded does not happen, and the ledger of a run that
+    stops there is whole.
+    """
+    if w.control.capacity != 0:
+        return np.int64(0)
+    post(w, accounts, source, -amount)
+    post(w, accounts, target, amount)
+    number = w.control.next_transfer
+    w.control.next_transfer = number + 1
+    if w.config.record < lay.RECORD_FULL:
+        return amount
+    place = tape.transfers_count
+    row = tape.transfers[place]
+    row.transfer_id = number
+    row.step = w.control.step
+    row.kind = kind
+    row.from_account = source
+    row.to_account = target
+    row.event = event
+    row.trade = -1
+    row.amount = amount
+    tape.transfers_count = place + 1
+    if place + 1 == lay.TRANSFER_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRANSFERS
+    return amount
+
+
+@leaf
+def equity(w, account):
+    """Equity of an account record at the mark, in atoms."""
+    return account.cash + account.position * w.market.mark * w.config.atoms
+
+
+@leaf
+def notional(w, account):
+    """Absolute value of an account's position at the mark, in atoms."""
+    return abs(account.position) * w.market.mark * w.config.atoms
+
+
+@leaf
+def maintenance(w, value):
+    """Maintenance requirement of a position of notional ``value``: the highest tier line, in atoms."""
+    clearing = w.config.clearing
+    tiers = clearing.tiers
+    if clearing.whole.enabled != 0:
+        return whole_position_margin(value, clearing.tier_rate[:tiers], clearing.whole.ends[:tiers])
+    return maintenance_margin(value, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
+
+
+@routine
+def distress_range(w, row):
+    """The prices at and beyond which a position is distressed where rates are of the whole position: low, high.
+
+    A long that a higher price would catch in its next tier gets infinity as its low: an account is in one list, and that
+    one is walked in every screen, which looks at the account itself.
+    """
+    clearing = w.config.clearing
+    tiers = clearing.tiers
+    scaled = float(row.position * w.config.atoms)
+    rates, ends = clearing.tier_rate[:tiers], clearing.whole.ends[:tiers]
+    low, high = whole_position_range(scaled, float(row.cash), float(w.market.mark), rates, ends)
+    if row.position > 0 and high < np.inf:
+        low = np.inf
+    return low, high if row.position < 0 else np.inf
+
+
+@routine
+def refresh_triggers(w, accounts, watch, account):
+    """Recompute the price at which a margined account becomes distressed, after its cash or position changed.
+
+    An account that closed and still owes is distressed at any price: the next screen finds it and has the debt paid.
+    """
+    row = accounts[account]
+    position = row.position
+    low, high = 0.0, np.inf
+    if (row.traits & lay.FLAG_CROSS) != 0:
+        # One leg has no trigger of its own. The next screen looks at the whole portfolio.
+        low = np.inf
+    elif (row.traits & lay.FLAG_MARGINED) != 0:
+        if position != 0 and w.config.clearing.whole.enabled != 0:
+            low, high = distress_range(w, row)
+        elif position != 0:
+            clearing = w.config.clearing
+            tiers = clearing.tiers
+            scaled = float(position * w.config.atoms)
+            rates = clearing.tier_rate[:tiers]
+            price = liquidation_price(scaled, float(row.cash), rates, clearing.tier_deduction[:tiers])
+            if position > 0:
+                low = max(0.0, price)
+            else:
+                high = max(0.0, price)
+        elif row.cash < 0:
+            low = np.inf
+    set_triggers(w, accounts, watch, account, low, high)
+
+
+@kernel
+def refresh_all_triggers(w, accounts, watch):
+    """Recompute the triggers of every account, after positions were opened."""
+    for account in range(len(accounts)):
+        refresh_triggers(w, accounts, watch, account)
+
+
+@part
+def _change_position(w, accounts, account, change, price):
+    """Move a position by signed lots at ``price``, keeping its average entry price and the open interest."""
+    row = accounts[account]
+    before = row.position
+    after = before + change
+    if after == 0:
+        row.entry_tick = 0.0
+    elif before == 0 or (before > 0) != (after > 0):
+        row.entry_tick = price
+    elif abs(after) > abs(before):
+        row.entry_tick = (row.entry_tick * abs(before) + price * abs(change)) / abs(after)
+    row.position = after
+    w.totals.position += change
+    w.totals.open_interest += max(after, 0) - max(before, 0)
+
+
+@routine
+def exchange(w, accounts, watch, buyer, seller, price, quantity, amount):
+    """Settle one fill: ``quantity`` lots from seller to buyer for ``amount`` atoms."""
+    post(w, accounts, buyer, -amount)
+    post(w, accounts, seller, amount)
+    _change_position(w, accounts, buyer, quantity, price)
+    _change_position(w, accounts, seller, -quantity, price)
+    if accounts[buyer].traits & lay.FLAG_MARGINED:
+        refresh_triggers(w, accounts, watch, buyer)
+    if accounts[seller].traits & lay.FLAG_MARGINED:
+        refresh_triggers(w, accounts, watch, seller)
+
+
+@part
+def _fee(w, accounts, account, amount, rate):
+    """Charge a trading fee (negative: rebate) on ``amount`` atoms, rounded once; returns it."""
+    fee = np.int64(math.floor(amount * rate + 0.5))
+    post(w, accounts, account, -fee)
+    post(w, accounts, w.config.fee_account, fee)
+    if w.control.step >= 0:
+        w.totals.fees += fee
+    return fee
+
+
+@routine
+def _report_fill(w, tape, account, side, price, quantity, cause, order_id, is_maker):
+    """Write a fill down for the agent that owns the account."""
+    place = tape.agent_fills_count
+    row = tape.agent_fills[place]
+    row.price = price
+    row.quantity = quantity
+    row.order_id = order_id
+    row.account = account
+    row.step = w.control.step
+    row.request = -1
+    row.side = side
+    row.is_maker = is_maker
+    row.cause = cause
+    tape.agent_fills_count = place + 1
+    # The next fill may have an agent on either side.
+    if place + 1 > lay.AGENT_FILL_CAPACITY - 2:
+        w.control.capacity = lay.CAPACITY_AGENT_FILLS
+
+
+@routine
+def settle(
+    w,
+    accounts,
+    watch,
+    tape,
+    side,
+    price,
+    quantity,
+    amount,
+    taker,
+    maker,
+    cause,
+    maker_cause,
+    taker_order,
+    maker_order,
+    on_book,
+):
+    """Settle and record one fill of an order that was sent for ``cause``; ``price`` may lie between ticks.
+
+    Venues charge trading fees on fills in the book (``on_book`` 1), not on takeovers and deleveraging (0). There must
+    be room for it on the tape (:func:`fills_left`).
+    """
+    if side > 0:
+        exchange(w, accounts, watch, taker, maker, price, quantity, amount)
+    else:
+        exchange(w, accounts, watch, maker, taker, price, quantity, amount)
+    taker_fee = np.int64(0)
+    maker_fee = np.int64(0)
+    if on_book != 0 and (w.config.taker_fee != 0.0 or w.config.maker_fee != 0.0):
+        taker_fee = _fee(w, accounts, taker, amount, w.config.taker_fee)
+        maker_fee = _fee(w, accounts, maker, amount, w.config.maker_fee)
+        if accounts[taker].traits & lay.FLAG_MARGINED:
+            refresh_triggers(w, accounts, watch, taker)
+        if accounts[maker].traits & lay.FLAG_MARGINED:
+            refresh_triggers(w, accounts, watch, maker)
+    if accounts[taker].traits & lay.FLAG_AGENT:
+        _report_fill(w, tape, taker, side, price, quantity, cause, _NO_ORDER, 0)
+    if accounts[maker].traits & lay.FLAG_AGENT:
+        _report_fill(w, tape, maker, -side, price, quantity, maker_cause, maker_order, 1)
+    number = w.control.next_trade
+    w.control.next_trade = number + 1
+    w.control.sequence += 1
+    w.now.turnover += amount
+    if w.control.step >= 0:
+        w.totals.trades += 1
+    if side > 0:
+        w.now.buy_volume[cause] += quantity
+    else:
+        w.now.sell_volume[cause] += quantity
+    if w.config.record < lay.RECORD_FULL:
+        return
+    place = tape.trades_count
+    row = tape.trades[place]
+    row.trade_id = number
+    row.step = w.control.step
+    row.sequence = w.control.sequence
+    row.price_tick = np.int64(math.floor(price + 0.5))
+    row.aggressor_side = side
+    row.taker_cause = cause
+    row.maker_cause = maker_cause
+    row.on_book = on_book
+    row.quantity_lot = quantity
+    row.amount = amount
+    row.taker_order = taker_order
+    row.maker_order = maker_order
+    row.taker_account = taker
+    row.maker_account = maker
+    row.taker_event = lay.NO_EVENT
+    row.taker_fee = taker_fee
+    row.maker_fee = maker_fee
+    row.mid_before = np.nan if w.market.one_sided != 0 else w.market.mid
+    row.mid_after = row.mid_before
+    row.mark = w.market.mark
+    tape.trades_count = place + 1
+    if place + 1 == lay.TRADE_CAPACITY:
+        w.control.capacity = lay.CAPACITY_TRADES
+
+
+@leaf
+def fills_left(w, tape):
+    """How many fills may follow: what the tape has room for, and none once a capacity is exhausted.
+
+    What cannot be recorded does not happen, so that accounts and records of a run that stops there agree.
+    """
+    if w.control.capacity != 0:
+        return np.int64(0)
+    left = min(np.int64(FILL_CAPACITY), (lay.AGENT_FILL_CAPACITY - tape.agent_fills_count) >> 1)
+    if w.config.record < lay.RECORD_FULL:
+        return left
+    return min(left, lay.TRADE_CAPACITY - tape.trades_count)
+
+
+@leaf
+def touch(w, book, bucket):
+    """Attribute the change of the mid since the last call to ``bucket``; a one-sided or halted book keeps its last."""
+    market = w.market
+    if w.config.formation == lay.FORMATION_LINEAR:
+        mid = market.linear_price
+        market.one_sided = 0
+    elif book.best_bid > 0 and book.best_ask < TICKS and market.halted == 0:
+        mid = 0.5 * (book.best_bid + book.best_ask)
+        market.one_sided = 0
+    else:
+        market.one_sided = 1
+        mid = market.mid
+    market.mid_move[bucket] += mid - market.mid
+    market.mid = mid
+
+
+@routine
+def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
+    """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
+
+    The price stays within those that a book has: what would move it beyond is not filled.
+    """
+    market = w.market
+    impact = w.config.impact
+    if order_type == _POST_ONLY or order_type == _SLIDE:
+        return 0
+    if order_type == _MARKET:
+        tick = np.int64(TICKS - 1 if side > 0 else 1)
+    if impact > 0.0:
+        room = side * (min(max(tick, 1), TICKS - 1) - market.linear_price) / impact
+        quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
+    if quantity <= 0:
+        return 0
+    after = market.linear_price + side * impact * quantity
+    price = 0.5 * (market.linear_price + after)
+    amount = np.int64(math.floor(price * quantity * w.config.atoms + 0.5))
+    market.linear_price = after
+    market.last = price
+    maker = w.config.formation_account
+    settle(
+        w, accounts, watch, tape, side, price, quantity, amount, account, maker, cause, _BACKGROUND, 0, 0, 1
+    )
+    return quantity
+
+
+@kernel
+def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
+    """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
+
+    A negative id is minus the entry of an order that is on its way to the book (:mod:`cascade_sim.core.venue.flight`).
+    """
+    first = tape.trades_count
+    filled = np.int64(0)
+    order_id = np.int64(0)
+    if quantity <= 0 or w.control.capacity != 0:
+        return order_id, filled
+    if quantity > w.config.largest_order:
+        w.control.capacity = lay.CAPACITY_SIZE
+        return order_id, filled
+    if w.control.delaying != 0:
+        entry = defer(w, account, side, tick, quantity, order_type, cause, parent)
+        if entry != 0:
+            return -entry, filled
+    if w.config.venue.gate != 0:
+        tick, quantity, order_type = admit(
+            w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN
+        )
+        if quantity <= 0:
+            return order_id, filled
+        if order_type == CALL:
+            return enter_call(w, book, side, tick, quantity, account, cause, parent), filled
+    if w.config.formation == lay.FORMATION_LINEAR:
+        filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
+    else:
+        tick = min(max(tick, 1), TICKS - 1)
+        left = quantity
+        while True:
+            book.fill_count = 0
+            book.fill_limit = fills_left(w, tape)
+            if book.fill_limit == 0:
+                break
+            order_id, left = submit(book, side, tick, left, account, order_type, cause, parent)
+            number = book.serial
+            for index in range(book.fill_count):
+                fill = book.fills[index]
+                lots = np.int64(fill.quantity)
+                price = np.int64(fill.price_tick)
+                amount = price * lots * w.config.atoms
+                w.market.last = float(price)
+                filled += lots
+                settle(
+                    w,
+                    accounts,
+                    watch,
+                    tape,
+                    side,
+                    float(price),
+                    lots,
+                    amount,
+                    account,
+                    np.int64(fill.maker),
+                    cause,
+                    np.int64(fill.maker_cause),
+                    number,
+                    fill.maker_order_id >> ORDER_SLOT_BITS,
+                    1,
+                )
+            if book.interrupt != INTERRUPT_REPORT_FULL or book.fill_count == 0:
+                break
+    touch(w, book, cause)
+    for index in range(first, tape.trades_count):
+        tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid
+        tape.trades[index].taker_event = parent
+    return order_id, filled
+
+
+@routine
+def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, tick, cause, parent):
+    """Move ``quantity`` lots of ``account``'s position to ``counterparty`` at ``tick``, outside the book.
+
+    Nothing moves once a capacity is exhausted.
+    """
+    if w.control.capacity != 0:
+        return
+    side = -1 if accounts[account].position > 0 else 1
+    first = tape.trades_count
+    amount = np.int64(tick) * quantity * w.config.atoms
+    settle(
+        w,
+        accounts,
+        watch,
+        tape,
+        side,
+        float(tick),
+        quantity,
+        amount,
+        account,
+        counterparty,
+        cause,
+        cause,
+        0,
+        0,
+        0,
+    )
+    for index in range(first, tape.trades_count):
+        tape.trades[index].taker_event = parent

@@ -1,0 +1,1 @@
+"""Opening a world, and the loops that take it through its phases."""

@@ -1,0 +1,387 @@
+"""The only file that touches numba's insides; where they are not the ones known, kernels are plain numba functions.
+
+numba's own cache numbers its entries in an index that two processes overwrite for each other, and hands what it
+reads to the unpickler and the linker as it is. The cache here has one file per function and signature, written
+under another name first, with a checksum over all of it; whatever is not whole is compiled again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import inspect
+import os
+import pickle
+import stat
+import sys
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import types
+
+from cascade_sim.core.ground.cache_folder import ENTRY_SUFFIX, belongs_to_user, say_once
+
+_config: Any = numba.config
+_njit: Any = numba.njit
+_compiler: Any = importlib.import_module("numba.core.compiler")
+_cpu: Any = importlib.import_module("numba.core.cpu")
+_settings: Any = importlib.import_module("numba.core.config")
+_typing: Any = importlib.import_module("numba.core.typing")
+_cgutils: Any = importlib.import_module("numba.core.cgutils")
+_extending: Any = importlib.import_module("numba.extending")
+_dumps: Any = importlib.import_module("numba.core.serialize").dumps
+
+_HEAD = b"cascade_sim kernel 1\n"
+_CHECKSUM_BYTES = 32
+_INNER = {"_nrt": False, "no_cpython_wrapper": True}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "kernel": {"_nrt": False},
+    "allocating_kernel": {},
+    "routine": _INNER,
+    "leaf": {**_INNER, "forceinline": True},
+    "part": {**_INNER, "inline": "always"},
+}
+"""Options of numba by kind of function."""
+_CACHED = ("kernel", "allocating_kernel")
+_PUBLIC_OPTIONS = ("forceinline", "inline")
+
+KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
+    "dispatcher": (
+        "_cache", "_compiler", "_compile_for_args", "add_overload", "get_call_template", "overloads", "targetctx",
+    ),
+    "function compiler": ("compile", "_customize_flags"),
+    "CompileResult": ("_reduce", "_rebuild", "_replace"),
+    "Flags": ("no_compile",),
+    "CPUTargetOptions": ("_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "forceinline"),
+    "CodeLibrary": ("_finalize_final_module", "has_dynamic_globals"),
+    "config": ("_OptLevel", "OPT"),
+}  # fmt: skip
+"""What is used of numba that it does not publish."""
+
+
+def compile_function(function: Callable[..., Any], kind: str, folder: Path | None) -> Any:
+    """Compile a function as one of the kinds in `OPTIONS`.
+
+    Parameters
+    ----------
+    function : callable
+    kind : str
+        A name of one of the decorators of `cascade_sim.core.ground.compile`.
+    folder : Path or None
+        Where machine code is kept; None for nowhere.
+
+    Returns
+    -------
+    Dispatcher
+    """
+    options, cached = OPTIONS[kind], kind in _CACHED and folder is not None
+    if unknown_insides():
+        public = {name: value for name, value in options.items() if name in _PUBLIC_OPTIONS}
+        with _folder_of_numba(folder if cached else None):
+            return _njit(nogil=True, error_model="numpy", cache=cached, **public)(function)
+    compiled = _njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+    if cached:
+        compiled._cache = KernelCache.of(function, folder) or compiled._cache
+    _compile_once_per_type(compiled)
+    _optimise_lightly(compiled)
+    if options.get("no_cpython_wrapper", False):
+        _enter_on_demand(compiled)
+    return compiled
+
+
+@functools.lru_cache(maxsize=1)
+def unknown_insides() -> str:
+    """Name the first of numba's insides that is not as known; empty if all are."""
+    probe = _njit(_nothing)
+    holders = {
+        "dispatcher": probe,
+        "function compiler": getattr(probe, "_compiler", None),
+        "CompileResult": getattr(_compiler, "CompileResult", None),
+        "Flags": getattr(_compiler, "Flags", None),
+        "CPUTargetOptions": getattr(_cpu, "CPUTargetOptions", None),
+        "CodeLibrary": getattr(importlib.import_module("numba.core.codegen"), "CPUCodeLibrary", None),
+        "config": _settings,
+    }
+    for holder, names in KNOWN_INSIDES.items():
+        for name in names:
+            if not hasattr(holders[holder], name):
+                say_once(
+                    f"a numba whose {holder} has {name}",
+                    f"numba {numba.__version__}",
+                    "kernels are compiled by its public part alone, which takes several times as long",
+                )
+                return f"{holder}.{name}"
+    return ""
+
+
+def _nothing() -> None:
+    return None
+
+
+class KernelCache:
+    """Machine code of one function on disk, by signature; what numba asks and tells when it compiles.
+
+    Parameters
+    ----------
+    function : callable
+    source : Path
+        File that the function is written in.
+    folder : Path
+        Private to the current user: entries are pickles.
+    """
+
+    def __init__(self, function: Any, source: Path, folder: Path) -> None:
+        place = os.fspath(source.parent)
+        self._function = function
+        self._source = source
+        self._folder = folder / f"{source.parent.name}_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+        name = f"{source.stem}.{function.__qualname__}".replace("<", "").replace(">", "")[-120:]
+        version = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
+        self._base = f"{name}-{function.__code__.co_firstlineno}.{version}."
+        self._enabled = True
+
+    @classmethod
+    def of(cls, function: Any, folder: Path | None) -> KernelCache | None:
+        """Return the cache of a function; None if it has no source file or there is no folder."""
+        source = Path(inspect.getfile(function)).absolute()
+        return cls(function, source, folder) if folder is not None and source.is_file() else None
+
+    @property
+    def cache_path(self) -> str:
+        """Folder of the entries."""
+        return os.fspath(self._folder)
+
+    def enable(self) -> None:
+        """Read and write entries."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Neither read nor write entries."""
+        self._enabled = False
+
+    def flush(self) -> None:
+        """Remove every entry of the function."""
+        with contextlib.suppress(OSError):
+            for entry in self._folder.iterdir():
+                if entry.name.startswith(self._base) and entry.name.endswith(ENTRY_SUFFIX):
+                    with contextlib.suppress(OSError):
+                        entry.unlink()
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Return what was compiled for a signature; None if nothing is kept, or nothing whole."""
+        target.refresh()
+        if not self._enabled:
+            return None
+        path = self._path(signature)
+        try:
+            held = _read(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._say_damaged(path, error.strerror or type(error).__name__)
+            return None
+        start = len(_HEAD) + _CHECKSUM_BYTES
+        body = memoryview(held)[start:]
+        if held[:start] != _HEAD + hashlib.sha256(body).digest():
+            self._say_damaged(path, f"{len(held)} bytes with a wrong checksum")
+            return None
+        try:
+            key, parts = pickle.loads(body)
+            if key != self._key(signature, target.codegen()):
+                return None
+            return _compiler.CompileResult._rebuild(target, *parts)
+        # Whatever does not load is compiled, which either works or says what is wrong.
+        except Exception as error:
+            self._say_damaged(path, type(error).__name__)
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep what was compiled for a signature, if the disk takes it."""
+        if not self._enabled:
+            return
+        if compiled.library.has_dynamic_globals or any(not loop.can_cache for loop in compiled.lifted):
+            warnings.warn(f"kernel {self._base} holds addresses, so it cannot be kept", stacklevel=2)
+            return
+        parts = compiled._reduce()
+        try:
+            body = _dumps((self._key(signature, compiled.codegen), parts))
+            with contextlib.suppress(FileExistsError):
+                self._folder.mkdir(mode=0o700)
+            _write(self._path(signature), _HEAD + hashlib.sha256(body).digest() + body)
+        except OSError as error:
+            say_once(
+                f"room for an entry in {self._folder.parent}",
+                error.strerror or type(error).__name__,
+                "what is compiled now is not kept",
+            )
+
+    def _say_damaged(self, path: Path, received: str) -> None:
+        say_once(f"a whole entry {path.name} in {path.parent}", received, "kernels are compiled again")
+
+    def _path(self, signature: Any) -> Path:
+        # Types that are equal are written alike; the key in the entry has the last word.
+        digest = hashlib.sha256(str(signature).encode()).hexdigest()[:24]
+        return self._folder / f"{self._base}{digest}{ENTRY_SUFFIX}"
+
+    def _key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        """Everything that an entry depends on and that the folder's name does not carry."""
+        cells = tuple(cell.cell_contents for cell in self._function.__closure__ or ())
+        code = hashlib.sha256(self._function.__code__.co_code).digest()
+        closure = hashlib.sha256(_dumps(cells)).digest() if cells else b""
+        status = self._source.stat()
+        stamp = _source_hash(self._source, status.st_mtime_ns, status.st_size)
+        return signature, codegen.magic_tuple(), code, closure, stamp
+
+
+@functools.cache
+def _source_hash(source: Path, _modified: int, _size: int) -> bytes:
+    return hashlib.sha256(source.read_bytes()).digest()
+
+
+def _read(path: Path) -> bytes:
+    # A link may lead to somebody else's file, and a pipe would wait for a writer.
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not belongs_to_user(status):
+            raise PermissionError(0, "what is no file of the current user")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        with open(os.open(part, flags, 0o600), "wb") as file:
+            file.write(content)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+@contextlib.contextmanager
+def _folder_of_numba(folder: Path | None) -> Iterator[None]:
+    # numba fixes a function's cache path when it is decorated, so the setting is lent for that moment only:
+    # other numba users in the process keep theirs.
+    before = _config.CACHE_DIR
+    if folder is not None:
+        _config.CACHE_DIR = os.fspath(folder)
+    try:
+        yield
+    finally:
+        _config.CACHE_DIR = before
+
+
+def lower_bit_count(function: Callable[[int], int], instruction: str) -> None:
+    """Let kernels compute a function of one 64-bit word by an instruction that counts zero bits.
+
+    Parameters
+    ----------
+    function : callable
+    instruction : str
+        ``cttz`` or ``ctlz``, which take a flag that a word of zero is undefined; it is not.
+    """
+
+    def word_signature(_context: Any) -> Callable[[Any], Any]:
+        def typer(word: Any) -> Any:
+            return _typing.signature(types.int64, types.uint64) if isinstance(word, types.Integer) else None
+
+        return typer
+
+    def lower(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return getattr(builder, instruction)(arguments[0], _cgutils.false_bit)
+
+    _extending.type_callable(function)(word_signature)
+    _extending.lower_builtin(function, types.uint64)(lower)
+
+
+def _compile_once_per_type(dispatcher: Any) -> None:
+    """Let a call with a constant, ``f(x, 0)``, use the machine code of ``f(x, n)``.
+
+    numba would compile the callee anew for every literal integer; LLVM folds the constants of small functions
+    anyway when it inlines them.
+    """
+    resolve = dispatcher.get_call_template
+
+    def get_call_template(arguments: Any, keywords: Any) -> Any:
+        plain = tuple(types.unliteral(argument) for argument in arguments)
+        named = {name: types.unliteral(value) for name, value in keywords.items()}
+        return resolve(plain, named)
+
+    dispatcher.get_call_template = get_call_template
+
+
+def _optimise_lightly(dispatcher: Any) -> None:
+    """Have LLVM run its cheaper passes over a kernel.
+
+    What the costlier ones add, unrolling and vectorising above all, is worth nothing in code that branches on every
+    message, and costs a sixth of the compile time.
+    """
+    compile_function, light = dispatcher._compiler.compile, _settings._OptLevel(1)
+
+    def compile_lightly(arguments: Any, return_type: Any) -> Any:
+        # The dispatcher holds numba's lock for compilation, so nobody else compiles meanwhile.
+        before = _config.OPT
+        _config.OPT = light
+        try:
+            return compile_function(arguments, return_type)
+        finally:
+            _config.OPT = before
+
+    dispatcher._compiler.compile = compile_lightly
+
+
+def _enter_on_demand(dispatcher: Any) -> None:
+    """Give a function without an entry for Python one when, and only when, Python calls it.
+
+    Its compiled forms must not reach the dispatcher's own table: calling one from there would crash.
+    """
+    _translate_callers_only(dispatcher)
+
+    def add_overload(compiled: Any) -> None:
+        key = _Callee(compiled)
+        dispatcher.targetctx.insert_user_function(key, compiled.fndesc, [compiled.library])
+        dispatcher.overloads[tuple(compiled.signature.args)] = compiled._replace(entry_point=key)
+
+    @functools.cache
+    def entry() -> Any:
+        return _njit(nogil=True, error_model="numpy")(dispatcher.py_func)
+
+    def compile_for_arguments(*_arguments: Any) -> Any:
+        return entry()
+
+    dispatcher.add_overload = add_overload
+    dispatcher._compile_for_args = compile_for_arguments
+
+
+class _Callee:
+    """What compiled callers know a function by that has no machine code of its own."""
+
+    def __init__(self, compiled: Any) -> None:
+        library = compiled.library
+        # Callers link its optimised code and translate it with theirs; numba would translate it here as well.
+        library._finalize_final_module = functools.partial(setattr, library, "_finalized", True)
+
+
+def _translate_callers_only(dispatcher: Any) -> None:
+    """Leave a function that only kernels call as LLVM code; machine code is made of its callers."""
+
+    def customize_flags(flags: Any) -> Any:
+        flags.no_compile = True
+        return flags
+
+    dispatcher._compiler._customize_flags = customize_flags

@@ -1,0 +1,103 @@
+"""What the opening of a world is drawn from: everything about it that the scenario alone decides."""
+
+from typing import Any
+
+import numpy as np
+
+from cascade_sim.core.layout.codes import OPTION_CAPACITY, TIER_CAPACITY
+
+_F, _I = np.float64, np.int64
+
+GRANT_CAPACITY = 16
+OPENED = 0
+OPEN_CAPITAL = 1
+"""What :func:`core.drivers.opening.open_world` returns: done, or more collateral than balances may hold."""
+
+
+def _record(**fields: Any) -> "np.dtype[Any]":
+    parts: list[Any] = [
+        (name, *kind) if isinstance(kind, tuple) else (name, kind) for name, kind in fields.items()
+    ]
+    return np.dtype(parts, align=True)
+
+
+GRANT = _record(first_account=_I, accounts=_I, amount=_I)
+"""Collateral (atoms) that each of some consecutive accounts brings in."""
+
+HOLDERS = _record(first_account=_I, accounts=_I, collateral_share=_F)
+
+PROVIDERS = _record(
+    half_spread=_F,
+    half_spread_dispersion=_F,
+    threshold=_F,
+    threshold_dispersion=_F,
+    loss_limit=_F,
+    loss_limit_dispersion=_F,
+    capital=_I,
+)
+"""Half-spread in ticks; loss limit in quote currency, capital in atoms."""
+
+DEALERS = _record(gamma_shape=_I, premium=_F, lot_size=_F, inventory=(_F, (OPTION_CAPACITY,)))
+"""Premium of the whole inventory in quote currency; inventory of all dealers together in base units."""
+
+TRADERS = _record(
+    first_account=_I,
+    accounts=_I,
+    lots=_I,
+    long_lots=_I,
+    long_share=_F,
+    size_dispersion=_F,
+    entry_spread=_F,
+    inverse_low=_F,
+    inverse_high=_F,
+    nearest_trigger=_F,
+    brackets=_I,
+    bracket_end=(_F, (TIER_CAPACITY,)),
+    bracket_rate=(_F, (TIER_CAPACITY,)),
+    least_inverse=_F,
+    tick_size=_F,
+    lot_size=_F,
+)
+"""``accounts`` is 0 where nobody opens. Ends of brackets are notionals in quote currency, their rates initial margins."""
+
+ENTRANTS = _record(
+    first_account=_I,
+    accounts=_I,
+    lots=_I,
+    after_shock_share=_F,
+    shock_seconds=_F,
+    window_seconds=_F,
+    run_seconds=_F,
+    inverse_low=_F,
+    inverse_high=_F,
+)
+
+PORTFOLIOS = _record(
+    first_account=_I,
+    accounts=_I,
+    shared_seed=np.uint64,
+    further=_I,
+    shared_collateral=_I,
+    lots=_I,
+    long_share=_F,
+    hedged_share=_F,
+    size_dispersion=_F,
+    inverse_low=_F,
+    inverse_high=_F,
+)
+"""Legs of portfolios. What belongs to a whole portfolio is drawn under ``shared_seed``, which all markets have in common;
+``further`` says that this is not the first market, ``shared_collateral`` that legs do not stand alone."""
+
+PLAN = _record(
+    initial_tick=_I,
+    refused=_F,
+    grants=_I,
+    grant=(GRANT, (GRANT_CAPACITY,)),
+    holders=HOLDERS,
+    providers=PROVIDERS,
+    dealers=DEALERS,
+    traders=TRADERS,
+    entrants=ENTRANTS,
+    portfolios=PORTFOLIOS,
+)
+"""One record per market. ``refused`` is where the opening leaves the amount (atoms) that it could not bring in."""

@@ -1,0 +1,182 @@
+"""The world of one market: control, prices, totals, actors, and everything they keep."""
+
+import numpy as np
+
+from cascade_sim.core.ground.wheel import wheel_record
+from cascade_sim.core.layout.activity import ACTIVITY, TRIGGERS
+from cascade_sim.core.layout.codes import (
+    CAUSES,
+    DEALER_CAPACITY,
+    LEVEL_CAPACITY,
+    MID_RING,
+    MOVES,
+    OPTION_CAPACITY,
+    PROVIDER_CAPACITY,
+    WHEEL_CHUNKS,
+)
+from cascade_sim.core.layout.config import CONFIG
+from cascade_sim.core.layout.event import EVENT
+from cascade_sim.core.layout.flight import FLIGHT
+from cascade_sim.core.layout.grid import GRID
+from cascade_sim.core.layout.prices import PRICES
+from cascade_sim.core.layout.records import record
+from cascade_sim.core.layout.venue import VENUE
+
+_F = np.float64
+_I = np.int64
+
+CONTROL = record(
+    step=_I,
+    phase=_I,
+    market=_I,
+    prepared=_I,
+    delaying=_I,
+    stage=_I,
+    rounds_done=_I,
+    cursor=_I,
+    answered=_I,
+    request=_I,
+    request_account=_I,
+    request_quantity=_I,
+    listed=_I,
+    handled=_I,
+    capacity=_I,
+    sequence=_I,
+    next_event=_I,
+    next_trade=_I,
+    next_transfer=_I,
+    arrival=_I,
+    next_agents=_I,
+)
+
+MARKET = record(
+    fundamental=_F,
+    previous_fundamental=_F,
+    quoted_fundamental=_F,
+    mid=_F,
+    mark=_F,
+    index=_F,
+    last=_F,
+    linear_price=_F,
+    linear_residue=_F,
+    basis=_F,
+    asked_mark=_F,
+    slow_mid=_F,
+    hedge_mid=_F,
+    provider_mid=_F,
+    own_mid=_F,
+    volatility=_F,
+    imbalance=_F,
+    value_carry=_F,
+    arbitrage_carry=_F,
+    cross_carry=_F,
+    cross_rest=_F,
+    unwind_carry=_F,
+    one_sided=_I,
+    halted=_I,
+    mark_held=_I,
+    screened_mark=_F,
+    travelled=_F,
+    mid_move=(_F, (MOVES,)),
+    mark_gap=(_F, (MOVES,)),
+    mark_move=(_F, (MOVES,)),
+    mid_ring=(_F, (MID_RING,)),
+    smooth_ring=(_F, (MID_RING,)),
+)
+
+TOTALS = record(
+    cash=_I,
+    position=_I,
+    open_interest=_I,
+    margined_longs=_I,
+    trades=_I,
+    messages_start=_I,
+    checks=_I,
+    check_failures=_I,
+    crossed_books=_I,
+    liquidated_accounts=_I,
+    liquidated_quantity=_I,
+    liquidated_book=_F,
+    liquidated_fund=_F,
+    liquidated_adl=_F,
+    adl_accounts=_I,
+    liquidation_loss=_I,
+    bad_debt=_I,
+    socialised=_I,
+    external=_I,
+    fees=_I,
+    buy_volume=(_I, (CAUSES,)),
+    sell_volume=(_I, (CAUSES,)),
+    adl_loss=_I,
+    first_liquidation_step=_I,
+    first_adl_step=_I,
+)
+
+STEP = record(
+    turnover=_I,
+    distressed=_I,
+    queue_accounts=_I,
+    queue_notional=_F,
+    buy_volume=(_I, (CAUSES,)),
+    sell_volume=(_I, (CAUSES,)),
+    liquidated_book=_F,
+    liquidated_fund=_F,
+    liquidated_adl=_F,
+    throughput_binding=_I,
+    gamma=_F,
+    unhedged=_F,
+    forced_sale=_F,
+    forced_buy=_F,
+    impact=_F,
+)
+
+PROVIDER = record(
+    account=_I,
+    half_spread=_F,
+    threshold=_F,
+    size_factor=_F,
+    loss_limit=_I,
+    peak_equity=_I,
+    paused_until=_I,
+    paused=_I,
+    quotes=_I,
+    waiting=_I,
+    due=_I,
+    quoted=_F,
+    ids=(_I, (2 * LEVEL_CAPACITY,)),
+)
+"""``quotes`` of the ``ids`` may still rest; ``waiting`` messages wait for the engine; the last one sent is ``due`` then."""
+
+DEALER = record(
+    account=_I,
+    phase=_F,
+    delta=_F,
+    hedges=_I,
+    pending=_I,
+    inventory=(_F, (OPTION_CAPACITY,)),
+)
+
+OPTION = record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
+
+WHEEL = wheel_record(_I, 4, WHEEL_CHUNKS)
+"""Ids of resting orders by the step of their expiry."""
+
+WORLD = record(
+    config=CONFIG,
+    control=CONTROL,
+    market=MARKET,
+    totals=TOTALS,
+    now=STEP,
+    draft=EVENT,
+    providers=(PROVIDER, (PROVIDER_CAPACITY,)),
+    acting=(_I, (PROVIDER_CAPACITY,)),
+    dealers=(DEALER, (DEALER_CAPACITY,)),
+    options=(OPTION, (OPTION_CAPACITY,)),
+    grid=GRID,
+    wheel=WHEEL,
+    triggers=(TRIGGERS, (2,)),
+    flight=FLIGHT,
+    prices=PRICES,
+    venue=VENUE,
+    activity=ACTIVITY,
+)

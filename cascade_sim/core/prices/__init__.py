@@ -1,0 +1,1 @@
+"""Index, marks and Greeks: every number that is not a fill."""

@@ -1,0 +1,361 @@
+"""Capacities that a scenario is sure to exhaust, found before the first step and named by the field that decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.layout.book import ORDER_CAPACITY, TICKS
+from cascade_sim.core.layout.flight import FLIGHT_POOL
+from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.units import ATOMS_PER_UNIT
+from cascade_sim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from cascade_sim.model.market import Market
+
+CERTAIN = 20.0
+"""Events expected of a Poisson number that is then zero once in half a billion runs."""
+_WIDER = 8.0
+_SPREADS = 6.0
+"""Standard deviations below its mean at which a Poisson number still exhausts a capacity."""
+_WAITING = 4 * lay.WHEEL_CHUNKS
+"""Orders that can wait for their expiry, where their lists waste no room."""
+_BYTES_PER_ACCOUNT = {"summary": 260, "series": 420, "full": 900}
+"""Measured growth of a process with the number of accounts, from 10^5 to 10^6 of them."""
+
+
+def largest_order(instrument: Instrument) -> int:
+    """Lots of the largest order: quantities have 32 bits in the book, and its worth at any price 62."""
+    return int(min(2**31 - 1, 2**62 // (TICKS * instrument.atoms_per_tick_lot)))
+
+
+def check_capacities(scenario: Scenario, instrument: Instrument, initial_tick: int) -> None:
+    """Refuse a market that whatever is drawn must exhaust a capacity.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Of one market.
+    instrument : Instrument
+        Its contract.
+    initial_tick : int
+        Price at the start.
+
+    Raises
+    ------
+    ScenarioError
+        In one line: the field that decides, and a value of it that works.
+    """
+    for problems in (_cash, _ticks, _sizes, _waiting, _per_step, _in_flight, _memory):
+        for line in problems(scenario, instrument, initial_tick):
+            raise ScenarioError(line)
+
+
+def check_opening(market: Market) -> None:
+    """Refuse a world whose ladders, as they were drawn, reach beyond the highest price in the first step.
+
+    Raises
+    ------
+    ScenarioError
+        As :func:`check_capacities`.
+    """
+    world = market.state.world
+    if _has_ladders(market.settings):
+        count = int(world.config.providers.count)
+        widest = max(float(world.providers[k].half_spread) for k in range(count))
+        for line in _ladder(market.settings, market.instrument, market.initial_tick, widest):
+            raise ScenarioError(line)
+
+
+def _has_ladders(scenario: Scenario) -> bool:
+    return scenario.liquidity.count > 0 and scenario.market.price_formation.name != "linear_impact"
+
+
+def _cash(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
+    """Collateral of a class of accounts beyond which sums of 64-bit integers could wrap."""
+    amounts = {
+        "liquidity.capital": (scenario.liquidity.capital, scenario.liquidity.count),
+        "dealers.capital": (scenario.dealers.capital, scenario.dealers.count),
+        "value_traders.capital": (scenario.value_traders.capital, 1),
+        "arbitrage.capital": (scenario.arbitrage.capital, 1),
+        "cross_arbitrage.capital": (scenario.cross_arbitrage.capital, 1),
+        "clearing.insurance_fund": (scenario.clearing.insurance_fund, 1),
+    }
+    for path, (amount, count) in amounts.items():
+        most = lay.LARGEST_CASH / ATOMS_PER_UNIT / max(1, count)
+        if amount > most:
+            among = "" if count == 1 else f", all {count} together {lay.LARGEST_CASH / ATOMS_PER_UNIT:.4g}"
+            yield expectation(path, f"at most {_rounded_down(most):g} {scenario.market.quote}{among}", amount)
+
+
+def _ticks(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
+    if not 1 <= tick < TICKS:
+        price = tick * instrument.tick_size
+        yield expectation(
+            "market.tick_size",
+            f"at least {price / (TICKS / 4):.3g}, so that a price of {price:g} is one of the {TICKS - 1} ticks of a "
+            "book with room to move",
+            instrument.tick_size,
+        )
+    if _has_ladders(scenario):
+        liquidity = scenario.liquidity
+        narrowest = liquidity.half_spread * (1.0 - liquidity.half_spread_dispersion) / instrument.tick_size
+        yield from _ladder(scenario, instrument, tick, narrowest)
+
+
+def _ladder(scenario: Scenario, instrument: Instrument, tick: int, half_spread: float) -> Iterator[str]:
+    """Ladders whose last quote of at least one lot has no tick: half-spread in ticks."""
+    liquidity = scenario.liquidity
+    steps = np.arange(liquidity.levels)
+    quoted = np.floor(liquidity.size / instrument.lot_size * liquidity.size_growth**steps + 0.5) >= 1.0
+    reach = tick + half_spread * liquidity.level_growth**steps
+    if not (quoted & (np.ceil(reach) >= TICKS)).any():
+        return
+    widest = liquidity.half_spread * (1.0 + liquidity.half_spread_dispersion) / instrument.tick_size
+    # Spreads widen under stress: what is proposed leaves room for that.
+    room = (TICKS - 2 - tick) / _WIDER
+    if room > widest and liquidity.level_growth > 1.0:
+        most = max(1, int(math.log(max(1.0, room / widest)) / math.log(liquidity.level_growth)) + 1)
+        path, expected, received = "liquidity.levels", f"at most {most}", float(liquidity.levels)
+    else:
+        most_spread = room * instrument.tick_size / (1.0 + liquidity.half_spread_dispersion)
+        path, received = "liquidity.half_spread", liquidity.half_spread
+        expected = f"at most {most_spread / liquidity.level_growth ** (liquidity.levels - 1):.3g}"
+    yield expectation(
+        path,
+        f"{expected} with liquidity.level_growth {liquidity.level_growth:g} and market.tick_size "
+        f"{instrument.tick_size:g}, for the last ask to be one of the {TICKS - 1} ticks of a book",
+        received,
+    )
+
+
+def _sizes(scenario: Scenario, instrument: Instrument, _tick: int) -> Iterator[str]:
+    """Orders larger than the book can hold: always, or so many expected that one must come."""
+    most = largest_order(instrument)
+    lot, linear = instrument.lot_size, scenario.market.price_formation.name == "linear_impact"
+    liquidity, background, shock = scenario.liquidity, scenario.background, scenario.shock
+    growth = max(1.0, liquidity.size_growth ** (liquidity.levels - 1))
+    if _has_ladders(scenario) and liquidity.size / lot * growth > most:
+        yield _too_large(
+            "liquidity.size", most * lot / growth, liquidity.size, "the largest quote of a ladder"
+        )
+    seconds = (scenario.run.steps + scenario.run.burn_in_steps) * scenario.run.dt
+    if background.name == "fixed_rates":
+        patient = 2 * background.patient_orders * (1.0 + seconds / background.patient_lifetime_seconds)
+        means = {
+            "background.market_size": (background.market_size, background.market_rate * seconds),
+            "background.limit_size": (
+                background.limit_size,
+                0.0 if linear else background.limit_rate * seconds,
+            ),
+            "background.patient_size": (background.patient_size, 0.0 if linear else patient),
+        }
+        for path, (mean, orders) in means.items():
+            if orders > CERTAIN and orders * math.exp(-most * lot / mean) > CERTAIN:
+                yield _too_large(
+                    path, most * lot / math.log(1e3 * orders), mean, f"the largest of {orders:.3g} orders"
+                )
+    elif background.order_size / lot > most:
+        yield _too_large("background.order_size", most * lot, background.order_size, "an order")
+    steps = max(1, round(shock.duration_seconds / scenario.run.dt))
+    if shock.quantity / lot / steps > most:
+        yield _too_large("shock.quantity", most * lot * steps, shock.quantity, f"each of the {steps} orders")
+
+
+def _too_large(path: str, most: float, received: float, what: str) -> str:
+    expected = f"at most {_rounded_down(most):g}, for {what} to be one that a book can hold (market.lot_size)"
+    return expectation(path, expected, received)
+
+
+def _rounded_down(value: float) -> float:
+    """Three digits, never above the value."""
+    if value <= 0.0:
+        return value
+    scale = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return math.floor(value / scale) * scale
+
+
+def _fewest(mean: float) -> float:
+    """A number of Poisson events with that mean that is reached in all but one of a billion runs."""
+    return mean - _SPREADS * math.sqrt(mean)
+
+
+def _waiting(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
+    """Orders that wait for their expiry; what trades earlier stays listed until then."""
+    background, run = scenario.background, scenario.run
+    # A venue that halts or caps may turn orders away, so that nothing is certain.
+    if scenario.market.price_formation.name == "linear_impact" or scenario.venue.has_rules:
+        return
+    total = (run.steps + run.burn_in_steps) * run.dt
+    if background.name == "santa_fe" and background.cancel_rate > 0.0:
+        opening = 2.0 * background.window_ticks * background.limit_rate / background.cancel_rate
+        if _fewest(min(opening, 1e15)) > _WAITING:
+            most = _WAITING * background.cancel_rate / (2.0 * background.window_ticks)
+            yield _too_many("background.limit_rate", 0.9 * most, background.limit_rate, _WAITING)
+    elif background.name == "fixed_rates":
+        if 2 * background.patient_orders > _WAITING:
+            yield _too_many("background.patient_orders", _WAITING // 4, background.patient_orders, _WAITING)
+        life = background.lifetime_seconds
+        times = np.linspace(0.0, total, 129)[1:]
+        alive = life * (
+            (1.0 - np.exp(-times / life)) - (np.exp(-(total - times) / life) - np.exp(-total / life))
+        )
+        share = float(alive.max())
+        if _fewest(background.limit_rate * share) > _WAITING:
+            yield _too_many("background.limit_rate", 0.9 * _WAITING / share, background.limit_rate, _WAITING)
+
+
+def _too_many(path: str, most: float, received: float, room: int) -> str:
+    return expectation(
+        path, f"at most {_rounded_down(most):g}, for orders to fit in the room for {room}", received
+    )
+
+
+def _per_step(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
+    """Orders that arrive in one step."""
+    background, dt = scenario.background, scenario.run.dt
+    rates = {"background.market_rate": background.market_rate}
+    if background.name == "fixed_rates":
+        rates["background.limit_rate"] = background.limit_rate
+    elif background.name == "santa_fe":
+        rates["background.limit_rate"] = background.limit_rate * background.window_ticks
+    for path, rate in rates.items():
+        if _fewest(rate * dt) > ORDER_CAPACITY:
+            most = ORDER_CAPACITY / dt * (1.0 if "market" in path else getattr(background, path[11:]) / rate)
+            yield _too_many(path, most, getattr(background, path[11:]), ORDER_CAPACITY)
+    if background.name == "fixed_rates":
+        arrivals, lifetime = 2.0 * background.patient_orders * dt, background.patient_lifetime_seconds
+        if _fewest(arrivals / lifetime) > ORDER_CAPACITY:
+            least = 1.1 * arrivals / ORDER_CAPACITY
+            expected = f"at least {least:.3g} s, for orders of a step to fit in the room for {ORDER_CAPACITY}"
+            yield expectation("background.patient_lifetime_seconds", expected, lifetime)
+
+
+def _in_flight(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
+    """Orders on their way to the book while the first of them have not arrived."""
+    background, latency, run = scenario.background, scenario.latency, scenario.run
+    if scenario.market.price_formation.name == "linear_impact":
+        return
+    total = (run.steps + run.burn_in_steps) * run.dt
+    if background.name == "fixed_rates":
+        rate = background.limit_rate + background.market_rate
+        mean = rate * min(latency.background.delay_seconds, total)
+        if _fewest(mean) > FLIGHT_POOL:
+            most = 0.9 * FLIGHT_POOL / rate
+            yield _too_many(
+                "latency.background.delay_seconds", most, latency.background.delay_seconds, FLIGHT_POOL
+            )
+    liquidity, delay = scenario.liquidity, latency.liquidity_providers.delay_seconds
+    if not _has_ladders(scenario) or delay <= 0.0:
+        return
+    least = liquidity.minimum_size_share if scenario.switches.liquidity_withdrawal else 1.0
+    lots = (
+        liquidity.size
+        / scenario.market.lot_size
+        * least
+        * liquidity.size_growth ** np.arange(liquidity.levels)
+    )
+    ladder = 2 * liquidity.count * int((lots + 0.5 >= 1.0).sum())
+    between = max(liquidity.requote_seconds, run.dt)
+    if ladder * (min(delay, total) / between - 1.0) > FLIGHT_POOL:
+        most = 0.5 * FLIGHT_POOL * between / ladder
+        yield _too_many("latency.liquidity_providers.delay_seconds", most, delay, FLIGHT_POOL)
+
+
+def available_memory() -> int | None:
+    """Bytes that a process may still take: of the machine, and of its control group; None where nobody says."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        if limit != "max":
+            found.append(max(0, int(limit) - used))
+    except (OSError, ValueError):
+        pass
+    return min(found) if found else None
+
+
+def _memory(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
+    """Accounts for which this machine has no room; only asked where there are many."""
+    count = scenario.traders.count + scenario.portfolios.count + scenario.holders.count
+    needed = _BYTES_PER_ACCOUNT[scenario.run.record] * count
+    if needed < 1 << 28:
+        return
+    free = available_memory()
+    if free is not None and needed > free:
+        names = ("traders", "portfolios", "holders")
+        path = max(names, key=lambda name: int(getattr(scenario, name).count))
+        most = free // _BYTES_PER_ACCOUNT[scenario.run.record]
+        expected = (
+            f"at most {_rounded_down(float(most)):.0f} accounts in the {free >> 20} MiB of memory that are free with "
+            f"run.record {scenario.run.record}"
+        )
+        yield expectation(f"{path}.count", expected, getattr(scenario, path).count)
+
+
+STRAIN_DISTANCE = 0.05
+"""Move of the price over which forced orders are compared with what rests in the book."""
+STRAINED = 10.0
+"""Ratio from which a run is said to hold more open interest than its liquidity can take; the library stays below 6."""
+
+
+def strain(market: Market) -> float:
+    """Forced orders over liquidity at the opening: how many times over a move of 5 % would empty the book.
+
+    The lots of all accounts whose liquidation price lies within 5 % of the initial price, over the lots that rest on the
+    side that they would be closed against within the same 5 %: patient orders, and the ladders of all providers at full
+    size. The larger of both directions; infinite where forced orders meet an empty book.
+
+    Parameters
+    ----------
+    market : Market
+        Opened, before its first step.
+
+    Returns
+    -------
+    float
+    """
+    state, tick = market.state, float(market.initial_tick)
+    edge = STRAIN_DISTANCE * tick
+    lots = np.abs(np.asarray(state.accounts["position"]))
+    lows, highs = state.watch[lay.WATCH_LIQUIDATE_LONG], state.watch[lay.WATCH_LIQUIDATE_SHORT]
+    ratios = []
+    for side, forced in ((1, lots[lows >= tick - edge].sum()), (-1, lots[highs <= tick + edge].sum())):
+        depth = _resting(market, side, edge)
+        ratios.append(float(forced) / depth if depth > 0.0 else (math.inf if forced > 0 else 0.0))
+    return max(ratios)
+
+
+def _resting(market: Market, side: int, edge: float) -> float:
+    """Lots of one side within ``edge`` ticks of the initial price: of the book, and of the ladders still to come."""
+    state, tick = market.state, market.initial_tick
+    config = state.world.config
+    if int(config.formation) == lay.FORMATION_LINEAR:
+        impact = float(config.impact)
+        return edge / impact if impact > 0.0 else math.inf
+    first, last = (max(1, math.ceil(tick - edge)), tick) if side > 0 else (tick, math.floor(tick + edge))
+    levels = state.book.levels[first : min(last, TICKS - 1) + 1]["quantity_lot"]
+    providers = config.providers
+    count, quotes = int(providers.count), int(providers.levels)
+    spreads = np.array([state.world.providers[k].half_spread for k in range(count)])
+    reach = np.outer(spreads, providers.level_distance[:quotes])
+    ladders = np.where(reach <= edge, np.floor(providers.level_size[:quotes] + 0.5), 0.0).sum()
+    return float(levels.sum()) + float(ladders)
+
+
+def strain_text(ratio: float) -> str:
+    """One line about a strained opening."""
+    return (
+        f"a move of {STRAIN_DISTANCE:.0%} would force {ratio:.3g} times what rests in the book within it: open interest "
+        "(traders.open_interest, portfolios.open_interest) beyond what liquidity (liquidity.count, liquidity.size, "
+        "background.patient_orders) can take; expect a crash and a long run"
+    )

@@ -1,0 +1,19 @@
+"""Scenarios: the only home of defaults, read from YAML, frozen, checked before anything runs."""
+
+from cascade_sim.scenario.scenario import (
+    Component,
+    Scenario,
+    load_scenario,
+    parse_override,
+    scenario_names,
+    scenario_schema,
+)
+
+__all__ = [
+    "Component",
+    "Scenario",
+    "load_scenario",
+    "parse_override",
+    "scenario_names",
+    "scenario_schema",
+]
