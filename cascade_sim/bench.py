@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort, CohortMarket
 from cascade_sim.agents.participant import ParticipantMarket
-from cascade_sim.core.drivers.markets import run_markets
+from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.ground.compile import cache_directory
 from cascade_sim.domain.enums import OrderType, Side
 from cascade_sim.domain.errors import DataFileError, RunFailed, UnknownNameError, expectation
@@ -127,7 +127,7 @@ def _engine_seconds(scenario: Scenario, seed: int, *, extended: bool = False) ->
     """Seconds of one run inside the engine, in the extended driver if need be; building the model is not counted."""
     model = CascadeModel(scenario, rng=seed)
     if extended:
-        model._advance = functools.partial(run_markets, *model.system.arrays())
+        model._advance = functools.partial(full, *model.system.arrays())
     began = time.perf_counter()
     model.run()
     seconds = time.perf_counter() - began

@@ -99,6 +99,23 @@ def test_the_reference_knows_nothing_of_the_engine() -> None:
             assert not module.startswith("tests.") or module.startswith("tests.reference"), where
 
 
+def test_the_loop_has_two_entries_and_runs_in_two_ways_once_per_key() -> None:
+    entries = {}
+    for path in sorted((PACKAGE / "core" / "drivers").glob("*.py")):
+        functions = [
+            each
+            for each in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(each, ast.FunctionDef)
+        ]
+        found = {
+            each.name for each in functions if "kernel" in {ast.unparse(mark) for mark in each.decorator_list}
+        }
+        if found:
+            entries[path.stem] = found
+    assert entries.pop("opening") == {"open_portfolios", "open_world"}
+    assert entries == {"loop": {"lean", "full"}, "many": {"many_lean", "many_full"}}
+
+
 @pytest.mark.parametrize("what", list(FORBIDDEN))
 def test_no_file_holds(what: str) -> None:
     found = []

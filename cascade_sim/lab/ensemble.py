@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.drivers.blank import blank_of
-from cascade_sim.core.drivers.ensemble import (
-    ENSEMBLE_ROW,
+from cascade_sim.core.drivers.many import (
     STATUS_DONE,
     STATUS_NOT_OPENED,
+    STATUS_STOPPED,
     STATUS_WAITING,
-    run_acting_ensemble,
-    run_rate_driven_ensemble,
+    many_full,
+    many_lean,
 )
-from cascade_sim.core.drivers.ensemble import (
-    run_ensemble as run_compiled,
-)
+from cascade_sim.core.layout.opening import PLAN
+from cascade_sim.core.record.figures import finish_figures
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
-from cascade_sim.model import CascadeModel, capacity_text, needs_markets_driver
+from cascade_sim.model import CascadeModel, capacity_text, check_inputs, instrument_of, market_seed
 from cascade_sim.scenario import Scenario
 
 Progress = Callable[[int, int], None]
 Rows = NDArray[Any]
+Keys = NDArray[np.uint64]
 
 UNITS: Mapping[str, str] = {
     "seed": "-",
@@ -122,6 +122,15 @@ def seed_keys(seeds: Iterable[int]) -> NDArray[np.uint64]:
     return low.astype(np.uint64) | (high.astype(np.uint64) << np.uint64(32))
 
 
+def market_keys(seeds: Sequence[int], markets: Sequence[str]) -> Keys:
+    """Return the keys of every market of a world, shape (n, markets); the names of further markets enter theirs."""
+    keys = np.empty((len(seeds), len(markets)), np.uint64)
+    keys[:, 0] = seed_keys(seeds)
+    for number, name in enumerate(markets[1:], start=1):
+        keys[:, number] = [market_seed(seed, name) for seed in seeds]
+    return keys
+
+
 class _ConfiguredModel(CascadeModel):
     """A model whose world is configured and stays blank: the compiled loop opens it, once per run."""
 
@@ -129,55 +138,92 @@ class _ConfiguredModel(CascadeModel):
         """Leave the world blank."""
 
 
-class _Worker:
-    """One world and what it takes to run it again and again."""
+class _CompiledWorker:
+    """One world and what it takes to run it again and again in compiled code."""
+
+    def __init__(self, model: CascadeModel) -> None:
+        self.model = model
+        self.blank = blank_of(model.system)
+        self.rows = np.zeros(0, lay.TRANSFER).view(np.recarray)
+        self.plans = np.array([market.opening.plan for market in model.markets.values()], PLAN).view(
+            np.recarray
+        )
+        self.kernel: Any = many_full if model.needs_full_driver else many_lean
+
+    def run(self, _seeds: Sequence[int], keys: Keys, out: Rows, stop: NDArray[np.int64]) -> int:
+        """Run every row of keys (n, markets) into its row; returns how many were begun."""
+        arrays = self.model.system.arrays()
+        return int(self.kernel(*arrays, self.plans, self.rows, self.blank, keys, out, stop))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.model.close()
+
+
+class _PythonWorker:
+    """Runs that ask Python on the way: a model of its own for each, between whose kernels Python answers."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.model = _ConfiguredModel(scenario, rng=0)
-        _refuse_python(self.model)
-        self.blank = blank_of(self.model.system)
-        self.rows = np.zeros(0, lay.TRANSFER).view(np.recarray)
-        world = self.model.state.world
-        fixed = int(world.config.flow.kind) == lay.FLOW_FIXED
-        self.kernel: Any = run_compiled if fixed else run_rate_driven_ensemble
-        if int(world.activity.config.enabled):
-            self.kernel = run_acting_ensemble
-        self.window = event_window(scenario, self.model)
+        self.scenario = scenario
 
-    def run(self, keys: NDArray[np.uint64], out: Rows, stop: NDArray[np.int64]) -> int:
-        """Run every key into its row; returns how many were begun."""
-        plan = self.model.opening.plan
-        arguments = (*self.model.system.arrays(), plan, self.rows, self.blank, keys, *self.window, out, stop)
-        return int(self.kernel(*arguments))
+    def run(self, seeds: Sequence[int], keys: Keys, out: Rows, stop: NDArray[np.int64]) -> int:
+        """Run every seed into its row; returns how many were begun."""
+        for place, seed in enumerate(seeds):
+            if stop[0]:
+                return place
+            row, status = out[place], lay.RETURN_DONE
+            try:
+                model = CascadeModel(self.scenario, rng=seed)
+            except ScenarioError:
+                row.status = STATUS_NOT_OPENED
+                return place + 1
+            try:
+                model.run()
+            except CapacityError:
+                status = lay.RETURN_CAPACITY
+            worlds, books, accounts = model.system.arrays()[:3]
+            finish_figures(worlds, books, accounts, row)
+            model.close()
+            row.stopped_by = status
+            row.status = STATUS_DONE if status == lay.RETURN_DONE else STATUS_STOPPED
+            if status != lay.RETURN_DONE:
+                return place + 1
+        return len(seeds)
+
+    def close(self) -> None:
+        """Nothing is held between runs."""
 
 
-def event_window(scenario: Scenario, model: CascadeModel) -> tuple[int, int]:
-    """Return the first and the last step of the window in which the move of the mark is measured."""
-    first = int(model.state.world.config.shock[0].first_step) if scenario.shock.is_active else 0
-    window, end = scenario.run.event_window_seconds, scenario.run.steps - 1
-    if window is not None:
-        end = min(end, first + round(window / scenario.run.dt))
-    return first, end
+_Worker = _CompiledWorker | _PythonWorker
 
 
-def _refuse_python(model: CascadeModel) -> None:
-    """Refuse what would have to leave compiled code."""
-    scenario, config = model.settings, model.state.world.config
-    if needs_markets_driver(scenario):
-        expected = (
-            "in an ensemble one market without portfolios, venue rules, index sources, funding or latency"
+def _asks_python(model: CascadeModel) -> bool:
+    """Whether a run has to leave compiled code for a rule."""
+    for market in model.markets.values():
+        config = market.state.world.config
+        codes = (
+            config.mark_rule,
+            config.dealers.rule,
+            config.clearing.priority,
+            config.clearing.sizing,
+            config.clearing.adl,
         )
-        raise ScenarioError(expectation("scenario", expected, scenario.name))
-    rules = {
-        "market.mark_price": (config.mark_rule, scenario.market.mark_price),
-        "dealers.hedging": (config.dealers.rule, scenario.dealers.hedging),
-        "clearing.priority": (config.clearing.priority, scenario.clearing.priority),
-        "clearing.sizing": (config.clearing.sizing, scenario.clearing.sizing),
-        "clearing.adl": (config.clearing.adl, scenario.clearing.adl),
-    }
-    for place, (code, component) in rules.items():
-        if int(code) == lay.RULE_PYTHON:
-            raise ScenarioError(expectation(place, "a compiled rule in an ensemble", component.name))
+        if any(int(code) == lay.RULE_PYTHON for code in codes):
+            return True
+    return False
+
+
+def _crew(scenario: Scenario, threads: int) -> Sequence[_Worker]:
+    """As many workers as threads. Every world is built here: a wrong request fails before anything runs."""
+    if any(each.agents for each in scenario.market_scenarios().values()):
+        check_inputs(scenario)
+        return [_PythonWorker(scenario) for _ in range(threads)]
+    first = _ConfiguredModel(scenario, rng=0)
+    if _asks_python(first):
+        first.close()
+        return [_PythonWorker(scenario) for _ in range(threads)]
+    models = [first] + [_ConfiguredModel(scenario, rng=0) for _ in range(threads - 1)]
+    return [_CompiledWorker(model) for model in models]
 
 
 class _Ensemble:
@@ -185,8 +231,8 @@ class _Ensemble:
 
     def __init__(self, scenario: Scenario, seeds: list[int], workers: int) -> None:
         self.scenario, self.seeds, self.workers = scenario, seeds, workers
-        self.keys = seed_keys(seeds)
-        self.rows = np.zeros(len(seeds), ENSEMBLE_ROW).view(np.recarray)
+        self.keys = market_keys(seeds, list(scenario.market_scenarios()))
+        self.rows = np.zeros(len(seeds), lay.FIGURE_ROW).view(np.recarray)
         self.rows["status"] = STATUS_WAITING
         self.stop = np.zeros(1, np.int64)
         self.next = 0
@@ -208,12 +254,13 @@ class _Ensemble:
             if begin == end:
                 return
             started = time.perf_counter()
-            done = worker.run(self.keys[begin:end], self.rows[begin:end], self.stop)
-            self.check(worker, range(begin, begin + done))
+            part = slice(begin, end)
+            done = worker.run(self.seeds[part], self.keys[part], self.rows[part], self.stop)
+            self.check(range(begin, begin + done))
             rate = max(1, done) / (time.perf_counter() - started)
             size = max(1, min(8 * size, round(rate * _CHUNK_SECONDS)))
 
-    def check(self, worker: _Worker, done: range) -> None:
+    def check(self, done: range) -> None:
         """Raise what went wrong in the last run of a chunk, if anything, with its seed."""
         if not done:
             return
@@ -242,12 +289,14 @@ class _Ensemble:
 
 
 def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrument) -> pd.DataFrame:
+    figures = rows["figures"]
     prices = {
-        name: instrument.ticks_to_prices(rows[name])
-        for name in ("mark_start", "mark_lowest", "mark_highest", "mark_window_end", "mark_end")
+        name: instrument.ticks_to_prices(figures[name])
+        for name in ("mark_start", "mark_lowest", "mark_highest", "mark_window_end")
     }
-    peak, trough = (instrument.ticks_to_prices(rows[f"drawdown_{name}"]) for name in ("peak", "trough"))
-    extreme = np.where(rows["majority"] >= 0, prices["mark_lowest"], prices["mark_highest"])
+    prices["mark_end"] = instrument.ticks_to_prices(rows["mark_end"])
+    peak, trough = (instrument.ticks_to_prices(figures[f"drawdown_{name}"]) for name in ("peak", "trough"))
+    extreme = np.where(figures["majority"] >= 0, prices["mark_lowest"], prices["mark_highest"])
     excursion = BASIS_POINTS_PER_UNIT * np.log(extreme / prices["mark_start"])
     last = BASIS_POINTS_PER_UNIT * np.log(prices["mark_window_end"] / prices["mark_start"])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -263,7 +312,6 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
     fund_end = (
         rows["fund_cash"] + rows["fund_position"] * float(instrument.atoms_per_tick_lot) * rows["mark_end"]
     )
-    error = rows["check_failures"] + rows["crossed_books"] + np.abs(rows["cash"]) + np.abs(rows["position"])
     values: dict[str, Any] = {
         "seed": pd.array(seeds, dtype="int64") if _fits(seeds) else pd.array(seeds, dtype=object),
         "max_adverse_excursion": excursion,
@@ -287,7 +335,7 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
         "steps": np.full(len(rows), scenario.run.steps),
         "messages": rows["messages"],
         "trades": rows["trades"],
-        "conservation_error": error,
+        "conservation_error": rows["conservation_error"],
         "fingerprint": rows["fingerprint"],
     }
     frame = pd.DataFrame({name: np.asarray(values[name]) for name in UNITS})
@@ -313,12 +361,14 @@ def run_ensemble(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Run a scenario once per seed without returning to Python between the runs.
+    """Run a scenario once per seed, in compiled code from one run to the next wherever no rule or agent is Python's.
 
     Parameters
     ----------
     scenario : Scenario
-        A single market whose rules are all compiled. Only figures are kept, whatever it says about recording.
+        Any. Only figures are kept, whatever it says about recording: those of the first market, and the conservation
+        error of all. Where a rule or an agent is written in Python, each run is a model of its own, between whose
+        kernels Python answers; elsewhere nothing but the first call leaves compiled code.
     seeds : iterable of int
         Run k is the run of ``CascadeModel(scenario, rng=seeds[k])``, bit by bit.
     workers : int, optional
@@ -343,26 +393,22 @@ def run_ensemble(
     chosen = [int(seed) for seed in seeds]
     if workers is not None and workers < 1:
         raise ScenarioError(expectation("workers", "at least 1", workers))
-    if scenario.agents:
-        expected = "in an ensemble no agents written in Python"
-        raise ScenarioError(expectation("agents", expected, ", ".join(scenario.agents)))
     threads = max(1, min(workers or processors(), len(chosen)))
     summary = scenario.with_overrides({"run.record": "summary"})
-    # Every world is built here: a wrong request fails before anything runs, and building is no work for two threads.
-    crew = [_Worker(summary) for _ in range(threads)]
+    crew = _crew(summary, threads)
+    instrument = instrument_of(summary)
     ensemble = _Ensemble(summary, chosen, threads)
     try:
         _run_threads(ensemble, crew, progress)
     except KeyboardInterrupt:
-        raise EnsembleInterrupted(ensemble.frame(crew[0].model.instrument)) from None
+        raise EnsembleInterrupted(ensemble.frame(instrument)) from None
     finally:
-        frame = ensemble.frame(crew[0].model.instrument)
         for worker in crew:
-            worker.model.close()
-    return frame
+            worker.close()
+    return ensemble.frame(instrument)
 
 
-def _run_threads(ensemble: _Ensemble, crew: list[_Worker], progress: Progress | None) -> None:
+def _run_threads(ensemble: _Ensemble, crew: Sequence[_Worker], progress: Progress | None) -> None:
     """Let every worker run in a thread of its own and wait for all; the first error stops them."""
     with ThreadPoolExecutor(len(crew), thread_name_prefix="ensemble") as pool:
         waiting: set[Future[None]] = {pool.submit(ensemble.work, worker) for worker in crew}

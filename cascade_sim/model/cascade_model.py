@@ -14,9 +14,7 @@ from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.agents.options_dealer import speak_of_chain
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.portfolios import open_queue
-from cascade_sim.core.drivers.acting import run_acting
-from cascade_sim.core.drivers.markets import run_markets
-from cascade_sim.core.drivers.run import run, run_rate_driven
+from cascade_sim.core.drivers.loop import full, lean
 from cascade_sim.core.drivers.state import State, System, allocate_system, grow_system
 from cascade_sim.core.ground.memory import clear
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, UnknownNameError, expectation
@@ -175,8 +173,9 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
         traded: dict[tuple[str, str], int] = {}
         for number, market in enumerate(everyone):
             config, contract = market.state.world.config, market.instrument
+            config.value_of = number
             if contract.base in values:
-                for name in ("value_seed", "common_seed", "own_weight", "common_weight"):
+                for name in ("value_of", "value_seed", "common_seed", "own_weight", "common_weight"):
                     config[name] = values[contract.base][name]
             elif number > 0:
                 correlation = market.settings.fundamental.correlation
@@ -191,13 +190,14 @@ class CascadeModel(mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
 
     def _choose_driver(self) -> Callable[[int, int], int]:
         """The compiled driver that has everything this scenario needs, and no more than it has to."""
-        arrays = self.system.arrays()
-        if needs_markets_driver(self.settings):
-            return functools.partial(run_markets, *arrays)
-        if int(self.state.world.activity.config.enabled):
-            return functools.partial(run_acting, *arrays)
-        fixed = int(self.state.world.config.flow.kind) == lay.FLOW_FIXED
-        return functools.partial(run if fixed else run_rate_driven, *arrays)
+        return functools.partial(full if self.needs_full_driver else lean, *self.system.arrays())
+
+    @property
+    def needs_full_driver(self) -> bool:
+        """Whether the world uses any of the mechanisms that the lean driver leaves out."""
+        world = self.state.world
+        fixed = int(world.config.flow.kind) == lay.FLOW_FIXED
+        return needs_markets_driver(self.settings) or not fixed or bool(world.activity.config.enabled)
 
     def __getattr__(self, name: str) -> Any:
         """Attributes of the first market."""

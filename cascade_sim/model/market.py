@@ -98,7 +98,7 @@ def check_inputs(scenario: Scenario) -> None:
 
 
 def _check_market(scenario: Scenario) -> None:
-    market, instrument = scenario.market, _instrument(scenario)
+    market, instrument = scenario.market, instrument_of(scenario)
     LiquidationEngine.from_scenario(scenario, instrument)
     MARK_PRICES.create(market.mark_price)
     PRICE_FORMATIONS.create(market.price_formation)
@@ -109,7 +109,8 @@ def _check_market(scenario: Scenario) -> None:
     check_capacities(scenario, instrument, tick)
 
 
-def _instrument(scenario: Scenario) -> Instrument:
+def instrument_of(scenario: Scenario) -> Instrument:
+    """Return the contract of a market's scenario."""
     market = scenario.market
     return Instrument(
         market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
@@ -200,7 +201,7 @@ class Market:
         self.seed = seed
         self.name = name
         market = settings.market
-        self.instrument = _instrument(settings)
+        self.instrument = instrument_of(settings)
         self.engine = LiquidationEngine.from_scenario(settings, self.instrument)
         self.mark_rule: Any = MARK_PRICES.create(market.mark_price)
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
@@ -255,6 +256,7 @@ class Market:
         opening.deposit(int(self.state.world.config.fund_account), 1, fund)
         for cohort in self.cohorts.values():
             cohort.open(opening)
+        self._set_window()
         self.opening = opening
         self.parts = parts_of(state)
 
@@ -313,6 +315,15 @@ class Market:
         world.totals.first_adl_step = -1
         world.control.step = -scenario.run.burn_in_steps
         configure_latency(world, scenario)
+
+    def _set_window(self) -> None:
+        """Write down the event window: from the first shock, or step 0, as long as the scenario says or to the end."""
+        config, run = self.state.world.config, self.settings.run
+        config.window_first = int(config.shock[0].first_step) if self.settings.shock.is_active else 0
+        config.window_last = run.steps - 1
+        if run.event_window_seconds is not None:
+            length = round(run.event_window_seconds / run.dt)
+            config.window_last = min(run.steps - 1, int(config.window_first) + length)
 
     def open_world(self) -> None:
         """Open every account from the seed, and place the orders that rest from the beginning."""

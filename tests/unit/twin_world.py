@@ -10,7 +10,7 @@ from reference.world import Account, Entry, Rules, WorldTwin
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, refresh_triggers, transfer
 from cascade_sim.core.clearing.trigger_index import triggered
-from cascade_sim.core.drivers.markets import run_markets
+from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.core.layout.book import TICKS
@@ -227,7 +227,7 @@ class TwinWorld:
         world = self.state.world
         world.market.fundamental = float(index)
         world.config.switches.funding = int(funding)
-        assert run_markets(*self.system, int(world.control.step) + 1, lay.PHASES) == lay.RETURN_DONE
+        assert full(*self.system, int(world.control.step) + 1, lay.PHASES) == lay.RETURN_DONE
         self.twin.advance(index, funding)
         self.compare()
         assert np.flatnonzero(self.state.book.levels["quantity_lot"]).tolist() == self._occupied()

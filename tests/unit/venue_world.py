@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place
-from cascade_sim.core.drivers.markets import run_markets
+from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.enums import AccountClass, Cause, OrderType, SelfTradePolicy
@@ -61,7 +61,7 @@ class VenueWorld:
         """Run the phases of news and quotes of a step, with the venue's rules between them."""
         control = self.state.world.control
         control.step, control.phase, control.prepared = step, 0, 0
-        assert run_markets(*self.system, step + 1, 2) == lay.RETURN_DONE
+        assert full(*self.system, step + 1, 2) == lay.RETURN_DONE
 
     def halt(self) -> None:
         """Stop trading until the next step that begins."""

@@ -1,47 +1,28 @@
 """Making a used world new again without touching the memory that a run did not touch.
 
-A configured world that is not open yet is copied once, except for its large arrays. :func:`reset` writes that copy back and
-empties the large arrays where a run may have written: occupied prices, triggers, the slots of the timing wheel and of the
-rings. Orders, waiting expiries and the lists of the screen are dead storage once their heads are gone.
+A configured world that is not open yet is copied once, except for its large arrays: what is done with a field stands beside
+it in the layout (:mod:`cascade_sim.core.ground.records`). :func:`reset` writes that copy back and empties the large arrays
+where a run may have written: occupied prices, triggers, the slots of the timing wheel and of the rings. Orders, waiting
+expiries and the lists of the screen are dead storage once their heads are gone.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.drivers.state import State, System
+from cascade_sim.core.drivers.state import System
 from cascade_sim.core.ground.compile import routine
+from cascade_sim.core.ground.records import Field, marks_of
 from cascade_sim.core.ground.wheel import empty
 from cascade_sim.core.layout.book import BOOK, TICKS
 from cascade_sim.core.venue.book import clear_bit, next_above
 
 Words = NDArray[np.uint64]
 _WORD = 8
-_RINGS = ("market.mid_ring", "market.smooth_ring", "prices.value_ring", "prices.index_ring")
-_EMPTIED = frozenset((*_RINGS, "wheel.head", "triggers"))
-"""Parts of a world that :func:`reset` empties where they were used."""
-_DEAD = frozenset(
-    (
-        "wheel.chunks",
-        "dealers.inventory",
-        "grid",
-        "activity.lists",
-        "activity.starts",
-        "activity.wheel",
-        "activity.actors",
-        "activity.guards",
-        "activity.calls",
-        "flight",
-        "venue.past",
-        "venue.pool",
-        "venue.pool_key",
-        "venue.limit",
-    )
-)
-"""Parts that are written before they are read, that only the configuration writes, or that no run of an ensemble uses."""
 
 
 class Blank(NamedTuple):
@@ -55,7 +36,7 @@ class Blank(NamedTuple):
         Copies of the spans below, one after the other.
     world_spans, book_spans, account_spans : int64, shape (spans, 2)
         First word and the word after the last.
-    watch_saved : float64, shape (WATCHES, accounts)
+    watch_saved : float64, shape (markets, WATCHES, accounts)
         Trigger prices.
     """
 
@@ -71,24 +52,35 @@ class Blank(NamedTuple):
     watch_saved: NDArray[np.float64]
 
 
-def _bytes_kept(
-    dtype: "np.dtype[Any]", counts: Mapping[str, int], offset: int = 0, name: str = ""
-) -> Iterator[tuple[int, int]]:
-    """Yield (begin, end) of every part of a record that is copied; of arrays in ``counts`` only the first rows."""
+def _count(world: Any, name: str) -> int:
+    """The number that a dotted name of a world stands for."""
+    for part in name.split("."):
+        world = world[part]
+    return int(world)
+
+
+def _has_marks(dtype: "np.dtype[Any]") -> bool:
+    kinds = (kind.base for kind, *_ in (dtype.fields or {}).values())
+    return bool(marks_of(dtype)) or any(_has_marks(kind) for kind in kinds if kind.names)
+
+
+def _bytes_kept(dtype: "np.dtype[Any]", world: Any, offset: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of every part of a record that is copied; of arrays with unused rows only those in use."""
+    marks = marks_of(dtype)
     for field, (kind, place, *_) in (dtype.fields or {}).items():
-        path = f"{name}.{field}" if name else field
-        if path in _EMPTIED or path in _DEAD:
+        mark = marks.get(field, Field(kind))
+        if mark.rule is not None:
             continue
         begin = offset + place
-        rows = counts.get(path, kind.shape[0] if kind.shape else 1)
-        if kind.base.names and any(part.startswith(f"{path}.") for part in _EMPTIED | _DEAD):
-            for row in range(rows):
-                yield from _bytes_kept(kind.base, counts, begin + row * kind.base.itemsize, path)
+        count = math.prod(kind.shape) if mark.used is None else _count(world, mark.used)
+        if kind.base.names and _has_marks(kind.base):
+            for row in range(count):
+                yield from _bytes_kept(kind.base, world, begin + row * kind.base.itemsize)
         else:
-            yield begin, begin + (kind.itemsize if path not in counts else rows * kind.base.itemsize)
+            yield begin, begin + count * kind.base.itemsize
 
 
-def _spans(parts: Iterator[tuple[int, int]]) -> NDArray[np.int64]:
+def _spans(parts: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """Join byte ranges that touch, as ranges of words."""
     joined: list[list[int]] = []
     for begin, end in sorted(parts):
@@ -105,7 +97,7 @@ def _copied(words: Words, spans: NDArray[np.int64]) -> Words:
 
 
 def blank_of(system: System) -> Blank:
-    """Copy a world of one market that is configured and not open.
+    """Copy a world, of any number of markets, that is configured and not open.
 
     Parameters
     ----------
@@ -116,20 +108,15 @@ def blank_of(system: System) -> Blank:
     -------
     Blank
     """
-    state: State = system.state(0)
-    config = state.world.config
-    counts = {
-        "providers": int(config.providers.count),
-        "dealers": int(config.dealers.count),
-        "options": int(config.dealers.options),
-        "prices.source": int(config.prices.index_sources),
-    }
     world = system.worlds.view(np.uint64, np.ndarray)
     book = system.books.view(np.uint64, np.ndarray)
     accounts = system.accounts.reshape(-1).view(np.uint64, np.ndarray)
-    world_spans = _spans(_bytes_kept(lay.WORLD, counts))
-    header = min(place for name, (_, place, *_) in (BOOK.fields or {}).items() if name.startswith("bits_"))
-    book_spans = np.array([[0, header // _WORD]], np.int64)
+    kept: list[tuple[int, int]] = []
+    for number, each in enumerate(system.worlds):
+        kept += _bytes_kept(lay.WORLD, each, number * lay.WORLD.itemsize)
+    world_spans = _spans(kept)
+    books = len(system.books)
+    book_spans = _spans(part for k in range(books) for part in _bytes_kept(BOOK, None, k * BOOK.itemsize))
     account_spans = np.array([[0, len(accounts)]], np.int64)
     return Blank(
         world,
@@ -141,7 +128,7 @@ def blank_of(system: System) -> Blank:
         accounts,
         _copied(accounts, account_spans),
         account_spans,
-        np.array(state.watch, copy=True),
+        np.array(system.watch, copy=True),
     )
 
 
@@ -195,15 +182,31 @@ def empty_clocks(w):
 
 
 @routine
-def reset(w, book, watch, blank):
-    """Make a used world what it was when :func:`blank_of` copied it."""
-    empty_levels(book)
-    empty_triggers(w.triggers[lay.WATCH_LIQUIDATE_LONG])
-    empty_triggers(w.triggers[lay.WATCH_LIQUIDATE_SHORT])
-    empty_clocks(w)
+def empty_flights(flight):
+    """Forget the messages that were under way when a run ended."""
+    for slot in range(len(flight.head)):
+        flight.head[slot] = 0
+        flight.tail[slot] = 0
+
+
+@routine
+def reset(worlds, books, watch, blank):
+    """Make a used world what it was when :func:`blank_of` copied it.
+
+    Those who act during a run, and their lists, are emptied as they are drawn anew (``open_activity``).
+    """
+    for market in range(len(worlds)):
+        w = worlds[market]
+        empty_levels(books[market])
+        empty_triggers(w.triggers[lay.WATCH_LIQUIDATE_LONG])
+        empty_triggers(w.triggers[lay.WATCH_LIQUIDATE_SHORT])
+        empty_clocks(w)
+        if w.config.latency.active != 0:
+            empty_flights(w.flight)
     restore(blank.world_words, blank.world_saved, blank.world_spans)
     restore(blank.book_words, blank.book_saved, blank.book_spans)
     restore(blank.account_words, blank.account_saved, blank.account_spans)
-    for row in range(watch.shape[0]):
-        for account in range(watch.shape[1]):
-            watch[row, account] = blank.watch_saved[row, account]
+    for market in range(watch.shape[0]):
+        for row in range(watch.shape[1]):
+            for account in range(watch.shape[2]):
+                watch[market, row, account] = blank.watch_saved[market, row, account]

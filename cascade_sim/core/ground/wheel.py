@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cascade_sim.core.ground.compile import leaf, routine
+from cascade_sim.core.ground.records import emptied, record, scratch
 
 SLOT_BITS = 12
 _SLOTS = 1 << SLOT_BITS
@@ -32,22 +33,13 @@ def wheel_record(load: Any, entries: int, chunks: int) -> np.dtype[Any]:
     chunks : int
         Room. A slot in use holds at least one chunk.
     """
-    chunk = np.dtype(
-        [
-            ("load", load, (entries,)),
-            ("due", np.int32, (entries,)),
-            ("next", np.int32),
-            ("held", np.int32),
-        ],
-        align=True,
+    chunk = record(load=(load, (entries,)), due=(np.int32, (entries,)), next=np.int32, held=np.int32)
+    return record(
+        free=np.int64,
+        fresh=np.int64,
+        head=emptied(np.int32, 2 * _SLOTS + _LAST_SLOTS),
+        chunks=scratch(chunk, chunks + 1),
     )
-    fields = [
-        ("free", np.int64),
-        ("fresh", np.int64),
-        ("head", np.int32, (2 * _SLOTS + _LAST_SLOTS,)),
-        ("chunks", chunk, (chunks + 1,)),
-    ]
-    return np.dtype(fields, align=True)
 
 
 @leaf

@@ -10,6 +10,7 @@ from cascade_sim.core.layout.agents import *
 from cascade_sim.core.layout.codes import *
 from cascade_sim.core.layout.config import *
 from cascade_sim.core.layout.event import *
+from cascade_sim.core.layout.figures import *
 from cascade_sim.core.layout.flight import *
 from cascade_sim.core.layout.grid import *
 from cascade_sim.core.layout.prices import *

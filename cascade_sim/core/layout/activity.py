@@ -1,9 +1,8 @@
 """Layout of the lists of price triggers and of tiers of margin, and of the leveraged traders who act during a run."""
 
-from typing import Any
-
 import numpy as np
 
+from cascade_sim.core.ground.records import emptied, record, scratch
 from cascade_sim.core.ground.wheel import wheel_record
 from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.layout.codes import ACTOR_CAPACITY, ACTOR_CHUNKS, SORT_BUCKETS, TIER_CAPACITY
@@ -11,14 +10,7 @@ from cascade_sim.core.layout.codes import ACTOR_CAPACITY, ACTOR_CHUNKS, SORT_BUC
 _F, _I = np.float64, np.int64
 
 
-def _record(**fields: Any) -> "np.dtype[Any]":
-    parts: list[Any] = [
-        (name, *kind) if isinstance(kind, tuple) else (name, kind) for name, kind in fields.items()
-    ]
-    return np.dtype(parts, align=True)
-
-
-TRIGGERS = _record(
+TRIGGERS = record(
     bits_top=(np.uint64, (1,)),
     bits_mid=(np.uint64, (TICKS >> 12,)),
     bits_low=(np.uint64, (TICKS >> 6,)),
@@ -26,10 +18,10 @@ TRIGGERS = _record(
 )
 """Accounts with a liquidation trigger on one side, by tick (see ``core/clearing/trigger_index.py``)."""
 
-WHOLE_RATES = _record(enabled=_I, ends=(_F, (TIER_CAPACITY,)))
+WHOLE_RATES = record(enabled=_I, ends=(_F, (TIER_CAPACITY,)))
 """Upper ends of the tiers (atoms), needed where the rate of the tier in force is charged on the whole position."""
 
-ACTIVITY_CONFIG = _record(
+ACTIVITY_CONFIG = record(
     enabled=_I,
     guarded=_I,
     first_account=_I,
@@ -58,19 +50,19 @@ ACTIVITY_CONFIG = _record(
     reentry_delay=_F,
 )
 
-ACTOR = _record(wakes=np.int32, leverage=np.float32, entries=np.int16, side=np.int8, traits=np.int8)
+ACTOR = record(wakes=np.int32, leverage=np.float32, entries=np.int16, side=np.int8, traits=np.int8)
 """A leveraged trader as an actor. What it would hold is its ``leverage`` times the collateral it began with."""
 
-GUARD = _record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
+GUARD = record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
 """Price triggers of a trader in ticks, 0 for none, and its links in the lists below and above the price."""
 
-ACTIVITY = _record(
+ACTIVITY = record(
     config=ACTIVITY_CONFIG,
-    lists=(TRIGGERS, (2,)),
-    starts=(_I, (SORT_BUCKETS + 1,)),
+    lists=emptied(TRIGGERS, 2),
+    starts=scratch(_I, SORT_BUCKETS + 1),
     wheel=wheel_record(np.int32, 7, ACTOR_CHUNKS),
-    actors=(ACTOR, (ACTOR_CAPACITY,)),
-    guards=(GUARD, (ACTOR_CAPACITY,)),
-    calls=(np.float32, (ACTOR_CAPACITY,)),
+    actors=emptied(ACTOR, ACTOR_CAPACITY),
+    guards=emptied(GUARD, ACTOR_CAPACITY),
+    calls=emptied(np.float32, ACTOR_CAPACITY),
 )
 """Leveraged traders who act during the run, one row each (see ``core/actors/account_actions.py``)."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cascade_sim.core.ground.records import record
+
 AGENT_FILL_CAPACITY = 1 << 21
 AGENT_FILLS_KEPT = 1 << 20
 """Fills on the tape at which the driver lets them be taken away."""
@@ -10,39 +12,33 @@ REQUEST_REDUCE_ONLY = 16
 """What a row of a batch of Python agents asks for, where it is not just an order type: an order type may have the second
 added to it."""
 
-AGENT_FILL = np.dtype(
-    [
-        ("price", np.float64),
-        ("quantity", np.int64),
-        ("order_id", np.int64),
-        ("account", np.int32),
-        ("step", np.int32),
-        ("request", np.int32),
-        ("side", np.int8),
-        ("is_maker", np.int8),
-        ("cause", np.int8),
-        # numpy describes a tape to its callers byte by byte where rows end in a gap: milliseconds per call.
-        ("pad", np.int8),
-    ],
-    align=True,
+AGENT_FILL = record(
+    price=np.float64,
+    quantity=np.int64,
+    order_id=np.int64,
+    account=np.int32,
+    step=np.int32,
+    request=np.int32,
+    side=np.int8,
+    is_maker=np.int8,
+    cause=np.int8,
+    # numpy describes a tape to its callers byte by byte where rows end in a gap: milliseconds per call.
+    pad=np.int8,
 )
 """A fill of an agent's account. ``order_id`` is the serial number of a maker's order, else 0; ``request`` the row of the batch
 that a taker's order stood in, -1 for every other fill. ``price`` in ticks."""
 
-REQUEST = np.dtype(
-    [
-        ("key", np.uint64),
-        ("entity", np.int64),
-        ("quantity", np.int64),
-        ("order_id", np.int64),
-        ("filled", np.int64),
-        ("account", np.int32),
-        ("tick", np.int32),
-        ("kind", np.int8),
-        ("side", np.int8),
-        ("cause", np.int8),
-    ],
-    align=True,
+REQUEST = record(
+    key=np.uint64,
+    entity=np.int64,
+    quantity=np.int64,
+    order_id=np.int64,
+    filled=np.int64,
+    account=np.int32,
+    tick=np.int32,
+    kind=np.int8,
+    side=np.int8,
+    cause=np.int8,
 )
 """One order or cancellation of an agent written in Python. Going in, ``order_id`` names what is to be cancelled (minus one
 minus its row for an order of the same batch); coming back, what rests. ``filled`` is what traded, or was cancelled, at once."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from cascade_sim.core.ground.records import record
 from cascade_sim.core.layout.activity import WHOLE_RATES
 from cascade_sim.core.layout.codes import LEVEL_CAPACITY, QUEUE_RATES, SHOCK_CAPACITY, TIER_CAPACITY
 from cascade_sim.core.layout.flight import LATENCY_CONFIG
 from cascade_sim.core.layout.prices import PRICE_CONFIG
-from cascade_sim.core.layout.records import record
 from cascade_sim.core.layout.venue import VENUE_CONFIG
 
 _F = np.float64
@@ -147,6 +147,9 @@ CONFIG = record(
     dt=_F,
     steps=_I,
     burn_in=_I,
+    window_first=_I,
+    window_last=_I,
+    value_of=_I,
     formation=_I,
     impact=_F,
     mark_rule=_I,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cascade_sim.core.layout.records import record
+from cascade_sim.core.ground.records import record
 
 _F = np.float64
 _I = np.int64

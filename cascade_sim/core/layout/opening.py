@@ -1,9 +1,8 @@
 """What the opening of a world is drawn from: everything about it that the scenario alone decides."""
 
-from typing import Any
-
 import numpy as np
 
+from cascade_sim.core.ground.records import record
 from cascade_sim.core.layout.codes import OPTION_CAPACITY, TIER_CAPACITY
 
 _F, _I = np.float64, np.int64
@@ -14,19 +13,12 @@ OPEN_CAPITAL = 1
 """What :func:`core.drivers.opening.open_world` returns: done, or more collateral than balances may hold."""
 
 
-def _record(**fields: Any) -> "np.dtype[Any]":
-    parts: list[Any] = [
-        (name, *kind) if isinstance(kind, tuple) else (name, kind) for name, kind in fields.items()
-    ]
-    return np.dtype(parts, align=True)
-
-
-GRANT = _record(first_account=_I, accounts=_I, amount=_I)
+GRANT = record(first_account=_I, accounts=_I, amount=_I)
 """Collateral (atoms) that each of some consecutive accounts brings in."""
 
-HOLDERS = _record(first_account=_I, accounts=_I, collateral_share=_F)
+HOLDERS = record(first_account=_I, accounts=_I, collateral_share=_F)
 
-PROVIDERS = _record(
+PROVIDERS = record(
     half_spread=_F,
     half_spread_dispersion=_F,
     threshold=_F,
@@ -37,10 +29,10 @@ PROVIDERS = _record(
 )
 """Half-spread in ticks; loss limit in quote currency, capital in atoms."""
 
-DEALERS = _record(gamma_shape=_I, premium=_F, lot_size=_F, inventory=(_F, (OPTION_CAPACITY,)))
+DEALERS = record(gamma_shape=_I, premium=_F, lot_size=_F, inventory=(_F, (OPTION_CAPACITY,)))
 """Premium of the whole inventory in quote currency; inventory of all dealers together in base units."""
 
-TRADERS = _record(
+TRADERS = record(
     first_account=_I,
     accounts=_I,
     lots=_I,
@@ -60,7 +52,7 @@ TRADERS = _record(
 )
 """``accounts`` is 0 where nobody opens. Ends of brackets are notionals in quote currency, their rates initial margins."""
 
-ENTRANTS = _record(
+ENTRANTS = record(
     first_account=_I,
     accounts=_I,
     lots=_I,
@@ -72,7 +64,7 @@ ENTRANTS = _record(
     inverse_high=_F,
 )
 
-PORTFOLIOS = _record(
+PORTFOLIOS = record(
     first_account=_I,
     accounts=_I,
     shared_seed=np.uint64,
@@ -88,7 +80,7 @@ PORTFOLIOS = _record(
 """Legs of portfolios. What belongs to a whole portfolio is drawn under ``shared_seed``, which all markets have in common;
 ``further`` says that this is not the first market, ``shared_collateral`` that legs do not stand alone."""
 
-PLAN = _record(
+PLAN = record(
     initial_tick=_I,
     refused=_F,
     grants=_I,

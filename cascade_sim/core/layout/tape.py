@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cascade_sim.core.ground.records import record
 from cascade_sim.core.layout.agents import AGENT_FILL, AGENT_FILL_CAPACITY
 from cascade_sim.core.layout.codes import (
     BANDS,
@@ -16,7 +17,6 @@ from cascade_sim.core.layout.codes import (
     TRANSFER_CAPACITY,
 )
 from cascade_sim.core.layout.event import EVENT
-from cascade_sim.core.layout.records import record
 
 _F = np.float64
 _I = np.int64

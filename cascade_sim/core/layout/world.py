@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cascade_sim.core.ground.records import constant, emptied, record, rows, scratch
 from cascade_sim.core.ground.wheel import wheel_record
 from cascade_sim.core.layout.activity import ACTIVITY, TRIGGERS
 from cascade_sim.core.layout.codes import (
@@ -16,10 +17,10 @@ from cascade_sim.core.layout.codes import (
 )
 from cascade_sim.core.layout.config import CONFIG
 from cascade_sim.core.layout.event import EVENT
+from cascade_sim.core.layout.figures import FIGURES
 from cascade_sim.core.layout.flight import FLIGHT
 from cascade_sim.core.layout.grid import GRID
 from cascade_sim.core.layout.prices import PRICES
-from cascade_sim.core.layout.records import record
 from cascade_sim.core.layout.venue import VENUE
 
 _F = np.float64
@@ -30,6 +31,8 @@ CONTROL = record(
     phase=_I,
     market=_I,
     prepared=_I,
+    before=scratch(_I),
+    after=scratch(_I),
     delaying=_I,
     stage=_I,
     rounds_done=_I,
@@ -80,8 +83,8 @@ MARKET = record(
     mid_move=(_F, (MOVES,)),
     mark_gap=(_F, (MOVES,)),
     mark_move=(_F, (MOVES,)),
-    mid_ring=(_F, (MID_RING,)),
-    smooth_ring=(_F, (MID_RING,)),
+    mid_ring=emptied(_F, MID_RING),
+    smooth_ring=emptied(_F, MID_RING),
 )
 
 TOTALS = record(
@@ -153,7 +156,7 @@ DEALER = record(
     delta=_F,
     hedges=_I,
     pending=_I,
-    inventory=(_F, (OPTION_CAPACITY,)),
+    inventory=scratch(_F, OPTION_CAPACITY),
 )
 
 OPTION = record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
@@ -166,15 +169,16 @@ WORLD = record(
     control=CONTROL,
     market=MARKET,
     totals=TOTALS,
+    figures=FIGURES,
     now=STEP,
     draft=EVENT,
-    providers=(PROVIDER, (PROVIDER_CAPACITY,)),
-    acting=(_I, (PROVIDER_CAPACITY,)),
-    dealers=(DEALER, (DEALER_CAPACITY,)),
-    options=(OPTION, (OPTION_CAPACITY,)),
-    grid=GRID,
+    providers=rows(PROVIDER, PROVIDER_CAPACITY, "config.providers.count"),
+    acting=scratch(_I, PROVIDER_CAPACITY),
+    dealers=rows(DEALER, DEALER_CAPACITY, "config.dealers.count"),
+    options=rows(OPTION, OPTION_CAPACITY, "config.dealers.options"),
+    grid=constant(GRID),
     wheel=WHEEL,
-    triggers=(TRIGGERS, (2,)),
+    triggers=emptied(TRIGGERS, 2),
     flight=FLIGHT,
     prices=PRICES,
     venue=VENUE,

@@ -10,6 +10,7 @@ from cascade_sim.core.clearing.ledger import equity
 from cascade_sim.core.clearing.trigger_index import lots_between
 from cascade_sim.core.ground.compile import kernel, part, routine
 from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.record.figures import observe
 from cascade_sim.core.record.snapshots import resting_between
 
 
@@ -134,6 +135,8 @@ def record(w, book, accounts, watch, tape):
         if w.control.step % w.config.dealers.gamma_every == 0:
             _slow_measures(w, accounts, watch)
         _write_row(w, book, accounts, tape)
+    if w.control.step >= 0:
+        observe(w)
     for cause in range(lay.CAUSES):
         if w.control.step >= 0:
             w.totals.buy_volume[cause] += w.now.buy_volume[cause]

@@ -1,18 +1,18 @@
-"""The fused driver: the phases of a step, in order, until something needs a decision that is not compiled.
+"""The phases of a step of one market, in the order that is part of the public contract.
 
-Step, phase, stage and cursor live in the state, so a run that stops resumes exactly where it was. The readable driver
-(``model.step``) calls :func:`run` for one phase at a time and makes the same decisions at the same places.
+Step, phase, stage and cursor live in the state, so a run that stops resumes exactly where it was.
 """
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.actors.background import background_flow, rate_driven_flow
+from cascade_sim.core.actors.background import background_flow
 from cascade_sim.core.actors.discretionary import late_entrants, scheduled_shocks, value_and_arbitrage
 from cascade_sim.core.actors.hedging import hedge
 from cascade_sim.core.actors.providers import quote
 from cascade_sim.core.clearing.events import is_filling
 from cascade_sim.core.clearing.liquidation import liquidate
-from cascade_sim.core.ground.compile import kernel, part, routine
+from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.prices.mark import mark, news
+from cascade_sim.core.record.figures import begin_figures
 from cascade_sim.core.record.measure import record
 from cascade_sim.core.record.snapshots import take_snapshots
 
@@ -41,6 +41,8 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
     if phase == lay.PHASE_NEWS:
         if is_filling(tape):
             return lay.RETURN_DRAIN
+        if control.step == 0:
+            begin_figures(w, book, accounts)
         news(w)
     elif phase == lay.PHASE_QUOTES:
         quote(w, book, accounts, tape)
@@ -70,46 +72,4 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
         control.sequence = 0
         control.step += 1
         take_snapshots(w, book, accounts, watch, tape)
-    return lay.RETURN_DONE
-
-
-@kernel
-def run(worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases):
-    """Advance by at most ``phases`` phases, not beyond the start of step ``until``.
-
-    Takes the arrays of a :class:`core.drivers.state.System` of one market. Returns RETURN_DONE or why it stopped on the way.
-    """
-    w, book, tape = worlds[0], books[0], tapes[0]
-    rows, entrants, prices = accounts[0], traders[0], watch[0]
-    lists, ranks = scratch[0], scores[0]
-    control = w.control
-    while control.step < until and phases > 0:
-        status = run_phase(w, book, rows, entrants, prices, lists, ranks, tape)
-        if status != lay.RETURN_DONE:
-            return status
-        phases -= 1
-    return lay.RETURN_DONE
-
-
-@kernel
-def run_rate_driven(
-    worlds, books, accounts, traders, watch, scratch, scores, tapes, portfolios, until, phases
-):
-    """As :func:`run`, for flows whose rates follow the book.
-
-    They serve validation; in :func:`run` itself every other run would have to compile them.
-    """
-    w, book, tape = worlds[0], books[0], tapes[0]
-    rows, entrants, prices = accounts[0], traders[0], watch[0]
-    lists, ranks = scratch[0], scores[0]
-    control = w.control
-    while control.step < until and phases > 0:
-        status = run_phase(w, book, rows, entrants, prices, lists, ranks, tape)
-        if status == lay.RETURN_FLOW:
-            rate_driven_flow(w, book, rows, prices, tape)
-            control.answered = 1
-            continue
-        if status != lay.RETURN_DONE:
-            return status
-        phases -= 1
     return lay.RETURN_DONE
