@@ -12,9 +12,10 @@ from cascade_sim.agents.desk import Chunk, Floats, Integers, OrderDesk
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.agents.participant import MarketPrices, order_kind
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS
+from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
 from cascade_sim.domain.enums import OrderType
 from cascade_sim.domain.errors import ScenarioError, expectation
+from cascade_sim.domain.instruments import steps_within
 from cascade_sim.domain.units import ATOMS_PER_UNIT
 
 OPEN_ORDERS = np.dtype(
@@ -97,9 +98,10 @@ class CohortMarket(MarketPrices):
         Parameters
         ----------
         quantity : array_like
-            Base units, not negative, to the nearest lot; below half a lot only 0.
+            Base units, not negative, rounded down to whole lots; below one lot only 0.
         price : array_like, optional
-            Limits, to the nearest tick. Without them the orders trade at any price.
+            Limits; between two ticks rounded down for buyers and up for sellers, so that nothing trades beyond them.
+            Without them the orders trade at any price.
         order_type : OrderType, optional
             By default ``LIMIT`` with prices, ``MARKET`` without.
         reduce_only : bool
@@ -247,7 +249,7 @@ class CohortMarket(MarketPrices):
         wanted = _numbers("quantity", quantity, count)
         expected = f"numbers from 0 to {desk.largest:g}"
         _require("quantity", (wanted >= 0.0) & (wanted <= desk.largest), expected, wanted)
-        lots = np.rint(wanted / desk.lot)
+        lots = steps_within(wanted, desk.lot)
         sent = lots > 0.0
         whole = bool(sent.all())
         if not whole:
@@ -255,10 +257,10 @@ class CohortMarket(MarketPrices):
         ticks: Any = np.zeros(())
         if price is not None:
             limits = _numbers("price", price, count)
-            expected = f"numbers from {desk.tick:g} to {desk.highest - 0.5 * desk.tick:g}"
+            expected = f"numbers from {desk.tick:g} to {(TICKS - 1) * desk.tick:g}"
             inside = (limits > desk.lowest) & (limits < desk.highest)
             _require("price", inside if whole else inside | ~sent, expected, limits)
-            ticks = np.rint(limits / desk.tick)
+            ticks = steps_within(limits, desk.tick, sides)
         if not whole:
             sent = np.broadcast_to(sent, (count,))
             owners = owners[sent]

@@ -21,7 +21,7 @@ from cascade_sim.core.venue.book import depth_within
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import Cause, OrderType, Side
 from cascade_sim.domain.errors import ScenarioError, expectation
-from cascade_sim.domain.instruments import Instrument
+from cascade_sim.domain.instruments import GRID_TOLERANCE, Instrument, steps_within
 from cascade_sim.domain.units import decimal_fraction
 
 if TYPE_CHECKING:
@@ -92,8 +92,10 @@ class OrderDesk:
         # Multiplied and divided, sizes such as 0.1 are exact: 22001 ticks are 2200.1.
         self._tick_parts = decimal_fraction(self.tick).as_integer_ratio()
         self._lot_parts = decimal_fraction(self.lot).as_integer_ratio()
-        self.least = 0.5 * self.lot
-        self.lowest, self.highest = 0.5 * self.tick, (TICKS - 0.5) * self.tick
+        # As far off the grid as still counts as on it.
+        slack = 0.5 * float(GRID_TOLERANCE)
+        self.least = (1.0 - slack) * self.lot
+        self.lowest, self.highest = (1.0 - slack) * self.tick, (TICKS - 1.0 + slack) * self.tick
         self.agents: list[tuple[Any, Any]] = []
         self.views: dict[int, Any] = {}
         self.requests = array("d")
@@ -329,8 +331,8 @@ class OrderDesk:
         rows["entity"] = self._entities[rows["account"]]
         rows["kind"] = kinds
         rows["side"] = np.where(signed < 0.0, -1, 1)
-        rows["quantity"] = np.maximum(np.rint(np.abs(signed) / self.lot), 1.0)
-        rows["tick"] = np.rint(np.where(priced & ~cancels, last, 0.0) / self.tick)
+        rows["quantity"] = np.maximum(steps_within(np.abs(signed), self.lot), 1.0)
+        rows["tick"] = steps_within(np.where(priced & ~cancels, last, 0.0), self.tick, rows["side"])
         rows["order_id"] = np.where(cancels, last, 0.0)
 
     def _tell(self, rows: NDArray[Any]) -> None:

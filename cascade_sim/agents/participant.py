@@ -9,6 +9,7 @@ import numpy as np
 
 from cascade_sim.agents.desk import Floats, OrderDesk, serial
 from cascade_sim.core import layout as lay
+from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.enums import Cause, OrderType, Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT
@@ -138,12 +139,12 @@ class MarketPrices:
 
     @property
     def tick_size(self) -> float:
-        """Quote currency per tick; limit prices go to the nearest tick."""
+        """Quote currency per tick; limit prices between two go down for a buyer, up for a seller."""
         return self._desk.tick
 
     @property
     def lot_size(self) -> float:
-        """Base units per lot; quantities go to the nearest lot."""
+        """Base units per lot; quantities are rounded down to whole lots."""
         return self._desk.lot
 
     def depth(self, side: Side, distance: float) -> float:
@@ -244,9 +245,10 @@ class ParticipantMarket(MarketPrices):
         Parameters
         ----------
         quantity : float
-            Base units, positive; goes to the nearest lot, of which it needs one.
+            Base units, at least one lot; rounded down to whole lots.
         price : float, optional
-            Limit, goes to the nearest tick. Without it the order trades at any price.
+            Limit. Between two ticks it is rounded down for a buyer and up for a seller: nothing trades beyond it. Without
+            it the order trades at any price.
         order_type : OrderType, optional
             By default ``LIMIT`` with a price (what does not trade rests), ``MARKET`` without.
         reduce_only : bool
@@ -376,7 +378,7 @@ class ParticipantMarket(MarketPrices):
             except (TypeError, ValueError):
                 good = False
             if not good:
-                expected = f"a number from {desk.tick:g} to {desk.highest - 0.5 * desk.tick:g}"
+                expected = f"a number from {desk.tick:g} to {(TICKS - 1) * desk.tick:g}"
                 raise ScenarioError(expectation("price", expected, price))
         if order_type is not None or reduce:
             kind = order_kind(price is not None, order_type, reduce)

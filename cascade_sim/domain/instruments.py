@@ -12,7 +12,8 @@ from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT, decimal_fraction
 
 _LARGEST_INTEGER = 2**63 - 1
-_GRID_TOLERANCE = Fraction(1, 10**6)
+GRID_TOLERANCE = Fraction(1, 10**6)
+"""Part of a step within which a price or a quantity counts as being on the grid."""
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,29 @@ class Instrument:
         return int(atoms) / ATOMS_PER_UNIT
 
 
+def steps_within(values: NDArray[np.float64], size: float, sides: ArrayLike = 1.0) -> NDArray[np.float64]:
+    """Return limits in ticks, or quantities in lots, rounded so that nothing beyond what was asked for can trade.
+
+    Parameters
+    ----------
+    values : float64 array
+        Prices or quantities.
+    size : float
+        Tick or lot.
+    sides : array_like
+        +1 rounds down (limits of buyers, quantities), -1 up (limits of sellers). Values within a millionth of a step
+        of the grid count as being on it.
+    """
+    direction = np.asarray(sides, dtype=np.float64)
+    return np.asarray(direction * np.floor(direction * (values / size) + float(GRID_TOLERANCE)))
+
+
 def _to_grid(label: str, value: float, size: float, rounding: str) -> int:
     if not isfinite(value):
         raise CascadeError(expectation(label, "a finite number", value))
     steps = decimal_fraction(value) / decimal_fraction(size)
     nearest = round(steps)
-    if rounding == "nearest" or abs(steps - nearest) <= _GRID_TOLERANCE:
+    if rounding == "nearest" or abs(steps - nearest) <= GRID_TOLERANCE:
         return nearest
     if rounding == "down":
         return steps.numerator // steps.denominator
