@@ -23,11 +23,18 @@ class OrderType(IntEnum):
 
 
 class SelfTradePolicy(IntEnum):
-    """What happens when an incoming order meets a resting order of the same owner."""
+    """What happens when an incoming order meets a resting order of the same owner.
+
+    They trade (``ALLOW``); the resting order is cancelled and the incoming one goes on (``CANCEL_RESTING``); what is left of
+    the incoming one is dropped (``CANCEL_INCOMING``); both (``CANCEL_BOTH``); or both lose the smaller of their quantities
+    without a trade, and what remains of either goes on (``DECREMENT``).
+    """
 
     ALLOW = 0
     CANCEL_RESTING = 1
     CANCEL_INCOMING = 2
+    CANCEL_BOTH = 3
+    DECREMENT = 4
 
 
 class Cause(IntEnum):

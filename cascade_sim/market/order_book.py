@@ -70,12 +70,14 @@ class Report:
         Id of the order that now rests; 0 if nothing rests.
     remaining : int
         Lots that neither traded nor rest.
+    unspent : int
+        Of a market order by its notional: ticks x lots that bought nothing.
     """
 
-    __slots__ = ("_raw", "order_id", "remaining")
+    __slots__ = ("_raw", "order_id", "remaining", "unspent")
 
     def __init__(self, order_id: int, raw: NDArray[Any], remaining: int) -> None:
-        self.order_id, self._raw, self.remaining = order_id, raw, remaining
+        self.order_id, self._raw, self.remaining, self.unspent = order_id, raw, remaining, 0
 
     @property
     def fills(self) -> NDArray[Any]:
@@ -126,6 +128,7 @@ class OrderBook:
         self._positions: dict[int, int] = {}
         self._unsettled: list[tuple[int, NDArray[Any]]] = []
         self._reducing: dict[int, list[int]] = {}
+        self._decrements = self_trade == SelfTradePolicy.DECREMENT
         open_book(self._book, int(self_trade))
         if anonymous is not None:
             self._book.anonymous = anonymous
@@ -199,6 +202,89 @@ class OrderBook:
     ) -> Report:
         """Trade at any price; what the book cannot fill is dropped. Arguments as for :meth:`limit`."""
         return self._enter(int(side), 0, quantity, owner, _MARKET, int(cause), parent)
+
+    def market_by_notional(
+        self, side: Side, notional: int, owner: int, cause: Cause = Cause.BACKGROUND, parent: int = -1
+    ) -> Report:
+        """Trade at any price as many whole lots as a notional pays for, from the best price outwards.
+
+        Parameters
+        ----------
+        side : Side
+        notional : int
+            Most that the fills may come to, ticks x lots, at least 1.
+        owner, cause, parent
+            As for :meth:`limit`.
+
+        Returns
+        -------
+        Report
+            ``unspent`` is what is left of the notional: less than a lot at the next price, or the book is empty.
+
+        Raises
+        ------
+        CascadeError
+            If an argument is out of range; the book is unchanged then.
+        """
+        if not notional >= 1:
+            raise CascadeError(expectation("notional", "at least 1 (whole ticks x lots)", notional))
+        left, parts = int(notional), [_NO_FILLS]
+        while True:
+            tick = self.best_ask if side > 0 else self.best_bid
+            if tick is None or left < tick:
+                break
+            lots = min(left // tick, int(self._book.levels[tick].quantity_lot), _LARGEST)
+            report = self._enter(int(side), tick, lots, owner, int(OrderType.IOC), int(cause), parent)
+            parts.append(report._raw)
+            left -= tick * int(report.fills["quantity"].sum())
+            if report.remaining:  # an order of the owner's own was in the way
+                break
+        result = Report(0, np.concatenate(parts), 0)
+        result.unspent = left
+        return result
+
+    def amend(self, order_id: int, quantity: int | None = None, price_tick: int | None = None) -> Report:
+        """Change a resting order.
+
+        A smaller quantity at the same price keeps its place in the queue. A larger one, or another price, goes to the end
+        of its queue, as a cancellation and a new order would, and trades where the new price crosses.
+
+        Parameters
+        ----------
+        order_id : int
+        quantity : int, optional
+            Lots that are to rest, at least 1; as many as now by default.
+        price_tick : int, optional
+            The present price by default.
+
+        Returns
+        -------
+        Report
+            ``order_id`` is the id under which the order rests from now on; 0 where nothing rests, as when the order was
+            gone already.
+
+        Raises
+        ------
+        CascadeError
+            If an argument is out of range; the book is unchanged then.
+        """
+        order = self.order(int(order_id))
+        if quantity is not None and not 1 <= quantity <= _LARGEST:
+            raise CascadeError(expectation("quantity", f"1 to {_LARGEST} lots", quantity))
+        if price_tick is not None and not 1 <= price_tick < TICKS:
+            raise CascadeError(expectation("price_tick", f"1 to {TICKS - 1}", price_tick))
+        if order is None:
+            return Report(0, _NO_FILLS, 0)
+        lots = order.quantity if quantity is None else int(quantity)
+        tick = order.price_tick if price_tick is None else int(price_tick)
+        if tick == order.price_tick and lots <= order.quantity:
+            if lots < order.quantity:
+                reduce(self._book, np.int64(order_id), np.int64(order.quantity - lots))
+            return Report(order.order_id, _NO_FILLS, 0)
+        reducing = any(order.order_id == each.order_id for each in self._resting_reductions(order.owner))
+        kind = OrderType.REDUCE_ONLY if reducing else OrderType.LIMIT
+        self.cancel(order.order_id)
+        return self.limit(order.side, tick, lots, order.owner, kind, order.cause, order.parent)
 
     def cancel(self, order_id: int) -> int:
         """Remove a resting order; returns the lots removed, 0 when it does not rest any more."""
@@ -297,6 +383,22 @@ class OrderBook:
             raise CascadeError(expectation("quantity", f"1 to {_LARGEST} lots", quantity))
         if not 0 <= owner <= _LARGEST:
             raise CascadeError(expectation("owner", f"0 to {_LARGEST}", owner))
+        if self._decrements:
+            return self._enter_decrementing(side, tick, quantity, owner, kind, cause, parent)
+        return self._enter_checked(side, tick, quantity, owner, kind, cause, parent)
+
+    def _enter_decrementing(
+        self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int
+    ) -> Report:
+        """Enter an order that may lose lots without a trade: what remains is what neither traded nor rests."""
+        report = self._enter_checked(side, tick, quantity, owner, kind, cause, parent)
+        rests = self.order(report.order_id)
+        report.remaining = quantity - int(report.fills["quantity"].sum()) - (rests.quantity if rests else 0)
+        return report
+
+    def _enter_checked(
+        self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int
+    ) -> Report:
         if self._reducing or kind == _REDUCE_ONLY:
             return self._enter_reducing(side, tick, quantity, owner, kind, cause, parent)
         order_id, left, count, interrupt, status = enter(

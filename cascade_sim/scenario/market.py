@@ -58,7 +58,7 @@ class Market(Section):
         0.0, "Fee of the resting side; negative for a rebate", "share of notional", ge=-0.01, le=0.1
     )
     taker_fee_rate: float = measure(0.0, "Fee of the incoming side", "share of notional", ge=0, le=0.1)
-    self_trade: Literal["allow", "cancel_resting", "cancel_incoming"] = choice(
+    self_trade: Literal["allow", "cancel_resting", "cancel_incoming", "cancel_both", "decrement"] = choice(
         "cancel_resting", "What happens when an order meets a resting order of its own owner"
     )
     price_formation: Component = choice(

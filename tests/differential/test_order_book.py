@@ -25,7 +25,10 @@ OPERATION = st.tuples(
     st.integers(1, 9),
     st.integers(0, 3),
     st.sampled_from(
-        ["limit"] * 6 + ["cancel"] * 4 + ["market", "ioc", "fok", "post_only", "slide", "reduce"]
+        ["limit"] * 6
+        + ["cancel"] * 4
+        + ["amend"] * 2
+        + ["market", "ioc", "fok", "post_only", "slide", "reduce", "spend"]
     ),
     st.integers(0, 60),
 )
@@ -72,6 +75,20 @@ def test_book_equals_its_twin(
             if ids:
                 mine, other = ids[pick % len(ids)]
                 assert book.cancel(mine) == twin.cancel(other)
+        elif name == "amend":
+            if ids:
+                mine, other = ids.pop(pick % len(ids))
+                report = book.amend(mine, quantity, tick)
+                number, fills, remaining = twin.amend(other, quantity, tick)
+                assert [tuple(int(value) for value in fill) for fill in report.fills] == fills
+                assert (report.remaining, bool(report.order_id)) == (remaining, bool(number))
+                if number:
+                    ids.append((report.order_id, number))
+        elif name == "spend":
+            report = book.market_by_notional(cs.Side(side), quantity * tick + pick, owner)
+            fills, unspent = twin.spend(side, quantity * tick + pick, owner)
+            assert [tuple(int(value) for value in fill) for fill in report.fills] == fills
+            assert report.unspent == unspent
         else:
             kind = KINDS[name]
             if kind == cs.OrderType.MARKET:

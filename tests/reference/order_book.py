@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 LIMIT, MARKET, IOC, FOK, POST_ONLY, SLIDE, REDUCE_ONLY = range(7)
-ALLOW, CANCEL_RESTING, CANCEL_INCOMING = range(3)
+ALLOW, CANCEL_RESTING, CANCEL_INCOMING, CANCEL_BOTH, DECREMENT = range(5)
 TICKS = 1 << 18
 
 
@@ -53,7 +53,7 @@ class ReferenceBook:
             if side * (tick - order.tick) < 0:
                 break
             if self.policy != ALLOW and order.owner == owner != self.anonymous:
-                if self.policy == CANCEL_INCOMING:
+                if self.policy != CANCEL_RESTING:
                     break
                 continue
             total += order.quantity
@@ -66,6 +66,34 @@ class ReferenceBook:
                 self.resting.remove(order)
                 return order.quantity
         return 0
+
+    def amend(
+        self, number: int, quantity: int, tick: int
+    ) -> tuple[int, list[tuple[int, int, int, int]], int]:
+        """Change an order: smaller at its price it keeps its place, else it is cancelled and entered anew."""
+        for order in self.resting:
+            if order.number == number:
+                if tick == order.tick and quantity <= order.quantity:
+                    order.quantity = quantity
+                    return number, [], 0
+                self.resting.remove(order)
+                kind = REDUCE_ONLY if order.reduce_only else LIMIT
+                return self.enter(order.side, tick, quantity, order.owner, kind)
+        return 0, [], 0
+
+    def spend(self, side: int, notional: int, owner: int) -> tuple[list[tuple[int, int, int, int]], int]:
+        """Trade whole lots as long as the notional pays for them; returns fills and what is left of it."""
+        fills: list[tuple[int, int, int, int]] = []
+        while (tick := self.best(-side)) is not None and notional >= tick:
+            level = sum(
+                order.quantity for order in self.resting if order.side == -side and order.tick == tick
+            )
+            _, made, remaining = self.enter(side, tick, min(level, notional // tick), owner, IOC)
+            fills += made
+            notional -= sum(tick * lots for _, lots, _, _ in made)
+            if remaining:
+                break
+        return fills, notional
 
     def _reducible(self, owner: int, side: int) -> int:
         waiting = sum(
@@ -112,7 +140,14 @@ class ReferenceBook:
             if self.policy != ALLOW and order.owner == owner != self.anonymous:
                 if self.policy == CANCEL_INCOMING:
                     return 0, fills, quantity + dropped
+                if self.policy == DECREMENT:
+                    lots = min(quantity, order.quantity)
+                    quantity, dropped, order.quantity = quantity - lots, dropped + lots, order.quantity - lots
+                    if order.quantity > 0:
+                        continue
                 self.resting.remove(order)
+                if self.policy == CANCEL_BOTH:
+                    return 0, fills, quantity + dropped
                 continue
             lots = min(quantity, order.quantity)
             fills.append((order.tick, lots, order.owner, owner))

@@ -35,6 +35,8 @@ _TYPE_POST_ONLY = np.int64(OrderType.POST_ONLY)
 _TYPE_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _ALLOW = np.int64(SelfTradePolicy.ALLOW)
 _CANCEL_RESTING = np.int64(SelfTradePolicy.CANCEL_RESTING)
+_CANCEL_INCOMING = np.int64(SelfTradePolicy.CANCEL_INCOMING)
+_CANCEL_BOTH = np.int64(SelfTradePolicy.CANCEL_BOTH)
 
 
 @part
@@ -285,6 +287,43 @@ def take(book, side, limit_tick, quantity, taker):
     return left
 
 
+@routine
+def _settle_with_own(book, side, limit_tick, left, taker):
+    """Cancel or decrement both orders, after :func:`take` stopped at one of the taker's own; returns the quantity left.
+
+    ``book.interrupt`` stays where what is left must not rest.
+    """
+    while book.interrupt == INTERRUPT_SELF_TRADE:
+        level = book.levels[book.best_ask if side > 0 else book.best_bid]
+        slot = np.int64(level.head)
+        order = book.orders[slot]
+        resting = np.int64(order.quantity_lot)
+        less = resting if book.self_trade == _CANCEL_BOTH else min(left, resting)
+        if less == resting:
+            _unlink(book, slot)
+            _release(book, slot)
+        else:
+            order.quantity_lot = resting - less
+            level.quantity_lot -= less
+        if book.self_trade == _CANCEL_BOTH:
+            return left
+        left -= less
+        if left == 0:
+            book.interrupt = INTERRUPT_NONE
+        else:
+            left = take(book, side, limit_tick, left, taker)
+    return left
+
+
+@leaf
+def trade(book, side, limit_tick, quantity, taker):
+    """:func:`take` under every self-trade policy, those included that touch both orders."""
+    left = take(book, side, limit_tick, quantity, taker)
+    if book.interrupt == INTERRUPT_SELF_TRADE and book.self_trade > _CANCEL_INCOMING:
+        left = _settle_with_own(book, side, limit_tick, left, taker)
+    return left
+
+
 @leaf
 def rest(book, side, tick, quantity, owner, cause, parent):
     """Append an order to the queue of its price, which must not cross. Returns its id, 0 if no slot is free."""
@@ -383,7 +422,7 @@ def submit(book, side, tick, quantity, owner, order_type, cause, parent):
     else:
         if order_type == _TYPE_FOK and fillable(book, side, limit, quantity, owner) < quantity:
             return 0, quantity
-        quantity = take(book, side, limit, quantity, owner)
+        quantity = trade(book, side, limit, quantity, owner)
         if quantity == 0 or book.interrupt != INTERRUPT_NONE:
             return 0, quantity
         if order_type == _TYPE_MARKET or order_type == _TYPE_IOC or order_type == _TYPE_FOK:

@@ -15,7 +15,7 @@ from cascade_sim.core.layout.book import (
     ORDER_SLOT_BITS,
     TICKS,
 )
-from cascade_sim.core.venue.book import SERIAL_MASK, rest, take, withdraw
+from cascade_sim.core.venue.book import SERIAL_MASK, rest, trade, withdraw
 
 MESSAGE = np.dtype([("kind", np.int32), ("side", np.int32), ("price", np.int32), ("quantity", np.int32)])
 REPLAY_OWNERS = 1024
@@ -79,7 +79,7 @@ def replay(book, messages, slots, tape):
         book.serial = first_serial + index
         while True:
             book.fill_count = 0
-            left = take(book, side, tick, left, owner)
+            left = trade(book, side, tick, left, owner)
             if fills + book.fill_count > capacity:
                 return -1 - index
             for k in range(book.fill_count):
