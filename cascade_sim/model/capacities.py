@@ -78,7 +78,7 @@ def _has_ladders(scenario: Scenario) -> bool:
     return scenario.liquidity.count > 0 and scenario.market.price_formation.name != "linear_impact"
 
 
-def _cash(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
+def _cash(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
     """Collateral of a class of accounts beyond which sums of 64-bit integers could wrap."""
     amounts = {
         "liquidity.capital": (scenario.liquidity.capital, scenario.liquidity.count),
@@ -93,6 +93,21 @@ def _cash(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[s
         if amount > most:
             among = "" if count == 1 else f", all {count} together {lay.LARGEST_CASH / ATOMS_PER_UNIT:.4g}"
             yield expectation(path, f"at most {_rounded_down(most):g} {scenario.market.quote}{among}", amount)
+    # What comes in during the run is not drawn yet: its bound at the initial price.
+    traders, price = scenario.traders, tick * instrument.tick_size
+    entrants, top_up = traders.entrants, traders.top_up
+    worth = entrants.quantity * price * entrants.inverse_leverage[1] if entrants.share > 0.0 else 0.0
+    if worth * ATOMS_PER_UNIT > lay.LARGEST_CASH:
+        yield _too_rich("traders.entrants.inverse_leverage", worth, list(entrants.inverse_leverage))
+    worth = traders.open_interest * price * traders.inverse_leverage[1] * top_up.amount
+    if top_up.share > 0.0 and worth * ATOMS_PER_UNIT > lay.LARGEST_CASH:
+        yield _too_rich("traders.top_up.amount", worth, top_up.amount)
+
+
+def _too_rich(path: str, worth: float, received: object) -> str:
+    most = lay.LARGEST_CASH / ATOMS_PER_UNIT
+    expected = f"collateral of all together of at most {most:.4g}, at least {worth / most:.3g} times less than {worth:.4g}"
+    return expectation(path, expected, received)
 
 
 def _ticks(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
