@@ -196,6 +196,8 @@ class Parts:
         SystemExit
             Status 130 after Ctrl-C.
         """
+        from cascade_sim.manifest import missing_parts
+
         left = list(wanted)
         try:
             if interrupted:
@@ -206,6 +208,8 @@ class Parts:
                 left.pop(0)
         except KeyboardInterrupt:
             signals.forget()
+            # One that was just being added has been added whole.
+            left = [part for part in left if part in missing_parts(self.result.manifest)]
             self._note(dict.fromkeys(left, "interrupted"))
             without = f" without {' and '.join(left)}" if left else ""
             complain(f"interrupted; the result{without} is in {self.folder}")

@@ -332,6 +332,27 @@ def test_an_interrupt_waits_until_the_result_is_saved(
     assert load_result(out).manifest["missing"] == {"impact probe": "interrupted", "charts": "interrupted"}
 
 
+def test_a_part_that_was_being_added_is_added(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amend = RunResult.amend
+    sent: list[int] = []
+
+    def interrupted(self: RunResult, *words: Any) -> None:
+        if not sent:
+            sent.append(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        amend(self, *words)
+
+    monkeypatch.setattr(RunResult, "amend", interrupted)
+    out = tmp_path / "run"
+    assert call("run", "--out", str(out), *TINY_WORDS) == 130
+    assert capsys.readouterr().err.splitlines() == [f"interrupted; the result without charts is in {out}"]
+    kept = load_result(out)
+    assert kept.manifest["missing"] == {"charts": "interrupted"}
+    assert kept.summary["permanent_impact"] is not None
+
+
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_second_interrupt_while_saving_leaves_what_was_there(
     earlier: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
