@@ -319,8 +319,9 @@ def test_a_seed_that_cannot_be_opened_is_named() -> None:
         cs.run_ensemble(scenario, [4])
 
 
-def test_a_run_that_outgrows_the_book_is_named_with_its_step() -> None:
-    # An order larger than the book can hold, in the step of the shock.
+def test_a_run_that_outgrows_the_book_is_named_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An order larger than the book can hold, in the step of the shock, which is refused before the run.
+    monkeypatch.setattr("cascade_sim.model.market.check_capacities", lambda *_: None)
     scenario = small(**{"shock.quantity": 9e8})
     what = CAPACITIES[lay.CAPACITY_SIZE]
     with pytest.raises(CapacityError, match=f"^seed 12, step 1[0-9]: expected room for more {what}"):

@@ -76,8 +76,11 @@ def test_a_queue_that_the_engine_cannot_work_off_stops_the_run_and_names_the_lim
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("limit", [0, 50])
-def test_quotes_of_more_lots_than_an_order_can_have_stop_the_run(limit: int) -> None:
-    # One quote of 2**31 lots would have been an order of none, or of less than none.
+def test_quotes_of_more_lots_than_an_order_can_have_stop_the_run(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One quote of 2**31 lots would have been an order of none, or of less than none. Such a size is refused before the run.
+    monkeypatch.setattr("cascade_sim.model.market.check_capacities", lambda *_: None)
     changes = {"liquidity.size": 2.0**31 * 0.01, "liquidity.levels": 1, "latency.messages_per_step": limit}
     model = cs.CascadeModel(small(**changes), rng=3)
     with pytest.raises(CapacityError, match="room for more lots in one order"):
@@ -112,7 +115,7 @@ def test_a_linear_price_that_the_value_carries_off_stops_the_run(news: float) ->
 
 
 def test_a_look_back_beyond_the_ring_of_past_prices_is_refused() -> None:
-    expected = rf"^liquidity\.volatility_return_seconds: expected fewer than {lay.MID_RING} steps"
+    expected = rf"^liquidity\.volatility_return_seconds: expected at most {lay.MID_RING - 1} steps"
     with pytest.raises(ScenarioError, match=expected):
         cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": float(lay.MID_RING)}), rng=1)
     cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": lay.MID_RING - 1.0}), rng=1)
