@@ -12,8 +12,8 @@ import typer.main
 from typer.testing import CliRunner
 
 import cascade_sim
-from cascade_sim import cli
 from cascade_sim.clearing.brackets import load_brackets
+from cascade_sim.cli import program as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -40,7 +40,7 @@ CAPACITIES = {
     lay.CAPACITY_SIZE: "lots in one order",
     lay.CAPACITY_AGENT_FILLS: "fills of Python agents in one step",
     lay.CAPACITY_FLIGHT: "orders on their way to the book",
-    lay.CAPACITY_QUEUE: "orders waiting for the engine, which takes too few a step (latency.messages_per_step)",
+    lay.CAPACITY_QUEUE: "orders waiting for the engine, which takes too few a step",
     lay.CAPACITY_AUCTION: "crossing orders in one call auction",
     lay.CAPACITY_ACTORS: "wake-ups and returns of traders",
 }
@@ -58,6 +58,7 @@ CAPACITY_FIELDS = {
     lay.CAPACITY_AGENT_FILLS: "agents (how many, and what they send in one step), run.dt",
     lay.CAPACITY_FLIGHT: f"latency.messages_per_step, latency.background.delay_seconds, {_FLOW}, liquidity.count, "
     "liquidity.levels, liquidity.requote_seconds",
+    lay.CAPACITY_QUEUE: f"latency.messages_per_step, {_FLOW}, liquidity.count, liquidity.levels",
     lay.CAPACITY_AUCTION: f"venue.price_band.halt_seconds, venue.circuit_breaker.halt_seconds, {_FLOW}",
     lay.CAPACITY_ACTORS: "traders.count, traders.activity.wake_rate, traders.activity.reentry.delay_seconds",
 }

@@ -29,7 +29,7 @@ from cascade_sim.temporaries import is_marked
 SPILLING = [
     *PROGRAM[:2],
     "-c",
-    "import cascade_sim.recorder as r; r.MEMORY_BYTES = 1000; from cascade_sim.cli import entry; entry()",
+    "import cascade_sim.recorder.recorder as r; r.MEMORY_BYTES = 1000; from cascade_sim.cli import entry; entry()",
 ]
 """The program as in a long run: its records go to disk almost at once."""
 

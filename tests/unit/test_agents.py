@@ -22,7 +22,6 @@ from trading_agents import (
 
 import cascade_sim as cs
 from cascade_sim.domain.errors import RunFailed, ScenarioError
-from cascade_sim.lab.ensemble import run_ensemble
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.model import check_inputs
 
@@ -287,12 +286,6 @@ def rerun(scenario: cs.Scenario) -> cs.CascadeModel:
 def test_a_scenario_with_wrong_agents_is_refused_before_it_runs(entry: dict[str, Any], expected: str) -> None:
     with pytest.raises(ScenarioError, match=f"^{expected}"):
         check_inputs(small(agents={"mine": entry}))
-
-
-def test_an_ensemble_refuses_agents() -> None:
-    scenario = small(agents={"noise": {"name": f"{HERE}:Noise"}})
-    with pytest.raises(ScenarioError, match=r"^agents: expected in an ensemble no agents"):
-        run_ensemble(scenario, [1, 2])
 
 
 def test_an_agent_joins_once_and_in_time() -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import cascade_sim as cs
-from cascade_sim import cli
+from cascade_sim.cli import program as cli
 from cascade_sim.domain.errors import OutputError, RunFailed
 from cascade_sim.result import RunResult, load_result
 from cascade_sim.scenario import load_scenario, parse_override

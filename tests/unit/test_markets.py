@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cascade_sim.model as model_module
+import cascade_sim.model.cascade_model as model_module
 from cascade_sim.agents.base import Participant
 from cascade_sim.domain.enums import Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError

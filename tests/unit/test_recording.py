@@ -42,8 +42,8 @@ def runs() -> tuple[RunResult, RunResult]:
     """The same run recorded in memory, and on disk in pieces of 300 rows."""
     with pytest.MonkeyPatch.context() as patch:
         in_memory = cs.run(small(), 3)
-        patch.setattr("cascade_sim.recorder.MEMORY_BYTES", 1000)
-        patch.setattr("cascade_sim.recorder.ROW_GROUP", 300)
+        patch.setattr("cascade_sim.recorder.recorder.MEMORY_BYTES", 1000)
+        patch.setattr("cascade_sim.recorder.recorder.ROW_GROUP", 300)
         return in_memory, cs.run(small(), 3)
 
 
@@ -102,7 +102,7 @@ def test_pieces_of_the_usual_length_give_the_bytes_of_a_table_written_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = cs.run(small(), 4).save(tmp_path / "memory")
-    monkeypatch.setattr("cascade_sim.recorder.MEMORY_BYTES", 1000)
+    monkeypatch.setattr("cascade_sim.recorder.recorder.MEMORY_BYTES", 1000)
     second = cs.run(small(), 4).save(tmp_path / "disk")
     for name in RESULT_TABLES:
         assert (first / f"{name}.parquet").read_bytes() == (second / f"{name}.parquet").read_bytes(), name
@@ -126,7 +126,7 @@ def test_a_disk_that_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr("cascade_sim.recorder.MEMORY_BYTES", 0)
+    monkeypatch.setattr("cascade_sim.recorder.recorder.MEMORY_BYTES", 0)
     recorder = Recorder(INSTRUMENT, 1.0, lay.RECORD_FULL)
     tape = allocate(lay.TAPE)[0]
     fill_tape(tape, "trades", np.zeros(1, lay.TRADE))
@@ -173,8 +173,8 @@ class _Full:
 def test_a_run_whose_records_find_no_room_keeps_all_it_has_recorded(
     room: int, runs: tuple[RunResult, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cascade_sim.recorder.MEMORY_BYTES", 1000)
-    monkeypatch.setattr("cascade_sim.recorder.ROW_GROUP", 300)
+    monkeypatch.setattr("cascade_sim.recorder.recorder.MEMORY_BYTES", 1000)
+    monkeypatch.setattr("cascade_sim.recorder.recorder.ROW_GROUP", 300)
     monkeypatch.setattr("cascade_sim.lab.single.CascadeModel", _Draining)
     monkeypatch.setattr(tempfile, "TemporaryFile", _Full(room, tmp_path).file)
     stop = None

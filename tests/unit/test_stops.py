@@ -151,7 +151,7 @@ def _interrupt(_model: CascadeModel) -> None:
 def _stop(monkeypatch: pytest.MonkeyPatch, happens: Callable[[CascadeModel], Any]) -> None:
     monkeypatch.setattr(_Stopping, "happens", happens, raising=False)
     monkeypatch.setattr("cascade_sim.lab.single.CascadeModel", _Stopping)
-    monkeypatch.setattr("cascade_sim.model.STEPS_PER_CALL", 8)
+    monkeypatch.setattr("cascade_sim.model.cascade_model.STEPS_PER_CALL", 8)
 
 
 def _check_kept(result: RunResult, step: int, reason: str) -> None:
