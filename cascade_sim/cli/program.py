@@ -357,8 +357,12 @@ def _dispatch(words: list[str]) -> None:
         complain(f"cascade-sim: expected no failure of the system, received: {error}")
         raise SystemExit(1) from None
     except Exception as error:
-        # Usage errors and Ctrl-C come as classes of typer's own command parser, which it does not export.
-        if type(error).__name__ in ("Abort",):
+        # Usage errors and Ctrl-C come as classes of typer's own command parser, which it does not export; and so does a
+        # file that ends too early, wherever it was read: the parser takes it for the end of what a user types.
+        if type(error).__name__ == "Abort" and isinstance(error.__cause__, EOFError):
+            complain("cascade-sim: expected no failure of the system, received: a file that ends too early")
+            raise SystemExit(1) from None
+        if type(error).__name__ == "Abort":
             complain("interrupted")
             raise SystemExit(signals.INTERRUPTED) from None
         if not hasattr(error, "format_message"):

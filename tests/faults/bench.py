@@ -265,7 +265,8 @@ def work_of(process: Any) -> float:
 
 def plain(text: str, bench: Bench) -> str:
     """Return a message without the paths of this machine, short enough for a table."""
-    for place, name in ((bench.root, "..."), (bench.home, "~"), (bench.cache, "CACHE")):
+    project = Path(__file__).resolve().parents[2]
+    for place, name in ((bench.root, "..."), (bench.home, "~"), (bench.cache, "CACHE"), (project, "PROJECT")):
         text = text.replace(os.fspath(place), name)
     text = re.sub(r"cascade_sim-result-\w+", "cascade_sim-result-*", text)
     return text if len(text) <= 170 else text[:167] + "..."

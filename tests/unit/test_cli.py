@@ -121,6 +121,18 @@ def test_compilation_is_announced_once_the_request_is_known_to_be_right(
     assert len(lines) == (2 if cold else 1)
 
 
+def test_a_file_that_ends_too_early_is_no_interrupt(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr("cascade_sim.lab.single.run", fail)
+    assert call("run", "--out", str(tmp_path / "run")) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line and "compiling" not in line]
+    assert line == "cascade-sim: expected no failure of the system, received: a file that ends too early"
+
+
 def test_kernels_that_cannot_be_kept_are_not_said_to_be_compiled_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
