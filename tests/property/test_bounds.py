@@ -16,7 +16,6 @@ import cascade_sim as cs
 from cascade_sim.core.ground.compile import compilation_enabled
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
-from cascade_sim.model import needs_markets_driver
 from cascade_sim.scenario import scenario_names
 
 pytestmark = [
@@ -68,10 +67,6 @@ def test_a_library_scenario_stays_within_its_arrays(name: str) -> None:
 @pytest.mark.parametrize("name", scenario_names())
 def test_an_ensemble_stays_within_its_arrays(name: str) -> None:
     scenario = cs.load_scenario(name).with_overrides(BRIEF)
-    if needs_markets_driver(scenario):
-        with pytest.raises(ScenarioError, match="expected in an ensemble"):
-            cs.run_ensemble(scenario, range(3), workers=1)
-        return
     table = cs.run_ensemble(scenario, range(3), workers=1)
     assert len(table) == 3
     assert (table["conservation_error"] == 0).all()

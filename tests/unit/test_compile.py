@@ -588,8 +588,9 @@ def test_hash_follows_settings_and_sources(tmp_path: Path, monkeypatch: pytest.M
     package = tmp_path / "package"
     for room in ("core", "domain"):
         (package / room).mkdir(parents=True)
-    (package / "core" / "compile.py").write_text("")
-    monkeypatch.setattr(cache_folder, "__file__", str(package / "core" / "cache_folder.py"))
+    (package / "core" / "ground").mkdir()
+    (package / "core" / "ground" / "compile.py").write_text("")
+    monkeypatch.setattr(cache_folder, "__file__", str(package / "core" / "ground" / "cache_folder.py"))
     hashes = [cache_folder._code_hash("settings")]
     for changed in ("core/leaf.py", "domain/enums.py"):
         (package / changed).write_text("VALUE = 1\n")

@@ -150,8 +150,6 @@ def test_an_ensemble_forgets_the_index_of_the_run_before() -> None:
         ends.append(model.instrument.tick_to_price(float(model.state.world.market.mark)))
     assert rows["mark_end"].tolist() == ends
     assert ends[0] != ends[1]
-    with pytest.raises(ScenarioError, match=r"in an ensemble .* index sources, funding"):
-        run_ensemble(small(**SHORT, **sources(one={})), [3])
 
 
 @pytest.mark.parametrize("name", ["mid", "impact_mid"])

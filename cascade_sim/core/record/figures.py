@@ -3,7 +3,7 @@
 import numpy as np
 
 from cascade_sim.core.ground.compile import kernel, routine
-from cascade_sim.core.ground.rng import word
+from cascade_sim.core.ground.rng import word as hashed  # a fingerprint, no draw
 from cascade_sim.domain.enums import AccountClass
 
 _TRADER = np.int64(AccountClass.LEVERAGED_TRADER)
@@ -37,7 +37,7 @@ def observe(w):
     figures = w.figures
     mark = w.market.mark
     step = w.control.step
-    figures.fingerprint = word(figures.fingerprint, np.float64(mark).view(np.int64), step)
+    figures.fingerprint = hashed(figures.fingerprint, np.float64(mark).view(np.int64), step)
     if step < w.config.window_first:
         figures.mark_start = mark
         figures.mark_lowest = mark
@@ -98,5 +98,5 @@ def finish_figures(worlds, books, accounts, row):
         row.conservation_error += _imbalance(worlds[market], accounts[market])
     fingerprint = w.figures.fingerprint
     for account in range(len(held)):
-        fingerprint = word(fingerprint, held[account].cash, held[account].position)
+        fingerprint = hashed(fingerprint, held[account].cash, held[account].position)
     row.fingerprint = fingerprint
