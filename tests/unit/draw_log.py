@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import cascade_sim as cs
+import cascade_sim.model  # every module that draws, before a spy takes its place
 from cascade_sim.core.actors import background as flow
 from cascade_sim.core.drivers.state import State
 from cascade_sim.core.ground import rng
