@@ -249,23 +249,45 @@ def _(bench: Bench, _kit: Kit) -> Done:
     return done if done.status else second
 
 
-def _damaged_cache(what: str, suffix: str, damage: Callable[[bytes], bytes]) -> None:
+def _damaged_cache(what: str, damage: Callable[[Path], object]) -> None:
     @row("damaged cache", what)
     def _(bench: Bench, _kit: Kit) -> Done:
         cache = bench.root / "cache"
         shutil.copytree(bench.cache, cache)
         bench.changes["NUMBA_CACHE_DIR"] = os.fspath(cache)
         # The smallest of them, so that little has to be compiled anew; every run loads it.
-        victims = sorted(cache.rglob(f"*{suffix}"), key=lambda path: path.stat().st_size)
-        for victim in victims[:1] if suffix == ".nbi" else victims[:2]:
-            victim.write_bytes(damage(victim.read_bytes()))
+        victims = sorted(cache.rglob("*.nbc"), key=lambda path: path.stat().st_size)[:2]
+        assert len(victims) == 2, "the injector found no machine code to damage"
+        for victim in victims:
+            damage(victim)
         return bench.run("--no-charts")
 
 
-for _suffix, _kind in ((".nbi", "an index"), (".nbc", "machine code")):
-    _damaged_cache(f"{_kind} of no length", _suffix, lambda _content: b"")
-    _damaged_cache(f"{_kind} cut in half", _suffix, lambda content: content[: len(content) // 2])
-    _damaged_cache(f"{_kind} of garbage", _suffix, lambda content: b"\x80\x05garbage" * (len(content) // 9))
+def _in_its_place(victim: Path, put: Callable[[Path], object]) -> None:
+    victim.unlink()
+    put(victim)
+
+
+_damaged_cache("machine code of no length", lambda victim: victim.write_bytes(b""))
+_damaged_cache(
+    "machine code cut in half",
+    lambda victim: victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2]),
+)
+_damaged_cache(
+    "machine code of garbage",
+    lambda victim: victim.write_bytes(b"\x80\x05garbage" * (victim.stat().st_size // 9)),
+)
+_damaged_cache(
+    "one bit of machine code turned",
+    lambda victim: victim.write_bytes(victim.read_bytes()[:-1] + bytes([victim.read_bytes()[-1] ^ 1])),
+)
+_damaged_cache(
+    "a folder in the place of machine code", lambda victim: _in_its_place(victim, lambda path: path.mkdir())
+)
+_damaged_cache(
+    "a link to nowhere in the place of machine code",
+    lambda victim: _in_its_place(victim, lambda path: path.symlink_to(path.parent / "nowhere")),
+)
 
 
 @row("read-only folder", "the one that holds the output", statuses=(2,))
