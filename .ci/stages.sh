@@ -27,7 +27,12 @@ if [ -z "${CASCADE_SIM_DATA:-}" ] && [ -d "$root/../shared/data" ]; then
     CASCADE_SIM_DATA=$(cd "$root/../shared/data" && pwd)
     export CASCADE_SIM_DATA
 fi
+if [ -z "${CASCADE_SIM_CASES:-}" ] && [ -n "${CASCADE_SIM_DATA:-}" ] && [ -d "$CASCADE_SIM_DATA/../cases" ]; then
+    CASCADE_SIM_CASES=$(cd "$CASCADE_SIM_DATA/../cases" && pwd)
+    export CASCADE_SIM_CASES
+fi
 echo "reference data: ${CASCADE_SIM_DATA:-none, tests that need it are skipped}"
+echo "cases from the field: ${CASCADE_SIM_CASES:-none, tests that need them are skipped}"
 if [ -n "$(git -C "$root" status --porcelain)" ]; then
     echo "note: uncommitted changes are not part of what runs here"
 fi

@@ -12,10 +12,11 @@ from test_model import raw_tables, small
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.funding import pay_funding, payment, sample_premium
+from cascade_sim.core.clearing.funding import pay_funding, payment
 from cascade_sim.core.clearing.ledger import refresh_triggers
 from cascade_sim.core.drivers.state import allocate_state
 from cascade_sim.core.ground.memory import allocate
+from cascade_sim.core.prices.funding import sample_premium
 from cascade_sim.core.prices.mark_rules import note_impact
 from cascade_sim.core.venue.book import submit
 from cascade_sim.domain.enums import EventType, OrderType, TransferKind
