@@ -27,8 +27,8 @@ _SPREADS = 6.0
 """Standard deviations below its mean at which a Poisson number still exhausts a capacity."""
 _WAITING = 4 * lay.WHEEL_CHUNKS
 """Orders that can wait for their expiry, where their lists waste no room."""
-_BYTES_PER_ACCOUNT = {"summary": 260, "series": 420, "full": 900}
-"""Measured growth of a process with the number of accounts, from 10^5 to 10^6 of them."""
+_BYTES_PER_ACCOUNT = {"summary": 790, "series": 830, "full": 1130}
+"""Measured growth of the peak memory of a process with the number of accounts, from 10^5 to 10^6 of them."""
 
 
 def largest_order(instrument: Instrument) -> int:

@@ -327,3 +327,16 @@ def test_the_run_warns_and_its_manifest_keeps_the_ratio() -> None:
     with pytest.warns(StrainWarning, match=r"^market main: a move of 5% would force .* times what rests"):
         result = cs.run(scenario, 1, probe=False)
     assert result.manifest["forced_over_depth"]["main"] > STRAINED
+
+
+@pytest.mark.parametrize("level", ["summary", "full"])
+def test_accounts_beyond_the_memory_of_the_machine_are_refused(
+    level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = cs.load_scenario("gamma_shock").with_overrides({"traders.count": 400_000, "run.record": level})
+    monkeypatch.setattr("cascade_sim.model.capacities.available_memory", lambda: 1 << 40)
+    check_inputs(scenario)
+    monkeypatch.setattr("cascade_sim.model.capacities.available_memory", lambda: 200 << 20)
+    expected = rf"^traders\.count: expected at most \d+ accounts in the 200 MiB .* run\.record {level}, received 400000$"
+    with pytest.raises(ScenarioError, match=expected):
+        check_inputs(scenario)
