@@ -53,7 +53,7 @@ def check_capacities(scenario: Scenario, instrument: Instrument, initial_tick: i
     ScenarioError
         In one line: the field that decides, and a value of it that works.
     """
-    for problems in (_cash, _ticks, _sizes, _waiting, _per_step, _in_flight, _memory):
+    for problems in (_cash, _ticks, _flow_worth, _sizes, _waiting, _per_step, _in_flight, _memory):
         for line in problems(scenario, instrument, initial_tick):
             raise ScenarioError(line)
 
@@ -102,6 +102,36 @@ def _cash(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str
     worth = traders.open_interest * price * traders.inverse_leverage[1] * top_up.amount
     if top_up.share > 0.0 and worth * ATOMS_PER_UNIT > lay.LARGEST_CASH:
         yield _too_rich("traders.top_up.amount", worth, top_up.amount)
+
+
+def _flow_worth(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
+    """Background flow whose net position, a random walk of its orders, would be worth more than 63 bits of atoms."""
+    background, seconds = (
+        scenario.background,
+        (scenario.run.steps + scenario.run.burn_in_steps) * scenario.run.dt,
+    )
+    sizes = {
+        "background.order_size": (
+            getattr(background, "order_size", 0.0),
+            2.0 * background.market_rate * seconds,
+        )
+    }
+    if background.name == "fixed_rates":
+        sizes = {
+            "background.market_size": (background.market_size, background.market_rate * seconds),
+            "background.limit_size": (background.limit_size, background.limit_rate * seconds),
+            "background.patient_size": (background.patient_size, 2.0 * background.patient_orders),
+        }
+    for path, (size, orders) in sizes.items():
+        spread = _SPREADS * math.sqrt(orders)
+        most = 2.0**62 / ATOMS_PER_UNIT / (tick * instrument.tick_size) / max(1.0, spread)
+        if orders > 0.0 and max(size, instrument.lot_size) > most:
+            small = size < instrument.lot_size
+            where, received = ("market.lot_size", instrument.lot_size) if small else (path, size)
+            expected = (
+                f"at most {_rounded_down(most):g}, for the worth of the net flow to fit in 64 bits of atoms"
+            )
+            yield expectation(where, expected, received)
 
 
 def _too_rich(path: str, worth: float, received: object) -> str:

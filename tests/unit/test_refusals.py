@@ -91,6 +91,7 @@ CERTAIN_ENDS: list[tuple[dict[str, Any], str]] = [
         {"traders.top_up.amount": 1e10, "traders.top_up.share": 0.5},
         "traders.top_up.amount: expected collateral of all",
     ),
+    ({"market.lot_size": 1e6, "market.tick_size": 1.0}, "market.lot_size: expected at most"),
     ({"liquidity.count": 257}, "liquidity.count: expected a number <= 256"),
     ({"dealers.count": 65}, "dealers.count: expected a number <= 64"),
 ]
