@@ -1,5 +1,5 @@
 #!/bin/sh
-# Mesa 3.5.1 as pip installs it cannot be imported: "import mesa" imports mesa.discrete_space, which imports networkx, and
+# Plain Mesa 3.5.1, without extras, cannot be imported: "import mesa" imports mesa.discrete_space, which imports networkx, and
 # networkx is declared for an extra alone. Mesa 3.4.2, installed alike, imports. Whoever depends on plain "mesa" has to ask
 # for networkx as well. Needs Python 3.12 or newer (PYTHON names it). Exits non-zero once Mesa behaves otherwise.
 set -eu
@@ -17,7 +17,7 @@ try:
     print("imports")
 except ModuleNotFoundError as error:
     print(error)')
-    echo "mesa $version as pip installs it: $found"
+    echo "plain mesa $version: $found"
     [ "$found" = "${pair#*|}" ] || changed=1
 done
 [ "$changed" -eq 0 ] || { echo "Mesa no longer does this" >&2; exit 1; }

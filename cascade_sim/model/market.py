@@ -375,7 +375,6 @@ class Market:
         self._start = rfn.repack_fields(rows[kept]).copy()
         self.start_mark = float(self.state.world.market.mark)
         self.dealer_value_start = self.dealer_option_value()
-        self.state.world.totals.messages_start = int(self.state.book.messages)
 
     def attach(self, system: System, number: int) -> None:
         """Use the arrays of market ``number`` of a system with the same content, before anything has moved."""

@@ -1,4 +1,4 @@
-"""The one definition of every figure of a run that needs no table: a summary and a row of an ensemble read the same."""
+"""Figures of a run that need no table, kept while it runs: what a row of an ensemble is made of, equal to its summary."""
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def finish_figures(worlds, books, accounts, row):
     totals = w.totals
     row.step = w.control.step
     row.market = w.control.market
-    row.capacity = worlds[w.control.market].control.capacity if w.control.market < len(worlds) else 0
+    row.capacity = worlds[w.control.market].control.capacity
     row.figures = w.figures
     row.mark_end = w.market.mark
     row.messages = book.messages - totals.messages_start
