@@ -59,7 +59,7 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "CompileResult": ("_reduce", "_rebuild", "_replace"),
     "Flags": ("no_compile",),
     "CPUTargetOptions": ("_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "forceinline"),
-    "CodeLibrary": ("_finalize_final_module", "has_dynamic_globals"),
+    "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
 }  # fmt: skip
 """What is used of numba that it does not publish."""
@@ -331,7 +331,7 @@ def _optimise_lightly(dispatcher: Any) -> None:
     What the costlier ones add, unrolling and vectorising above all, is worth nothing in code that branches on every
     message, and costs a sixth of the compile time.
     """
-    compile_function, light = dispatcher._compiler.compile, _settings._OptLevel(1)
+    compile_function, light = dispatcher._compiler.compile, _settings._OptLevel(2)
 
     def compile_lightly(arguments: Any, return_type: Any) -> Any:
         # The dispatcher holds numba's lock for compilation, so nobody else compiles meanwhile.
@@ -375,6 +375,7 @@ class _Callee:
         library = compiled.library
         # Callers link its optimised code and translate it with theirs; numba would translate it here as well.
         library._finalize_final_module = functools.partial(setattr, library, "_finalized", True)
+        library._optimize_final_module = _nothing
 
 
 def _translate_callers_only(dispatcher: Any) -> None:
