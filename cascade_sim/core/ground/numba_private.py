@@ -326,11 +326,7 @@ def _compile_once_per_type(dispatcher: Any) -> None:
 
 
 def _optimise_lightly(dispatcher: Any) -> None:
-    """Have LLVM run its cheaper passes over a kernel.
-
-    What the costlier ones add, unrolling and vectorising above all, is worth nothing in code that branches on every
-    message, and costs a sixth of the compile time.
-    """
+    """Have LLVM leave its costliest passes over a kernel out: they add nothing to code that branches on every message."""
     compile_function, light = dispatcher._compiler.compile, _settings._OptLevel(2)
 
     def compile_lightly(arguments: Any, return_type: Any) -> Any:
@@ -373,7 +369,8 @@ class _Callee:
 
     def __init__(self, compiled: Any) -> None:
         library = compiled.library
-        # Callers link its optimised code and translate it with theirs; numba would translate it here as well.
+        # Callers link its code and optimise and translate it with theirs. numba would do both here as well, and again
+        # in every function between this one and the kernel: a seventh of a cold start.
         library._finalize_final_module = functools.partial(setattr, library, "_finalized", True)
         library._optimize_final_module = _nothing
 
