@@ -159,6 +159,9 @@ def _tops(tree: Any) -> Iterator[str]:
     if isinstance(tree, Mapping):
         for value in tree.values():
             yield from _tops(value)
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _tops(value)
     elif isinstance(tree, str) and (match := MODULE_CLASS.match(tree)) is not None:
         yield match[1].partition(".")[0]
 

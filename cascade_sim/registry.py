@@ -423,9 +423,22 @@ SIZINGS: Registry[Any] = Registry(
 EXECUTIONS: Registry[Any] = Registry(
     "clearing.execution",
     modules=("cascade_sim.clearing.execution",),
-    offer=Offer("an execution"),
+    offer=Offer("an execution", {"orders": ("accounts", "lots", "market")}),
 )
 """How a close-out is sent to the book."""
+
+WATERFALL: Registry[Any] = Registry(
+    "clearing.waterfall",
+    modules=("cascade_sim.clearing.waterfall",),
+    offer=Offer(
+        "a stage of the waterfall",
+        {"take": ("accounts", "party")},
+        numbers={"capital": (0.0, 1e10)},
+        optional_numbers={"unwind_rate": (0.0, 1e3), "unwind_price_limit": (0.0, 1.0)},
+        built_in_only_compiled=True,
+    ),
+)
+"""Who takes what the book does not."""
 
 DELEVERAGINGS: Registry[Any] = Registry(
     "clearing.adl",
@@ -483,6 +496,7 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
         PRIORITIES,
         SIZINGS,
         EXECUTIONS,
+        WATERFALL,
         DELEVERAGINGS,
         MARGINS,
         HEDGINGS,

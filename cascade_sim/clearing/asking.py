@@ -74,6 +74,19 @@ def finite_numbers(place: str, step: int, answer: Any, count: int, noun: str) ->
     return _finite(place, step, expected, values, with_position=True)
 
 
+def require_pair(
+    place: str, step: int, answer: Any, count: int, nouns: tuple[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the answer of a rule as two arrays of float64 (count,); parameters and errors as in `finite_numbers`."""
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        kind = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else f"a {type(answer).__name__}"
+        raise _failure(place, step, f"two arrays, of each {nouns[0]} and each {nouns[1]}", kind)
+    first, second = (
+        finite_numbers(place, step, values, count, noun) for values, noun in zip(answer, nouns, strict=True)
+    )
+    return first, second
+
+
 def finite_number(place: str, step: int, answer: Any, noun: str) -> float:
     """Return the answer of a rule as one finite float; parameters and errors as in `finite_numbers`."""
     expected = f"one finite {noun}"

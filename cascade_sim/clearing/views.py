@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.core.drivers.state import State
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, uniforms_of
+from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.units import ATOMS_PER_UNIT
 
 Floats = NDArray[np.float64]
@@ -31,6 +32,10 @@ class DistressedAccounts:
         Equity over notional; the lowest is nearest to bankruptcy or beyond it.
     shortfall : float64
         Maintenance margin minus equity, quote currency.
+    bankruptcy_price : float64
+        Quote currency; where equity is zero. Zero or less for what no price makes insolvent.
+    bankruptcy_limit : float64
+        Quote currency; the worst price of the grid at which closing leaves no debt, the taker fee paid.
     first_breach_step : int64
     random : float64
         One uniform number per account and step, the same in every run of a seed.
@@ -47,6 +52,8 @@ class DistressedAccounts:
     maintenance_margin: Floats
     margin_ratio: Floats
     shortfall: Floats
+    bankruptcy_price: Floats
+    bankruptcy_limit: Floats
     first_breach_step: Integers
     random: Floats
     lot_size: float
@@ -55,6 +62,63 @@ class DistressedAccounts:
 
     def __len__(self) -> int:
         return len(self.account_id)
+
+
+@dataclass(frozen=True)
+class MarketView:
+    """Prices as an execution rule sees them, in quote currency.
+
+    Attributes
+    ----------
+    mark, mid, last : float
+    best_bid, best_ask : float
+        NaN where there is none.
+    tick_size, lot_size : float
+        Quote currency per tick, base units per lot.
+    step : int
+    """
+
+    mark: float
+    mid: float
+    last: float
+    best_bid: float
+    best_ask: float
+    tick_size: float
+    lot_size: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Party:
+    """The account of a stage that takes positions over.
+
+    Attributes
+    ----------
+    account_id : int
+    capital : float
+        Quote currency; what it began with.
+    cash, equity : float
+        Quote currency; equity at the mark.
+    position : float
+        Signed, base units.
+    position_lot : int
+        Signed, lots (exact).
+    mark : float
+        Quote currency.
+    lot_size : float
+        Base units per lot.
+    step : int
+    """
+
+    account_id: int
+    capital: float
+    cash: float
+    equity: float
+    position: float
+    position_lot: int
+    mark: float
+    lot_size: float
+    step: int
 
 
 @dataclass(frozen=True)
@@ -107,6 +171,7 @@ class Parts(NamedTuple):
     ends: Floats | None
     seed: np.uint64
     first_trader: int
+    taker_fee: float
 
 
 def parts_of(state: State) -> Parts:
@@ -123,6 +188,7 @@ def parts_of(state: State) -> Parts:
         ends=np.array(clearing.whole.ends[:tiers]) if int(clearing.whole.enabled) else None,
         seed=config.seed,
         first_trader=int(config.traders.first_account),
+        taker_fee=float(config.taker_fee),
     )
 
 
@@ -146,6 +212,9 @@ def distressed_view(
         maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
     # Counted from the first trader, so that other agents do not change a trader's number.
     entities = ids - found.first_trader
+    bankruptcy = -rows["cash"] / (lots * atoms)
+    fee = found.taker_fee
+    limit = np.where(lots > 0, np.ceil(bankruptcy / (1.0 - fee)), np.floor(bankruptcy / (1.0 + fee)))
     random = uniforms_of(entities, found.seed, PURPOSE_PRIORITY, step, 0)
     return DistressedAccounts(
         account_id=_frozen(ids.copy()),
@@ -156,6 +225,8 @@ def distressed_view(
         maintenance_margin=_frozen(maintenance / ATOMS_PER_UNIT),
         margin_ratio=_frozen(equity / notional),
         shortfall=_frozen((maintenance - equity) / ATOMS_PER_UNIT),
+        bankruptcy_price=_frozen(bankruptcy * tick_size),
+        bankruptcy_limit=_frozen(limit * tick_size),
         first_breach_step=_frozen(rows["first_breach_step"].astype(np.int64)),
         random=_frozen(random),
         lot_size=lot_size,
@@ -183,4 +254,38 @@ def counterparties_view(state: State, ids: Integers, lot_size: float, tick_size:
         profit_ratio=_frozen(side * (mark - entry) / entry),
         leverage=_frozen(notional / equity),
         mark=mark * tick_size,
+    )
+
+
+def market_view(state: State, lot_size: float, tick_size: float) -> MarketView:
+    """Return the prices of a market as they are now."""
+    world, book = state.world, state.book
+    market = world.market
+    bid, ask = int(book.best_bid), int(book.best_ask)
+    return MarketView(
+        mark=float(market.mark) * tick_size,
+        mid=float(market.mid) * tick_size,
+        last=float(market.last) * tick_size,
+        best_bid=bid * tick_size if bid > 0 else np.nan,
+        best_ask=ask * tick_size if ask < TICKS else np.nan,
+        tick_size=tick_size,
+        lot_size=lot_size,
+        step=int(world.control.step),
+    )
+
+
+def party_view(state: State, account: int, lot_size: float, tick_size: float) -> Party:
+    """Return the account of a stage as it is at the current mark."""
+    world, row = state.world, state.accounts[account]
+    lots, mark = int(row.position), float(world.market.mark)
+    return Party(
+        account_id=account,
+        capital=int(row.collateral) / ATOMS_PER_UNIT,
+        cash=int(row.cash) / ATOMS_PER_UNIT,
+        equity=(int(row.cash) + lots * mark * int(world.config.atoms)) / ATOMS_PER_UNIT,
+        position=lots * lot_size,
+        position_lot=lots,
+        mark=mark * tick_size,
+        lot_size=lot_size,
+        step=int(world.control.step),
     )

@@ -55,8 +55,12 @@ class Offer:
         (least, bound) by attribute: a finite number of at least the one and below the other.
     flags : tuple of str
         Attributes that are true or false where they exist.
+    optional_numbers : mapping
+        The same for attributes that may be left out.
     weights : tuple of str
         Optional methods of the step in seconds that answer with a weight from 0 to 1; tried with one second.
+    built_in_only_compiled : bool
+        The built-in components have no Python form: methods and attributes are asked of a user's class alone.
     """
 
     what: str
@@ -64,7 +68,9 @@ class Offer:
     optional_methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    optional_numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
+    built_in_only_compiled: bool = False
 
     @property
     def text(self) -> str:
@@ -96,6 +102,8 @@ class Offer:
                 expected = f"{self.what} by its registered name; this kind takes no class of your own"
                 raise ScenarioError(expectation(f"{path}.name", expected, import_name(component)))
             return
+        if self.built_in_only_compiled and component.__module__ in built_in:
+            return
         for name, arguments in {**self.methods, **self.optional_methods}.items():
             missing = not callable(getattr(component, name, None))
             if missing and name in self.optional_methods and not hasattr(component, name):
@@ -123,10 +131,13 @@ class Offer:
         ScenarioError
             If a number is missing, no finite number or out of range, a flag neither true nor false, or a weight none.
         """
+        if self.built_in_only_compiled and hasattr(rule, "compiled"):
+            return
         missing = [name for name in self.numbers if not hasattr(rule, name)]
         if missing:
             raise self._refusal(path, type(rule), f"no attribute {', '.join(missing)}")
-        for name, (least, bound) in self.numbers.items():
+        given = {name: bounds for name, bounds in self.optional_numbers.items() if hasattr(rule, name)}
+        for name, (least, bound) in {**self.numbers, **given}.items():
             value = getattr(rule, name)
             if not _is_number(value) or not least <= value < bound:
                 limit = f" and below {bound:g}" if isfinite(bound) else ""

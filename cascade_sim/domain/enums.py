@@ -1,5 +1,6 @@
 """Integer codes that compiled and friendly code share. Their order is part of the file format."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -74,6 +75,7 @@ class AccountClass(IntEnum):
     TREND_FOLLOWER = 13
     PARTICIPANT = 14
     PRICE_FORMATION = 15
+    BACKSTOP = 16
 
 
 class EventType(IntEnum):
@@ -99,6 +101,7 @@ class EventType(IntEnum):
     HALT = 17
     RESUME = 18
     HEDGE_INSTABILITY = 19
+    DEFAULT = 20
 
 
 class Stage(IntEnum):
@@ -112,6 +115,14 @@ class Stage(IntEnum):
     FUND = 5
     ADL = 6
     SOCIALISED = 7
+
+
+CLOSED_BY: Mapping[str, tuple[Stage, ...]] = {
+    "book": (Stage.BOOK, Stage.AUCTION),
+    "backstop": (Stage.BACKSTOP, Stage.FUND, Stage.SOCIALISED),
+    "adl": (Stage.ADL,),
+}
+"""Stages by who took the position: the market, a party that holds it now, or a winner whose own it closed."""
 
 
 class TransferKind(IntEnum):

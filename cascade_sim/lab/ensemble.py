@@ -23,6 +23,7 @@ from cascade_sim.core.drivers.many import (
 )
 from cascade_sim.core.layout.opening import PLAN
 from cascade_sim.core.record.figures import finish_figures
+from cascade_sim.domain.enums import CLOSED_BY
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
@@ -308,7 +309,10 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
     def seconds(name: str) -> NDArray[np.float64]:
         return np.asarray(np.where(rows[name] >= 0, rows[name] * scenario.run.dt, np.nan))
 
-    book, fund, adl = (cash(f"liquidated_{name}") for name in ("book", "fund", "adl"))
+    book, fund, adl = (
+        np.trunc(rows["closed"][:, list(stages)].sum(axis=1)) / ATOMS_PER_UNIT
+        for stages in CLOSED_BY.values()
+    )
     fund_end = (
         rows["fund_cash"] + rows["fund_position"] * float(instrument.atoms_per_tick_lot) * rows["mark_end"]
     )

@@ -201,7 +201,9 @@ def switch_arm(scenario: Scenario, off: Collection[str]) -> Scenario:
 
 def _rules(model: Market) -> dict[str, str]:
     scenario = model.settings
+    stages = [stage.name for stage in scenario.clearing.waterfall if stage.name != "book"]
     return {
+        **{f"waterfall.{place}": name for place, name in enumerate(stages)},
         "trigger": scenario.clearing.margin.name,
         "book": scenario.clearing.priority.name,
         "fund": "insurance_fund",
@@ -229,7 +231,6 @@ def collect(model: Market) -> RunResult:
         tier_rate=np.array(config.clearing.tier_rate[:tiers]),
         tier_deduction=np.array(config.clearing.tier_deduction[:tiers]),
         tier_end=np.array(whole.ends[:tiers]) if int(whole.enabled) else None,
-        fund_account=int(config.fund_account),
         fee_account=int(config.fee_account),
     )
     linear = int(config.formation) == lay.FORMATION_LINEAR

@@ -27,7 +27,7 @@ from cascade_sim.agents.options_dealer import OptionsDealers, load_options
 from cascade_sim.agents.portfolio_trader import PortfolioTraders
 from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
-from cascade_sim.clearing.engine import LiquidationEngine
+from cascade_sim.clearing.engine import ENGINE_ASKS, LiquidationEngine
 from cascade_sim.clearing.views import parts_of
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.account_actions import open_activity
@@ -235,7 +235,8 @@ class Market:
             count = kind.size(self.settings)
             self.cohorts[kind] = kind(model, first, count)
             first += count
-        self.account_count = first
+        self.first_party = first
+        self.account_count = first + len(self.engine.parties)
 
     def open(self, state: State) -> None:
         """Write everything that the scenario decides into ``state``; nothing has been drawn yet."""
@@ -254,6 +255,9 @@ class Market:
         self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
         opening.deposit(int(self.state.world.config.fund_account), 1, fund)
+        classes[self.first_party : self.account_count] = AccountClass.BACKSTOP
+        for number, party in enumerate(self.engine.parties, start=self.first_party):
+            opening.deposit(number, 1, self.instrument.cash_to_atoms(party.capital))
         for cohort in self.cohorts.values():
             cohort.open(opening)
         self._set_window()
@@ -294,7 +298,7 @@ class Market:
         config.mark_follows_index = int(getattr(self.mark_rule, "follows_index", False))
         self.formation.configure(config, self.instrument)
         configure_venue(world, scenario, self.instrument)
-        self.engine.configure(config, scenario, self.brackets)
+        self.engine.configure(config, scenario, self.brackets, self.first_party)
         for name in world.config.switches.dtype.names:
             config.switches[name] = int(getattr(scenario.switches, name))
         market = world.market
@@ -399,7 +403,7 @@ class Market:
 
     def answer(self, status: int) -> None:
         """Do what the kernels of this market cannot: drain the tape, ask a rule written in Python."""
-        if status in (lay.RETURN_PRIORITY, lay.RETURN_SIZING, lay.RETURN_ADL):
+        if status in ENGINE_ASKS:
             self.engine.answer(status, self.state, self.parts)
             return
         world = self.state.world

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_prices
-from cascade_sim.domain.enums import Cause, TransferKind
+from cascade_sim.domain.enums import AccountClass, Cause, TransferKind
 from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.recorder.market import Columns, cash, constant, price
@@ -36,7 +36,7 @@ class AccountRecords:
         Maintenance rates (fractions) and deductions (atoms).
     tier_end : float64, shape (tiers,), or None
         Ends of the tiers (atoms) where rates are of the whole position; None where they are marginal.
-    fund_account, fee_account : int
+    fee_account : int
         Ids of the insurance fund and of the account that collects trading fees.
     """
 
@@ -48,7 +48,6 @@ class AccountRecords:
     closing_mark: float
     tier_rate: Floats
     tier_deduction: Floats
-    fund_account: int
     fee_account: int
     tier_end: Floats | None = None
 
@@ -135,8 +134,9 @@ def _add_fills(flows: Flows, trades: NDArray[Any], books: AccountRecords, atoms:
         np.subtract.at(received[TransferKind.FEE], trades[f"{role}_account"][paid], fee[paid])
         received[TransferKind.FEE, books.fee_account] += fee[paid].sum()
     adl = cause == Cause.DELEVERAGING
-    # The fund's own sales in the book carry the same cause as the takeover that it serves.
-    forced = adl | (cause == Cause.LIQUIDATION) | ((cause == Cause.BACKSTOP) & (taker != books.fund_account))
+    # The parties' own sales in the book carry the same cause as the takeover that it serves.
+    own = np.isin(books.classes[taker], (AccountClass.INSURANCE_FUND, AccountClass.BACKSTOP))
+    forced = adl | (cause == Cause.LIQUIDATION) | ((cause == Cause.BACKSTOP) & ~own)
     chosen = np.flatnonzero(forced)
     worth = trades["mark"][chosen] * (trades["quantity_lot"][chosen] * float(atoms)) - amount[chosen]
     worth *= side[chosen]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import EventType, Stage
 from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -24,6 +25,8 @@ RULE_KEYS = tuple(
 """What a deciding component can be named for: a stage of the pipeline or, outside it, a type of event."""
 
 
+WATERFALL_KEYS = tuple(f"waterfall.{place}" for place in range(lay.WATERFALL_CAPACITY))
+"""What a stage of the user's own is named for: its place in the waterfall, the book not counted."""
 VENUE_RULES = ("price_band", "circuit_breaker")
 """Names of the rules that halt a market, by the codes from 1 on of :data:`layout.HALT_BAND` and its like."""
 
@@ -39,11 +42,11 @@ def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[
     """Return the name of the component that decided each event.
 
     The rule of the event's stage, or outside the pipeline the rule of its type; missing where none is given. A rule of
-    the venue stands in the event itself.
+    the venue and a stage of the user's own stand in the event itself.
     """
     named = {key.name.lower() if isinstance(key, IntEnum) else str(key): rule for key, rule in rules.items()}
     for key in named:
-        if key not in RULE_KEYS:
+        if key not in RULE_KEYS + WATERFALL_KEYS:
             raise CascadeError(expectation("rules", "a stage or a type of event", key, RULE_KEYS))
     own = raw["rule"].astype(np.int64)
     names = sorted({*named.values(), *(VENUE_RULES if own.any() else ())})
@@ -56,8 +59,12 @@ def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[
             code_of_stage[Stage[key.upper()]] = names.index(rule)
     codes = np.where(raw["stage"] != Stage.NONE, code_of_stage[raw["stage"]], code_of_type[raw["type"]])
     if own.any():
-        by_venue = np.array([names.index(rule) for rule in VENUE_RULES])
-        codes = np.where(own > 0, by_venue[own - 1], codes)
+        by_code = np.full(int(lay.RULE_OF_STAGE) + len(WATERFALL_KEYS), -1, np.int64)
+        by_code[1 : len(VENUE_RULES) + 1] = [names.index(rule) for rule in VENUE_RULES]
+        for place_of, key in enumerate(WATERFALL_KEYS):
+            if key in named:
+                by_code[int(lay.RULE_OF_STAGE) + place_of] = names.index(named[key])
+        codes = np.where(own > 0, by_code[own], codes)
     return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=str))
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.columns import DEPTH_BANDS_BP, MARK_MOVE_SOURCES
 from cascade_sim.core import layout as lay
-from cascade_sim.domain.enums import Cause
+from cascade_sim.domain.enums import CLOSED_BY, Cause
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
 
@@ -74,10 +74,13 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
     data["funding_rate"] = raw["funding_rate"]
     data["distressed_accounts"] = raw["distressed"]
     data["queue_accounts"] = raw["queue_accounts"]
+    data["queue_notional"] = cash(raw["queue_notional"])
+    for by, stages in CLOSED_BY.items():
+        data[f"liquidated_notional_{by}"] = cash(raw["closed"][:, list(stages)].sum(axis=1))
     for name, source in _CASH_COLUMNS.items():
         data[name] = cash(raw[source])
-    # The insurance fund is the only backstop, and has columns of its own.
-    data["backstop_equity"] = np.zeros(count)
+    # The insurance fund has columns of its own.
+    data["backstop_equity"] = cash(raw["party_equity"])
     per_percent = 0.01 * quantity(raw["gamma"] * at)
     data["gamma_exposure"] = per_percent * instrument.ticks_to_prices(at)
     data["dealer_unhedged_delta"] = quantity(raw["unhedged"])
@@ -90,10 +93,6 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
 
 
 _CASH_COLUMNS = {
-    "queue_notional": "queue_notional",
-    "liquidated_notional_book": "liquidated_book",
-    "liquidated_notional_backstop": "liquidated_fund",
-    "liquidated_notional_adl": "liquidated_adl",
     "insurance_fund_cash": "fund_cash",
     "insurance_fund_equity": "fund_equity",
     "bad_debt_cumulative": "bad_debt",

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
+from cascade_sim.domain.enums import CLOSED_BY, Stage
 from cascade_sim.domain.errors import CascadeError, RecordsRefused, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.recorder.accounts import AccountRecords, account_columns, measure_flows
@@ -252,24 +253,29 @@ def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int |
     -------
     dict
         From step 0 on: ``messages`` and ``trades`` (numbers); ``liquidated_accounts``, ``adl_accounts``
-        (accounts); ``liquidated_quantity`` (base units closed in the book); ``book_notional``,
+        (accounts); ``defaults`` (of parties of the waterfall);
+        ``liquidated_quantity`` (base units closed in the book); ``book_notional``,
         ``backstop_notional``, ``adl_notional``, ``bad_debt``, ``adl_loss``, ``socialised_loss``,
-        ``external_capital``, ``fees`` (quote).
+        ``external_capital``, ``fees``, and by stage ``closed.STAGE`` (notional) and ``covered.STAGE`` (bad debt) (quote).
     """
     totals = world["totals"]
     result: dict[str, int | float] = {
         "messages": int(book["messages"]) - int(totals["messages_start"]),
         "liquidated_quantity": instrument.lot_to_quantity(int(totals["liquidated_quantity"])),
     }
-    result |= {name: int(totals[name]) for name in ("trades", "liquidated_accounts", "adl_accounts")}
+    counts = ("trades", "liquidated_accounts", "adl_accounts", "defaults")
+    result |= {name: int(totals[name]) for name in counts}
     in_quote = {
-        "book_notional": "liquidated_book",
-        "backstop_notional": "liquidated_fund",
-        "adl_notional": "liquidated_adl",
         "bad_debt": "bad_debt",
         "adl_loss": "adl_loss",
         "socialised_loss": "socialised",
         "external_capital": "external",
         "fees": "fees",
     }
-    return result | {name: instrument.atoms_to_cash(int(totals[source])) for name, source in in_quote.items()}
+    result |= {name: instrument.atoms_to_cash(int(totals[source])) for name, source in in_quote.items()}
+    for name, stages in CLOSED_BY.items():
+        result[f"{name}_notional"] = instrument.atoms_to_cash(int(totals["closed"][list(stages)].sum()))
+    for stage in Stage:
+        result[f"closed.{stage.name.lower()}"] = instrument.atoms_to_cash(int(totals["closed"][stage]))
+        result[f"covered.{stage.name.lower()}"] = instrument.atoms_to_cash(int(totals["covered"][stage]))
+    return result

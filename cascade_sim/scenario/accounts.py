@@ -10,6 +10,7 @@ from cascade_sim.scenario.base import (
     PositiveNumbers,
     PositivePair,
     Section,
+    Stages,
     choice,
     component,
     measure,
@@ -243,7 +244,17 @@ class Clearing(Section):
         0.02, "Speed at which the fund sells what it took over", "share per second", ge=0
     )
     unwind_price_limit: float = measure(0.003, "How far from mid it may sell", "share of price", gt=0, lt=1)
+    insurance_max_leverage: float | None = measure(
+        None, "Most that the fund may hold; null for no limit", "multiple of its equity", ge=0
+    )
+    insurance_max_notional: float | None = measure(
+        None, "Most that the fund may hold; null for no limit", "quote units", ge=0
+    )
     adl: Component = choice(component("profit_leverage"), "Ranking of winners for auto-deleveraging")
+    waterfall: Stages = choice(
+        tuple(component(name) for name in ("book", "fund", "adl", "socialised")),
+        "Stages that a distressed account goes through, in order",
+    )
 
 
 class Shock(Section):

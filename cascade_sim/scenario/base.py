@@ -118,6 +118,10 @@ class Component(Section):
         return dict(self.__pydantic_extra__ or {})
 
 
+# As above: a list in YAML, and each of its items may be a bare name.
+Stages = Annotated[tuple[Component, ...], Field(strict=False, min_length=1)]
+
+
 def component(name: str, **parameters: Any) -> Component:
     """Return a component with parameters, for defaults."""
     return Component.model_validate({"name": name, **parameters})

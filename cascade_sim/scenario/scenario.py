@@ -250,7 +250,13 @@ class Scenario(Section):
         """Return the classes outside this package that a run would import, by dotted path; empty if there is none."""
         markets = self.market_scenarios().values() if self.markets else (self,)
         named: Any = (item for market in markets for item in market.leaves().items())
-        return {path: value for path, value in named if path.endswith(".name") and ":" in str(value)}
+        found = {path: value for path, value in named if path.endswith(".name") and ":" in str(value)}
+        scenarios = self.market_scenarios() if self.markets else {"": self}
+        for scenario in scenarios.values():
+            for place, stage in enumerate(scenario.clearing.waterfall):
+                if ":" in stage.name:
+                    found[f"clearing.waterfall[{place}]"] = stage.name
+        return found
 
     def __getstate__(self) -> dict[Any, Any]:
         """Take along where modules are that the tree names: another process has not read the file."""

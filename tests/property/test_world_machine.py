@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from reference.world import Entry
-from twin_world import BACKGROUND, MAKER, TRADERS, Choices, TwinWorld
+from twin_world import BACKGROUND, FUND, MAKER, PARTY, STAGES, TRADERS, WATERFALL, Choices, TwinWorld
 
 from cascade_sim.domain.enums import OrderType, SelfTradePolicy
 
@@ -20,6 +20,16 @@ SIDE = st.sampled_from([1, -1])
 PEOPLE = st.sampled_from([*TRADERS, MAKER, BACKGROUND])
 LOWEST, HIGHEST = 4 * 20, 4 * 300
 """Quarters of a tick between which the index moves."""
+OTHERS = (
+    ("book", "backstop", "fund", "adl", "socialised"),
+    ("book", "fund", "backstop", "socialised"),
+    ("book", "adl"),
+    ("fund", "adl", "socialised"),
+    ("backstop", "socialised"),
+    ("book", "socialised", "fund"),
+)
+"""Waterfalls in other orders, without a stage, without the book, with a party of the user's own."""
+PARTIES = {FUND: "fund", PARTY: "party"}
 CHOICES = st.builds(
     Choices,
     self_trade=st.sampled_from([int(policy) for policy in SelfTradePolicy]),
@@ -31,6 +41,10 @@ CHOICES = st.builds(
     accounts_per_step=st.integers(1, 5),
     fund=st.sampled_from([0, 50_000, 300_000, 3_000_000]),
     collateral=st.sampled_from([40_000, 250_000]),
+    waterfall=st.sampled_from([WATERFALL, *OTHERS]),
+    fund_notional=st.sampled_from([None, 0, 400_000]),
+    fund_leverage=st.sampled_from([None, 1, 3]),
+    party=st.sampled_from([0, 200_000]),
 )
 
 
@@ -182,7 +196,42 @@ def test_storms_reach_every_stage_of_the_pipeline() -> None:
         happened["capital from outside"] += world.twin.sums.external > 0
         happened["both deleveraged and socialised"] += _mixed(world.twin.log)
     assert min(happened.values()) > 0, happened
-    assert len(happened) == 11, happened
+    assert len(happened) == 12, happened
+
+
+def test_storms_reach_what_other_waterfalls_do() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(18):
+        limits: dict[str, Any] = {
+            "fund_notional": [None, 400_000][seed % 2],
+            "fund_leverage": [1, None][seed % 2],
+        }
+        world = TwinWorld(
+            Choices(waterfall=OTHERS[seed % len(OTHERS)], party=[200_000, 20_000][seed % 2], **limits)
+        )
+        storm(world, random.Random(seed), 25)
+        sums, log = world.twin.sums, world.twin.log
+        happened.update(f"closed by {stage}" for stage, value in sums.closed.items() if value > 0)
+        happened.update(f"covered by {stage}" for stage, debt in sums.covered.items() if debt > 0)
+        happened.update(f"{name} by {PARTIES[account]}" for name, account, *_ in log if account in PARTIES)
+        happened["part taken by the fund"] += _in_parts(log)
+    expected = {f"closed by {stage}" for stage in STAGES}
+    expected |= {f"covered by {stage}" for stage in STAGES if stage != "book"}
+    expected |= {f"{what} by {who}" for what in ("default", "unwind") for who in PARTIES.values()}
+    expected |= {"socialise by party", "adl by fund", "part taken by the fund"}
+    assert expected <= {name for name, times in happened.items() if times}, happened
+
+
+def _in_parts(log: list[Entry]) -> bool:
+    """Whether the fund took a position over and the next stage had to take more of it."""
+    return any(
+        a[0] == "takeover"
+        and a[2] == FUND
+        and a[3] > 0
+        and b[1] == a[1]
+        and b[0] in ("adl", "takeover", "socialise")
+        for a, b in pairwise(log)
+    )
 
 
 def _mixed(log: list[Entry]) -> bool:

@@ -49,6 +49,10 @@ class Rules:
     unwind_limit: Fraction
     funding_share: Fraction
     funding_cap: Fraction
+    waterfall: tuple[str, ...]
+    party: int
+    fund_notional: int | None
+    fund_leverage: Fraction | None
 
 
 @dataclass
@@ -76,7 +80,9 @@ class Sums:
     liquidated_quantity: int = 0
     trades: int = 0
     turnover: int = 0
-    liquidated_book: int = 0
+    closed: dict[str, Fraction] = field(default_factory=dict)
+    covered: dict[str, int] = field(default_factory=dict)
+    defaults: int = 0
 
 
 @dataclass
@@ -98,7 +104,9 @@ class WorldTwin:
     adl: bool = True
     premium: float = 0.0
     rate: float = 0.0
-    unwind_carry: Fraction = Fraction(0)
+    unwind_carry: dict[int, Fraction] = field(default_factory=dict)
+    defaulted_at: dict[int, int] = field(default_factory=dict)
+    defaulting: bool = False
 
     def __post_init__(self) -> None:
         """Begin with an empty book around the mark."""
@@ -253,6 +261,7 @@ class WorldTwin:
         if funding and self.rate != 0.0:
             self._pay_funding(float(self.mark) * self.rate * self.rules.atoms)
         self._liquidate()
+        self._settle_defaults()
         self._unwind()
         self.step += 1
 
@@ -289,16 +298,17 @@ class WorldTwin:
         return (-value if self.rules.largest_first else self.equity(account) / value), account
 
     def _process(self, account: int) -> None:
-        row = self.accounts[account]
+        row, stages = self.accounts[account], self.rules.waterfall
         if row.position == 0:
             return
-        row.cooldown_until = self.step + max(1, self.rules.cooldown)
-        if self.equity(account) > 0:
-            self._close_out(account, self._size(account))
+        if stages[0] == "book":
+            row.cooldown_until = self.step + max(1, self.rules.cooldown)
+            if self.equity(account) > 0:
+                self._close_out(account, self._size(account))
+        if row.position != 0 and (self.equity(account) <= 0 or stages[0] != "book"):
+            self._absorb(account, stages)
         if row.position == 0:
             self._cover_debt(account)
-        elif self.equity(account) <= 0:
-            self._absorb(account)
 
     def _size(self, account: int) -> int:
         rules, size = self.rules, abs(self.accounts[account].position)
@@ -320,7 +330,7 @@ class WorldTwin:
         )
         _, filled = self.place(account, side, tick, lots, IOC)
         traded = self.sums.turnover - before
-        self.sums.liquidated_book += traded
+        self._closed("book", Fraction(traded))
         fee = math.floor(traded * rules.liquidation_fee)
         fee = min(fee, math.floor(max(Fraction(0), self.equity(account))))
         self.transfer(account, rules.fund, fee)
@@ -340,43 +350,120 @@ class WorldTwin:
         if missing > 0:
             self.sums.external += self.transfer(rules.external, rules.fund, missing)
         self.transfer(rules.fund, account, debt)
-        self.sums.bad_debt += debt
+        self._covered("fund", debt)
         self.log.append(("takeover", account, rules.fund, 0, 0))
 
-    def _absorb(self, account: int) -> None:
+    def _absorb(self, account: int, stages: Sequence[str]) -> None:
+        """Walk the stages; each takes what it can, and a party that owes goes through them without a position too."""
+        takes = {
+            "fund": self._fund_takes,
+            "backstop": self._party_takes,
+            "adl": self._deleverage,
+            "socialised": self._socialise,
+        }
+        for stage in stages:
+            if stage != "book" and (self.accounts[account].position != 0 or self.defaulting):
+                takes[stage](account)
+
+    def _settle_defaults(self) -> None:
+        """Whoever took positions over and owes more than it has goes through the stages after its own."""
         rules = self.rules
-        if self.backstop and self.equity(rules.fund) > rules.floor * self.fund_capital:
-            self._count(account)
-            self.sums.bad_debt += math.floor(max(Fraction(0), -self.equity(account)))
-            lots = abs(self.accounts[account].position)
-            self._hand_over(account)
-            self.log.append(("takeover", account, rules.fund, lots, 0))
-            return
-        debt = math.floor(max(Fraction(0), -self.equity(account)))
-        self._count(account)
-        if self.adl:
-            self._deleverage(account)
-        if self.accounts[account].position != 0:
-            self._socialise(account)
-        elif self.accounts[account].cash < 0:
-            debt += self.accounts[account].cash
+        stages = [stage for stage in rules.waterfall if stage != "book"]
+        parties = {"fund": rules.fund, "backstop": rules.party}
+        holders = [*stages, *(["fund"] if "fund" not in stages else [])]
+        for place, stage in enumerate(holders):
+            party = parties.get(stage)
+            if party is None or self.equity(party) >= 0:
+                continue
+            if self.defaulted_at.get(party, -9) < self.step - 1:
+                self.sums.defaults += 1
+                self.log.append(("default", party, party, 0, 0))
+            self.defaulted_at[party] = self.step
+            self.defaulting = True
+            self._absorb(party, stages[place + 1 :] if place < len(stages) else stages)
+            self.defaulting = False
+
+    def _closed(self, stage: str, value: Fraction) -> None:
+        self.sums.closed[stage] = self.sums.closed.get(stage, Fraction(0)) + value
+
+    def _covered(self, stage: str, debt: int) -> None:
+        self.sums.covered[stage] = self.sums.covered.get(stage, 0) + debt
         self.sums.bad_debt += debt
+
+    def _debt(self, account: int) -> Fraction:
+        return max(Fraction(0), -self.equity(account))
 
     def _count(self, account: int) -> None:
         row = self.accounts[account]
-        self.sums.liquidated_accounts += row.outcome < PARTIAL
-        row.outcome = max(row.outcome, TAKEN_OVER)
+        if not self.defaulting:
+            self.sums.liquidated_accounts += row.outcome < PARTIAL
+            row.outcome = max(row.outcome, TAKEN_OVER)
 
-    def _hand_over(self, account: int) -> None:
-        """Give position and cash to the fund; the account keeps nothing."""
-        row, fund = self.accounts[account], self.rules.fund
-        side = -1 if row.position > 0 else 1
-        self.settle(side, rounded(self.mark), abs(row.position), account, fund, on_book=False)
-        self.transfer(account, fund, row.cash)
+    def _fund_room(self, account: int) -> int:
+        """Lots that the fund may take of an account: what it holds afterwards is limited."""
+        rules, size = self.rules, self.accounts[account].position
+        held = self.accounts[rules.fund].position * (1 if size > 0 else -1)
+        limits = []
+        if rules.fund_notional is not None:
+            limits.append(Fraction(rules.fund_notional))
+        if rules.fund_leverage is not None:
+            limits.append(rules.fund_leverage * max(Fraction(0), self.equity(rules.fund)))
+        if not limits:
+            return abs(size)
+        return max(0, min(abs(size), math.floor(min(limits) / (self.mark * rules.atoms)) - held))
+
+    def _fund_takes(self, account: int) -> None:
+        rules, size = self.rules, abs(self.accounts[account].position)
+        if not self.backstop or self.equity(rules.fund) <= rules.floor * self.fund_capital or size == 0:
+            return
+        lots = self._fund_room(account)
+        if lots == 0:
+            return
+        self._count(account)
+        debt = self._debt(account)
+        self._closed("fund", lots * self.mark * rules.atoms)
+        self._hand_over(account, lots)
+        self._covered("fund", math.floor(debt - (self._debt(account) if lots < size else 0)))
+        self.log.append(("takeover", account, rules.fund, lots, 0))
+
+    def _hand_over(self, account: int, lots: int) -> None:
+        """Give lots and the cash that belongs to them to the fund; with the last lot the account keeps nothing."""
+        row, fund, tick = self.accounts[account], self.rules.fund, rounded(self.mark)
+        side, size = -1 if row.position > 0 else 1, abs(row.position)
+        self.settle(side, tick, lots, account, fund, on_book=False)
+        amount = row.cash
+        if lots < size:
+            # The share is a double by definition.
+            amount = int((row.cash + row.position * tick * self.rules.atoms) * (lots / size))
+        self.transfer(account, fund, amount)
+
+    def _party_takes(self, account: int) -> None:
+        """A party that takes half of what there is, rounded up, at the mark, as far as its equity bears it."""
+        rules, row = self.rules, self.accounts[account]
+        if not self.backstop or row.position == 0:
+            return
+        tick = max(1, rounded(self.mark))
+        lots = (abs(row.position) + 1) // 2
+        cost = (1 if row.position > 0 else -1) * (tick - self.mark) * rules.atoms
+        equity = max(Fraction(0), self.equity(rules.party))
+        if cost * lots > equity:
+            lots = min(lots, math.floor(equity / cost))
+        if lots == 0:
+            return
+        self._count(account)
+        debt = self._debt(account)
+        self.settle(-1 if row.position > 0 else 1, tick, lots, account, rules.party, on_book=False)
+        self._closed("backstop", lots * self.mark * rules.atoms)
+        self._covered("backstop", math.floor(max(Fraction(0), debt - self._debt(account))))
+        self.log.append(("takeover", account, rules.party, lots, 0))
 
     def _deleverage(self, account: int) -> None:
         """Close against the winners, the highest profit times leverage first, at the bankruptcy price."""
         row, rules = self.accounts[account], self.rules
+        if not self.adl or row.position == 0:
+            return
+        self._count(account)
+        debt = math.floor(self._debt(account))
         side = 1 if row.position > 0 else -1
         price = Fraction(-row.cash, row.position * rules.atoms)
         tick = max(1, math.ceil(price) if side > 0 else math.floor(price))
@@ -392,10 +479,12 @@ class WorldTwin:
                 continue
             before = self.equity(winner)
             self.settle(-side, tick, lots, account, winner, on_book=False)
+            self._closed("adl", lots * self.mark * rules.atoms)
             self.sums.adl_loss += math.floor(max(Fraction(0), before - self.equity(winner)))
             self.sums.adl_accounts += other.outcome != DELEVERAGED
             other.outcome = DELEVERAGED
             self.log.append(("adl", account, winner, lots, 0))
+        self._covered("adl", debt - math.ceil(self._debt(account)))
 
     def _score(self, account: int) -> float:
         row, mark = self.accounts[account], float(self.mark)
@@ -404,11 +493,21 @@ class WorldTwin:
         return -(profit * leverage) if profit > 0.0 else -(profit / leverage)
 
     def _socialise(self, account: int) -> None:
-        """The fund takes the position; open profits pay for the deficit, and the outside for the rest."""
+        """The fund takes the position; open profits pay for the deficit, and the outside for the rest.
+
+        A party that owes keeps its position.
+        """
         rules = self.rules
-        deficit = math.ceil(max(Fraction(0), -self.equity(account)))
-        lots = abs(self.accounts[account].position)
-        self._hand_over(account)
+        deficit, lots = math.ceil(self._debt(account)), abs(self.accounts[account].position)
+        payee = account if self.defaulting else rules.fund
+        if self.defaulting:
+            lots = 0
+            if deficit == 0:
+                return
+        else:
+            self._count(account)
+            self._closed("socialised", self.notional(account))
+            self._hand_over(account, lots)
         gains = {
             number: max(0.0, row.position * (float(self.mark) - row.entry))
             for number, row in enumerate(self.accounts)
@@ -421,25 +520,32 @@ class WorldTwin:
             if total > 0.0:
                 solvent = math.floor(max(Fraction(0), self.equity(number)))
                 share = min(int(deficit * (gain / total)), solvent, deficit - paid)
-                paid += self.transfer(number, rules.fund, share)
+                paid += self.transfer(number, payee, share)
         self.sums.socialised += paid
-        self.sums.external += self.transfer(rules.external, rules.fund, deficit - paid)
+        self._covered("socialised", deficit)
+        self.sums.external += self.transfer(rules.external, payee, deficit - paid)
         self.log.append(("socialise", account, NOBODY, lots, 0))
 
     def _unwind(self) -> None:
-        """The fund sells a share of what it holds, near the mid."""
-        rules, fund = self.rules, self.accounts[self.rules.fund]
-        if fund.position == 0 or self.halted_until is not None:
+        """Every party sells a share of what it holds, near the mid, in the order of their stages."""
+        rules = self.rules
+        if self.halted_until is not None:
             return
-        self.unwind_carry += abs(fund.position) * rules.unwind_rate
-        lots = min(abs(fund.position), math.floor(self.unwind_carry))
-        if lots == 0:
-            return
-        self.unwind_carry -= lots
-        side = -1 if fund.position > 0 else 1
-        tick = rounded(self.mid * (1 + side * rules.unwind_limit))
-        _, filled = self.place(rules.fund, side, tick, lots, IOC)
-        self.log.append(("unwind", rules.fund, NOBODY, filled, tick))
+        stages = [stage for stage in rules.waterfall if stage in ("fund", "backstop")]
+        for stage in [*stages, *(["fund"] if "fund" not in stages else [])]:
+            party = rules.fund if stage == "fund" else rules.party
+            position = self.accounts[party].position
+            if position == 0:
+                continue
+            carry = self.unwind_carry.get(party, Fraction(0)) + abs(position) * rules.unwind_rate
+            lots = min(abs(position), math.floor(carry))
+            self.unwind_carry[party] = carry - lots
+            if lots == 0:
+                continue
+            side = -1 if position > 0 else 1
+            tick = rounded(self.mid * (1 + side * rules.unwind_limit))
+            _, filled = self.place(party, side, tick, lots, IOC)
+            self.log.append(("unwind", party, NOBODY, filled, tick))
 
 
 __all__ = ["LIMIT", "MARKET", "Account", "Entry", "Rules", "Sums", "WorldTwin"]

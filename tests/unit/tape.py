@@ -156,7 +156,6 @@ def records(ledger: Ledger, start: np.ndarray, start_mark: float, closing_mark: 
         closing_mark=closing_mark,
         tier_rate=np.array([0.0125]),
         tier_deduction=np.array([0.0]),
-        fund_account=FUND,
         fee_account=FEES,
     )
 

@@ -1,5 +1,6 @@
-"""A market of eleven accounts without agents, beside a twin that makes the same moves; every move compares the two."""
+"""A market of twelve accounts without agents, beside a twin that makes the same moves; every move compares the two."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -15,12 +16,12 @@ from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.venue.book import cancel
-from cascade_sim.domain.enums import AccountClass, Cause, EventType, TransferKind
+from cascade_sim.domain.enums import AccountClass, Cause, EventType, Stage, TransferKind
 
 EXTERNAL, FUND, FEES, ROUNDING = range(4)
 TRADERS = range(4, 9)
-MAKER, BACKGROUND = 9, 10
-ACCOUNTS = 11
+MAKER, BACKGROUND, PARTY = 9, 10, 11
+ACCOUNTS = 12
 START = 100
 ATOMS = 1_000
 SPARE = 1_000_000_000
@@ -34,6 +35,7 @@ _LOGGED = {
     EventType.UNWIND: "unwind",
     EventType.FUNDING: "funding",
     EventType.RESUME: "resume",
+    EventType.DEFAULT: "default",
 }
 _COUNTED = (
     "bad_debt",
@@ -45,8 +47,16 @@ _COUNTED = (
     "liquidated_accounts",
     "liquidated_quantity",
     "trades",
-    "liquidated_book",
+    "defaults",
 )
+STAGES = {
+    "book": Stage.BOOK,
+    "fund": Stage.FUND,
+    "backstop": Stage.BACKSTOP,
+    "adl": Stage.ADL,
+    "socialised": Stage.SOCIALISED,
+}
+WATERFALL = ("book", "fund", "adl", "socialised")
 
 
 @kernel
@@ -76,6 +86,10 @@ class Choices:
     accounts_per_step: int = 3
     fund: int = 300_000
     collateral: int = 250_000
+    waterfall: tuple[str, ...] = WATERFALL
+    fund_notional: int | None = None
+    fund_leverage: int | None = None
+    party: int = 200_000
 
     def rules(self) -> Rules:
         """Return the numbers that market and twin share."""
@@ -104,6 +118,10 @@ class Choices:
             unwind_limit=Fraction(1, 16),
             funding_share=Fraction(1, 8),
             funding_cap=Fraction(1, 512),
+            waterfall=self.waterfall,
+            party=PARTY,
+            fund_notional=self.fund_notional,
+            fund_leverage=None if self.fund_leverage is None else Fraction(self.fund_leverage),
         )
 
 
@@ -130,8 +148,7 @@ def _configure(world: Any, rules: Rules) -> None:
     clearing.full_below, clearing.full_below_share = rules.full_below, float(rules.full_below_share)
     clearing.cooldown_steps, clearing.rounds = rules.cooldown, rules.rounds
     clearing.accounts_per_step, clearing.fee_rate = rules.accounts_per_step, float(rules.liquidation_fee)
-    clearing.floor = float(rules.floor)
-    clearing.unwind_rate, clearing.unwind_limit = float(rules.unwind_rate), float(rules.unwind_limit)
+    _configure_waterfall(clearing, rules)
     for name in ("liquidation", "adl", "backstop", "funding"):
         config.switches[name] = 1
     for name in ("fundamental", "previous_fundamental", "index", "mid", "mark", "last"):
@@ -141,6 +158,20 @@ def _configure(world: Any, rules: Rules) -> None:
     config.venue.position_cap[:] = -1
     world.venue.lower, world.venue.upper = 1, TICKS - 1
     world.totals.first_liquidation_step = world.totals.first_adl_step = -1
+
+
+def _configure_waterfall(clearing: Any, rules: Rules) -> None:
+    stages = [stage for stage in rules.waterfall if stage != "book"]
+    clearing.book, clearing.stages = int("book" in rules.waterfall), len(stages)
+    holders = [*stages, *(["fund"] if "fund" not in stages else [])]
+    clearing.parties = len(holders)
+    for entry, stage in zip(clearing.waterfall, holders, strict=False):
+        entry.stage = STAGES[stage]
+        entry.account = {"fund": FUND, "backstop": PARTY}.get(stage, lay.NO_ACCOUNT)
+        entry.floor = float(rules.floor)
+        entry.unwind_rate, entry.unwind_limit = float(rules.unwind_rate), float(rules.unwind_limit)
+        entry.most_notional = np.inf if rules.fund_notional is None else rules.fund_notional
+        entry.most_leverage = np.inf if rules.fund_leverage is None else float(rules.fund_leverage)
 
 
 class TwinWorld:
@@ -160,12 +191,15 @@ class TwinWorld:
             *[AccountClass.LEVERAGED_TRADER] * len(TRADERS),
             AccountClass.LIQUIDITY_PROVIDER,
             AccountClass.BACKGROUND,
+            AccountClass.BACKSTOP,
         ]
         rows["traits"][TRADERS.start : TRADERS.stop] = lay.FLAG_MARGINED
         rows["collateral"][FUND] = choices.fund
         self.twin = WorldTwin(rules, [Account() for _ in range(ACCOUNTS)], choices.fund, Fraction(START))
         self.ids: dict[int, int] = {}
+        rows["collateral"][PARTY] = choices.party
         self.deposit(FUND, choices.fund)
+        self.deposit(PARTY, choices.party)
         for account in (MAKER, BACKGROUND):
             self.deposit(account, SPARE)
         for account in TRADERS:
@@ -227,7 +261,14 @@ class TwinWorld:
         world = self.state.world
         world.market.fundamental = float(index)
         world.config.switches.funding = int(funding)
-        assert full(*self.system, int(world.control.step) + 1, lay.PHASES) == lay.RETURN_DONE
+        while (status := full(*self.system, int(world.control.step) + 1, lay.PHASES)) != lay.RETURN_DONE:
+            assert status == lay.RETURN_STAGE
+            control = world.control
+            size = abs(int(self.state.accounts[control.request_account].position))
+            # What the party of the twin takes: half, rounded up, at the mark.
+            control.request_quantity = (size + 1) // 2
+            control.request_tick = max(1, math.floor(float(world.market.mark) + 0.5))
+            control.answered = 1
         self.twin.advance(index, funding)
         self.compare()
         assert np.flatnonzero(self.state.book.levels["quantity_lot"]).tolist() == self._occupied()
@@ -254,6 +295,10 @@ class TwinWorld:
         assert int(totals.open_interest) == twin.open_interest()
         found = {name: int(totals[name]) for name in _COUNTED}
         assert found == {name: getattr(twin.sums, name) for name in _COUNTED}
+        for name, stage in STAGES.items():
+            assert float(totals.closed[stage]) == twin.sums.closed.get(name, 0), name
+            assert int(totals.covered[stage]) == twin.sums.covered.get(name, 0), name
+        assert int(totals.covered.sum()) == int(totals.bad_debt)
         assert int(totals.check_failures) == int(totals.crossed_books) == 0
 
     def _compare_prices(self) -> None:

@@ -1,4 +1,4 @@
-"""The liquidation pipeline: trigger, priority, sizing and execution; what the book cannot take goes to ``backstop``."""
+"""The liquidation pipeline: trigger, priority, sizing and execution; what the book cannot close goes to the waterfall."""
 
 import math
 
@@ -16,7 +16,7 @@ from cascade_sim.core.clearing.ledger import (
     transfer,
 )
 from cascade_sim.core.clearing.trigger_index import triggered
-from cascade_sim.core.clearing.waterfall import absorb, cover_debt, unwind_fund
+from cascade_sim.core.clearing.waterfall import absorb, cover_debt, settle_defaults, unwind_parties
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.ground.sorting import LONG, sort_by_score, sort_long_by_score
@@ -39,6 +39,8 @@ STAGE_RANK = 1
 STAGE_EXECUTE = 2
 STAGE_DELEVERAGE = 3
 STAGE_REFRESH = 4
+STAGE_ORDER = 5
+STAGE_DEFAULT = 6
 
 
 @part
@@ -176,8 +178,8 @@ def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lot
         draft.fill = traded / (filled * w.config.atoms)
     commit_event(w, accounts, tape)
     totals = w.totals
-    totals.liquidated_book += traded
-    w.now.liquidated_book += traded
+    totals.closed[_BOOK] += traded
+    w.now.closed[_BOOK] += traded
     totals.liquidated_quantity += filled
     if filled > 0 and totals.first_liquidation_step < 0:
         totals.first_liquidation_step = w.control.step
@@ -188,17 +190,56 @@ def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lot
         row.outcome = max(row.outcome, _LIQUIDATED)
 
 
-@part
-def _close_on_book(w, book, accounts, watch, tape, account, quantity):
-    """Send the close-out as immediate or cancel at the bankruptcy price."""
+@routine
+def _send(w, book, accounts, watch, tape, account, tick, quantity, lots):
+    """Send a close-out as immediate or cancel; with latency it arrives later and the engine waits for it."""
     row = accounts[account]
     side = -1 if row.position > 0 else 1
-    tick = bankruptcy_tick(w, row)
     delaying = w.control.delaying != 0 and w.config.switches.impact_off == 0
-    if delaying and defer(w, account, side, tick, quantity, _IOC, _CAUSE, lay.NO_EVENT) != 0:
+    if delaying and defer(w, account, side, tick, lots, _IOC, _CAUSE, lay.NO_EVENT) != 0:
         row.cooldown_until = lay.IN_FLIGHT
         return
-    close_out(w, book, accounts, watch, tape, account, side, tick, quantity, quantity)
+    close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots)
+
+
+@part
+def _close_on_book(w, book, accounts, watch, tape, account):
+    """Decide how much is closed at which limit, and send it; returns what must be decided by a rule of the user's."""
+    control = w.control
+    row = accounts[account]
+    if control.stage == STAGE_EXECUTE:
+        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
+        if equity(w, row) <= 0.0 and w.config.switches.impact_off == 0:
+            return lay.RETURN_DONE
+        if control.answered != 0:
+            control.decided = control.request_quantity
+            control.answered = 0
+        elif w.config.clearing.sizing == lay.RULE_PYTHON:
+            control.request_account = account
+            return lay.RETURN_SIZING
+        else:
+            control.decided = size_account(w, row)
+        control.request_quantity = control.decided
+        control.request_tick = bankruptcy_tick(w, row)
+        if w.config.clearing.execution == lay.RULE_PYTHON:
+            control.request_account = account
+            control.stage = STAGE_ORDER
+            return lay.RETURN_EXECUTION
+    control.answered = 0
+    control.stage = STAGE_EXECUTE
+    if control.request_quantity > 0:
+        _send(
+            w,
+            book,
+            accounts,
+            watch,
+            tape,
+            account,
+            control.request_tick,
+            control.decided,
+            control.request_quantity,
+        )
+    return lay.RETURN_DONE
 
 
 @part
@@ -207,31 +248,26 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
     control = w.control
     account = np.int64(scratch[0, control.cursor])
     row = accounts[account]
-    if control.stage == STAGE_EXECUTE:
-        if row.position == 0:
-            return lay.RETURN_DONE
-        row.cooldown_until = control.step + max(1, w.config.clearing.cooldown_steps)
-        if equity(w, row) > 0.0 or w.config.switches.impact_off != 0:
-            if control.answered != 0:
-                quantity = control.request_quantity
-                control.answered = 0
-            elif w.config.clearing.sizing == lay.RULE_PYTHON:
-                control.request_account = account
-                return lay.RETURN_SIZING
-            else:
-                quantity = size_account(w, row)
-            _close_on_book(w, book, accounts, watch, tape, account, quantity)
+    first = control.stage == STAGE_EXECUTE and control.answered == 0
+    if first and row.position == 0:
+        return lay.RETURN_DONE
+    if w.config.clearing.book != 0 and (control.stage == STAGE_EXECUTE or control.stage == STAGE_ORDER):
+        status = _close_on_book(w, book, accounts, watch, tape, account)
+        if status != lay.RETURN_DONE:
+            return status
     if (row.traits & lay.FLAG_CROSS) != 0 and (row.traits & lay.FLAG_BANKRUPT) == 0:
         # The other legs may still pay for this one: the next screen shares their equity anew.
         control.stage = STAGE_EXECUTE
         return lay.RETURN_DONE
-    if row.position == 0:
+    if row.position == 0 and control.stage != STAGE_DELEVERAGE:
         cover_debt(w, accounts, watch, tape, account)
-    elif equity(w, row) <= 0.0:
+    elif equity(w, row) <= 0.0 or w.config.clearing.book == 0 or control.stage == STAGE_DELEVERAGE:
         control.stage = STAGE_DELEVERAGE
         status = absorb(w, accounts, watch, scratch, scores, tape, account)
         if status != lay.RETURN_DONE:
             return status
+        if row.position == 0:
+            cover_debt(w, accounts, watch, tape, account)
     control.stage = STAGE_EXECUTE
     return lay.RETURN_DONE
 
@@ -280,7 +316,7 @@ def _note_queue(w, accounts, scratch):
 
 @routine
 def liquidate(w, book, accounts, watch, scratch, scores, tape):
-    """Phase 8: rounds of screen, rank, size and execute, then the fund unwinds.
+    """Phase 8: rounds of screen, rank, size and execute; then defaults of parties, and they sell down what they took.
 
     Returns a RETURN code; RETURN_SCREEN when portfolios over several markets must be looked at first.
     """
@@ -288,7 +324,8 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
     clearing = w.config.clearing
     if control.step < 0:
         return lay.RETURN_DONE
-    while w.config.switches.liquidation != 0 and control.capacity == 0:
+    closing = w.config.switches.liquidation != 0 and control.stage != STAGE_DEFAULT
+    while closing and control.capacity == 0:
         if control.stage == STAGE_REFRESH:
             status = instant_mark(w)
             if status != lay.RETURN_DONE:
@@ -317,10 +354,14 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
         _note_queue(w, accounts, scratch)
         control.stage = STAGE_REFRESH
         control.rounds_done += 1
+    control.stage = STAGE_DEFAULT
+    status = settle_defaults(w, accounts, watch, scratch, scores, tape)
+    if status != lay.RETURN_DONE:
+        return status
     control.stage = STAGE_SCREEN
     control.rounds_done = 0
     control.cursor = 0
     control.listed = 0
     control.handled = 0
-    unwind_fund(w, book, accounts, watch, tape)
+    unwind_parties(w, book, accounts, watch, tape)
     return lay.RETURN_DONE

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from cascade_sim.domain.enums import AccountClass, Cause
+from cascade_sim.domain.enums import AccountClass, Cause, Stage
 
 CAUSES = len(Cause)
 CLASSES = len(AccountClass)
+STAGES = len(Stage)
 MOVE_QUOTE_REVISION = np.int64(CAUSES)
 MOVE_WITHDRAWAL = np.int64(CAUSES + 1)
 MOVE_NEWS = np.int64(CAUSES + 2)
@@ -20,6 +21,7 @@ DEALER_CAPACITY = 64
 OPTION_CAPACITY = 1024
 SHOCK_CAPACITY = 16
 TIER_CAPACITY = 64
+WATERFALL_CAPACITY = 9
 QUEUE_RATES = 32
 MID_RING = 1 << 14
 INDEX_SOURCES = 16
@@ -81,6 +83,8 @@ RETURN_AGENTS = 7
 RETURN_CAPACITY = 8
 RETURN_FLOW = 9
 RETURN_SCREEN = 10
+RETURN_EXECUTION = 11
+RETURN_STAGE = 12
 """Why the fused driver hands control back. All but DONE and CAPACITY are resumed at the same place."""
 
 CAPACITY_ORDERS = 1
@@ -104,6 +108,7 @@ PRIORITY_RANDOM = 2
 SIZING_FULL = 0
 SIZING_FRACTION = 1
 ADL_PROFIT_LEVERAGE = 0
+EXECUTION_IOC_AT_BANKRUPTCY = 0
 MARK_EMA_MID = 0
 MARK_MEDIAN = 1
 MARK_LAST = 2
@@ -124,6 +129,8 @@ BREAKER_MARK = 2
 BREAKER_INDEX = 3
 HALT_BAND = np.int64(1)
 HALT_BREAKER = np.int64(2)
+RULE_OF_STAGE = np.int64(16)
+"""In an event: the venue's rule that halted it, or this much more than the place in the waterfall of a user's stage."""
 HEDGE_NONE = 0
 HEDGE_CLOCK = 1
 FORMATION_BOOK = 0

@@ -4,7 +4,13 @@ import numpy as np
 
 from cascade_sim.core.ground.records import record
 from cascade_sim.core.layout.activity import WHOLE_RATES
-from cascade_sim.core.layout.codes import LEVEL_CAPACITY, QUEUE_RATES, SHOCK_CAPACITY, TIER_CAPACITY
+from cascade_sim.core.layout.codes import (
+    LEVEL_CAPACITY,
+    QUEUE_RATES,
+    SHOCK_CAPACITY,
+    TIER_CAPACITY,
+    WATERFALL_CAPACITY,
+)
 from cascade_sim.core.layout.flight import LATENCY_CONFIG
 from cascade_sim.core.layout.prices import PRICE_CONFIG
 from cascade_sim.core.layout.venue import VENUE_CONFIG
@@ -116,6 +122,19 @@ DEALER_CONFIG = record(
     gamma_every=_I,
 )
 
+STAGE_CONFIG = record(
+    stage=_I,
+    account=_I,
+    most_notional=_F,
+    most_leverage=_F,
+    floor=_F,
+    unwind_rate=_F,
+    unwind_limit=_F,
+)
+"""One stage of the waterfall: its code in :class:`domain.enums.Stage` and, where a party of its own takes positions over, that
+party's account, the most it may hold (atoms at the mark; notional over equity), the share of its first capital below
+which it takes nothing, and how it sells what it took (share per step, distance from the mid)."""
+
 CLEARING_CONFIG = record(
     tiers=_I,
     tier_rate=(_F, (TIER_CAPACITY,)),
@@ -131,10 +150,14 @@ CLEARING_CONFIG = record(
     accounts_per_step=_I,
     rounds=_I,
     fee_rate=_F,
-    floor=_F,
-    unwind_rate=_F,
-    unwind_limit=_F,
+    execution=_I,
+    book=_I,
+    stages=_I,
+    parties=_I,
+    waterfall=(STAGE_CONFIG, (WATERFALL_CAPACITY,)),
 )
+"""``book`` is whether close-outs go to the book before the ``stages`` of the ``waterfall``; entries from there to ``parties``
+are parties that hold positions and stand in no stage."""
 
 SHOCK = record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I, delay=_I)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cascade_sim.core.ground.records import record
+from cascade_sim.core.layout.codes import STAGES
 
 _F = np.float64
 _I = np.int64
@@ -35,9 +36,8 @@ FIGURE_ROW = record(
     trades=_I,
     liquidated_accounts=_I,
     liquidated_quantity=_I,
-    liquidated_book=_F,
-    liquidated_fund=_F,
-    liquidated_adl=_F,
+    closed=(_F, (STAGES,)),
+    covered=(_I, (STAGES,)),
     adl_accounts=_I,
     adl_loss=_I,
     bad_debt=_I,
@@ -46,6 +46,7 @@ FIGURE_ROW = record(
     fees=_I,
     first_liquidation_step=_I,
     first_adl_step=_I,
+    defaults=_I,
     fund_cash=_I,
     fund_position=_I,
     conservation_error=_I,

@@ -13,6 +13,8 @@ from cascade_sim.core.layout.codes import (
     MOVES,
     OPTION_CAPACITY,
     PROVIDER_CAPACITY,
+    STAGES,
+    WATERFALL_CAPACITY,
     WHEEL_CHUNKS,
 )
 from cascade_sim.core.layout.config import CONFIG
@@ -41,6 +43,10 @@ CONTROL = record(
     request=_I,
     request_account=_I,
     request_quantity=_I,
+    request_tick=_I,
+    decided=_I,
+    place=_I,
+    defaulting=_I,
     listed=_I,
     handled=_I,
     capacity=_I,
@@ -74,7 +80,7 @@ MARKET = record(
     arbitrage_carry=_F,
     cross_carry=_F,
     cross_rest=_F,
-    unwind_carry=_F,
+    unwind_carry=(_F, (WATERFALL_CAPACITY,)),
     one_sided=_I,
     halted=_I,
     mark_held=_I,
@@ -99,9 +105,8 @@ TOTALS = record(
     crossed_books=_I,
     liquidated_accounts=_I,
     liquidated_quantity=_I,
-    liquidated_book=_F,
-    liquidated_fund=_F,
-    liquidated_adl=_F,
+    closed=(_F, (STAGES,)),
+    covered=(_I, (STAGES,)),
     adl_accounts=_I,
     liquidation_loss=_I,
     bad_debt=_I,
@@ -113,7 +118,10 @@ TOTALS = record(
     adl_loss=_I,
     first_liquidation_step=_I,
     first_adl_step=_I,
+    defaults=_I,
 )
+"""``closed`` is the notional that each stage of the pipeline closed, ``covered`` the bad debt that it bore; ``defaults`` counts
+parties of the waterfall that could not pay for what they hold."""
 
 STEP = record(
     turnover=_I,
@@ -122,9 +130,7 @@ STEP = record(
     queue_notional=_F,
     buy_volume=(_I, (CAUSES,)),
     sell_volume=(_I, (CAUSES,)),
-    liquidated_book=_F,
-    liquidated_fund=_F,
-    liquidated_adl=_F,
+    closed=(_F, (STAGES,)),
     throughput_binding=_I,
     gamma=_F,
     unhedged=_F,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import kernel, routine
 from cascade_sim.core.ground.rng import word as hashed  # a fingerprint, no draw
 from cascade_sim.domain.enums import AccountClass
@@ -80,9 +81,9 @@ def finish_figures(worlds, books, accounts, row):
     row.trades = totals.trades
     row.liquidated_accounts = totals.liquidated_accounts
     row.liquidated_quantity = totals.liquidated_quantity
-    row.liquidated_book = totals.liquidated_book
-    row.liquidated_fund = totals.liquidated_fund
-    row.liquidated_adl = totals.liquidated_adl
+    for stage in range(lay.STAGES):
+        row.closed[stage] = totals.closed[stage]
+        row.covered[stage] = totals.covered[stage]
     row.adl_accounts = totals.adl_accounts
     row.adl_loss = totals.adl_loss
     row.bad_debt = totals.bad_debt
@@ -91,6 +92,7 @@ def finish_figures(worlds, books, accounts, row):
     row.fees = totals.fees
     row.first_liquidation_step = totals.first_liquidation_step
     row.first_adl_step = totals.first_adl_step
+    row.defaults = totals.defaults
     row.fund_cash = held[w.config.fund_account].cash
     row.fund_position = held[w.config.fund_account].position
     row.conservation_error = 0

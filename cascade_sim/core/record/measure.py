@@ -12,6 +12,9 @@ from cascade_sim.core.ground.compile import kernel, part, routine
 from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.record.figures import observe
 from cascade_sim.core.record.snapshots import resting_between
+from cascade_sim.domain.enums import Stage
+
+_BACKSTOP = np.int64(Stage.BACKSTOP)
 
 
 @part
@@ -90,12 +93,15 @@ def _write_row(w, book, accounts, tape):
     row.distressed = w.now.distressed
     row.queue_accounts = w.now.queue_accounts
     row.queue_notional = w.now.queue_notional
-    row.liquidated_book = w.now.liquidated_book
-    row.liquidated_fund = w.now.liquidated_fund
-    row.liquidated_adl = w.now.liquidated_adl
+    for stage in range(lay.STAGES):
+        row.closed[stage] = w.now.closed[stage]
     fund = accounts[w.config.fund_account]
     row.fund_cash = fund.cash
     row.fund_equity = equity(w, fund)
+    row.party_equity = 0.0
+    for k in range(w.config.clearing.stages):
+        if w.config.clearing.waterfall[k].stage == _BACKSTOP:
+            row.party_equity += equity(w, accounts[w.config.clearing.waterfall[k].account])
     row.bad_debt = w.totals.bad_debt
     row.socialised = w.totals.socialised
     row.gamma = w.now.gamma
@@ -150,6 +156,5 @@ def record(w, book, accounts, watch, tape):
     w.now.queue_accounts = 0
     w.now.queue_notional = 0.0
     w.now.throughput_binding = 0
-    w.now.liquidated_book = 0.0
-    w.now.liquidated_fund = 0.0
-    w.now.liquidated_adl = 0.0
+    for stage in range(lay.STAGES):
+        w.now.closed[stage] = 0.0

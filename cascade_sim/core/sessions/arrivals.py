@@ -139,7 +139,7 @@ def _enter_with_event(w, book, accounts, watch, tape, message):
             # The pipeline takes a bankrupt account over at once.
             row.cooldown_until = step
     else:
-        execute_unwind(w, book, accounts, watch, tape, side, message.tick, quantity, lots)
+        execute_unwind(w, book, accounts, watch, tape, account, side, message.tick, quantity, lots)
     place_of_event = tape.events_count - 1
     if place_of_event >= 0 and tape.events[place_of_event].event_id == event:
         tape.events[place_of_event].waited = step - message.decided
