@@ -59,7 +59,7 @@ def listed_floors() -> list[set[str]]:
 
 
 def test_import_contracts_hold() -> None:
-    command = [os.fspath(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    command = [os.fspath(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     outcome = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert " 0 broken" in outcome.stdout

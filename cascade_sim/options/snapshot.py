@@ -163,6 +163,9 @@ def _listed(content: Any) -> Any:
 
 def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    # What pandas 2 makes of text differs from the nearest double in a third of all numbers of 17 digits.
+    text = numbers.notna() & values.map(lambda value: isinstance(value, str))
+    numbers[text] = values[text].map(float)
     wrong = (numbers.isna() & values.notna()) | np.isinf(numbers)
     if wrong.any():
         raise _error(path, f"finite numbers in column {name}", _plain(values[wrong].iloc[0]))

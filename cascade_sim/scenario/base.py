@@ -118,8 +118,12 @@ class Component(Section):
         return dict(self.__pydantic_extra__ or {})
 
 
-# As above: a list in YAML, and each of its items may be a bare name.
-Stages = Annotated[tuple[Component, ...], Field(strict=False, min_length=1)]
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (str, Mapping)) else value
+
+
+# As above: a list in YAML, and each of its items may be a bare name. One alone is a list of one.
+Stages = Annotated[tuple[Component, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)]
 
 
 def component(name: str, **parameters: Any) -> Component:

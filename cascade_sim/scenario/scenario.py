@@ -161,7 +161,7 @@ class Scenario(Section):
         return dict(leaves(self.tree()))
 
     def components(self) -> dict[str, Component]:
-        """Return the replaceable rules by their dotted path, e.g. ``clearing.priority``."""
+        """Return the replaceable rules by their dotted path: ``clearing.priority``, ``clearing.waterfall[0]``."""
         found: dict[str, Component] = {}
         for section_name in type(self).model_fields:
             section = getattr(self, section_name)
@@ -170,6 +170,13 @@ class Scenario(Section):
                     value = getattr(section, key)
                     if isinstance(value, Component):
                         found[f"{section_name}.{key}"] = value
+                    elif isinstance(value, tuple):
+                        items = enumerate(value)
+                        found |= {
+                            f"{section_name}.{key}[{k}]": item
+                            for k, item in items
+                            if isinstance(item, Component)
+                        }
         return found
 
     def to_yaml(self) -> str:
@@ -248,15 +255,11 @@ class Scenario(Section):
 
     def own_code(self) -> dict[str, str]:
         """Return the classes outside this package that a run would import, by dotted path; empty if there is none."""
-        markets = self.market_scenarios().values() if self.markets else (self,)
+        markets = tuple(self.market_scenarios().values()) if self.markets else (self,)
         named: Any = (item for market in markets for item in market.leaves().items())
         found = {path: value for path, value in named if path.endswith(".name") and ":" in str(value)}
-        scenarios = self.market_scenarios() if self.markets else {"": self}
-        for scenario in scenarios.values():
-            for place, stage in enumerate(scenario.clearing.waterfall):
-                if ":" in stage.name:
-                    found[f"clearing.waterfall[{place}]"] = stage.name
-        return found
+        listed = (item for market in markets for item in market.components().items())
+        return found | {path: rule.name for path, rule in listed if path.endswith("]") and ":" in rule.name}
 
     def __getstate__(self) -> dict[Any, Any]:
         """Take along where modules are that the tree names: another process has not read the file."""

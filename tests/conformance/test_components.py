@@ -119,7 +119,8 @@ def test_a_scenario_holds_it(kind: str, name: str) -> None:
         scenario = Scenario().with_overrides({kind: specification})
         again = Scenario.from_mapping(yaml.safe_load(scenario.to_yaml()))
         assert again == scenario
-        held = again.components()[kind]
+        found = again.components()
+        held = found[kind] if kind in found else found[f"{kind}[0]"]
         assert REGISTRIES[kind].complete(held) == specification
 
 

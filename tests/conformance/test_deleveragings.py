@@ -8,7 +8,7 @@ from conformance.cases import SEEDS, columns_of, model_with, rules, scramble, sp
 from test_model import raw_tables, with_python_rules
 
 from cascade_sim.clearing.views import Counterparties, counterparties_view
-from cascade_sim.core.clearing.waterfall import score_counterparties
+from cascade_sim.core.clearing.waterfall.deleveraging import score_counterparties
 from cascade_sim.model import CascadeModel
 from cascade_sim.registry import DELEVERAGINGS
 

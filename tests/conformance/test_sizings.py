@@ -66,6 +66,9 @@ def plain_values(record: Any) -> Iterator[Any]:
     for field in record.dtype.names:
         if record.dtype[field].names:
             yield from plain_values(record[field])
+        elif record.dtype[field].base.names:
+            for item in record[field]:
+                yield from plain_values(item)
         else:
             yield record[field]
 

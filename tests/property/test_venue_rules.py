@@ -1,7 +1,7 @@
 """Band, limit state, breaker and halt against a state machine in plain Python, step by step."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference.venue import Quotes, Rules, VenueTwin
 from venue_world import VenueWorld
@@ -45,7 +45,32 @@ def configure(world: VenueWorld, rules: Rules) -> None:
     kernel.on_falls, kernel.on_rises = int(-1 in rules.directions), int(1 in rules.directions)
 
 
+BOTH = (False, False)
+
+
 @given(rules=RULES, path=st.lists(STEP, max_size=30))
+@example(
+    # The market reopens with one side and does not trade: that the band moves on is no price that the breaker sees.
+    rules=Rules(
+        half_width=0.03,
+        update=1,
+        limit_steps=0,
+        band_halt=1,
+        memory=1.0,
+        reference="index",
+        levels=[0.01, 0.02, 0.05],
+        halts=[2, 3, 5],
+        window=0,
+        directions={-1, 1},
+    ),
+    path=[
+        (0, 0, 0, BOTH),
+        (10, 0, 0, BOTH),
+        (0, 0, 0, BOTH),
+        (10, 0, 0, (True, False)),
+        *[(0, 0, 0, BOTH)] * 2,
+    ],
+)
 @settings(max_examples=80)
 def test_the_venue_is_its_twin(rules: Rules, path: list[tuple[int, int, int, tuple[bool, bool]]]) -> None:
     if not rules.half_width and not rules.levels:

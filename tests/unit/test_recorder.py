@@ -407,8 +407,11 @@ def test_run_totals_are_in_user_units() -> None:
     book.messages = 130
     totals = world.totals
     totals.messages_start, totals.trades, totals.liquidated_accounts = 30, 12, 3
-    totals.liquidated_book, totals.bad_debt, totals.liquidated_quantity = 5e8, 25 * 10**7, 400
+    totals.bad_debt, totals.liquidated_quantity = 25 * 10**7, 400
+    totals.closed[[Stage.BOOK, Stage.FUND, Stage.SOCIALISED]] = [5e8, 1e8, 3e8]
+    totals.covered[Stage.SOCIALISED] = 25 * 10**7
     found = run_totals(world, book, INSTRUMENT)
     assert (found["messages"], found["trades"], found["liquidated_accounts"]) == (100, 12, 3)
     assert (found["book_notional"], found["bad_debt"], found["liquidated_quantity"]) == (5.0, 2.5, 4.0)
-    assert found["adl_notional"] == 0.0
+    assert (found["adl_notional"], found["backstop_notional"]) == (0.0, 4.0)
+    assert (found["closed.fund"], found["closed.socialised"], found["covered.socialised"]) == (1.0, 3.0, 2.5)

@@ -45,6 +45,7 @@ VENUE = record(
     halt_rule=_I,
     start_price=_F,
     reopening_trade=_I,
+    reopening_price=_F,
     levels_down=_I,
     levels_up=_I,
     window_start=_I,

@@ -68,7 +68,7 @@ def _breaker_price(w):
     market = w.market
     if rule == lay.BREAKER_LAST:
         # Until something has traded after a halt, the last price is that of another market.
-        return w.venue.reference if w.control.next_trade == w.venue.reopening_trade else market.last
+        return w.venue.reopening_price if w.control.next_trade == w.venue.reopening_trade else market.last
     if rule == lay.BREAKER_MID:
         return market.mid
     if rule == lay.BREAKER_MARK:
@@ -228,6 +228,7 @@ def _reopen(w, book, accounts, watch, tape):
         venue.reference = w.market.mid
     venue.average = venue.reference
     venue.reopening_trade = w.control.next_trade
+    venue.reopening_price = venue.reference
     venue.limit_since = -1
     set_band(w, book)
     _open_window(w)
