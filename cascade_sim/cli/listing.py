@@ -21,8 +21,9 @@ def scenarios_command(name: Annotated[str | None, typer.Argument()] = None) -> N
         scenario = load_scenario(name)
         say(scenario.to_commented_yaml(_parameter_notes(scenario)), nl=False)
         return
+    width = max(map(len, scenario_names())) + 2
     for known in scenario_names():
-        say(f"{known:<16}{load_scenario(known).title}")
+        say(f"{known:<{width}}{load_scenario(known).title}")
 
 
 def _parameter_notes(scenario: Any) -> dict[str, str]:
@@ -51,9 +52,10 @@ def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
     from cascade_sim.registry import REGISTRIES
 
     if name is None:
+        width = max(len(known) for registry in REGISTRIES.values() for known in registry.names()) + 2
         for kind, registry in REGISTRIES.items():
             for known in registry.names():
-                say(f"{kind:<26}{known:<28}{registry.describe(known).summary}")
+                say(f"{kind:<26}{known:<{width}}{registry.describe(known).summary}")
         return
     found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
     if not found:

@@ -207,9 +207,10 @@ def _asks_python(model: CascadeModel) -> bool:
             config.dealers.rule,
             config.clearing.priority,
             config.clearing.sizing,
+            config.clearing.execution,
             config.clearing.adl,
         )
-        if any(int(code) == lay.RULE_PYTHON for code in codes):
+        if market.engine.parties or any(int(code) == lay.RULE_PYTHON for code in codes):
             return True
     return False
 

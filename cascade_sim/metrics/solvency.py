@@ -92,7 +92,7 @@ def bad_debt(result: RunResult, facts: RunFacts) -> float:
 
 @metric("quote")
 def backstop_notional(result: RunResult, facts: RunFacts) -> float:
-    """Notional at mark of positions that the fund took over."""
+    """Notional at mark of positions that parties of the waterfall (the fund, stages of the user's own) took over."""
     return float(facts.total("backstop_notional"))
 
 

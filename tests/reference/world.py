@@ -346,7 +346,7 @@ class WorldTwin:
         debt, rules = -self.accounts[account].cash, self.rules
         if debt <= 0:
             return
-        missing = debt - max(self.accounts[rules.fund].cash, 0)
+        missing = debt - math.floor(max(Fraction(0), self.equity(rules.fund)))
         if missing > 0:
             self.sums.external += self.transfer(rules.external, rules.fund, missing)
         self.transfer(rules.fund, account, debt)

@@ -84,7 +84,7 @@ def cover_debt(w, accounts, watch, tape, account):
     fund = w.config.fund_account
     begin_event(w, accounts, _TAKEOVER, _STAGE, _CAUSE, account)
     event = w.control.next_event
-    missing = debt - max(accounts[fund].cash, np.int64(0))
+    missing = debt - np.int64(max(0.0, equity(w, accounts[fund])))
     if missing > 0:
         external = w.config.external_account
         w.totals.external += transfer(w, accounts, tape, external, fund, missing, _KIND_EXTERNAL, event)
