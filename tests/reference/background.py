@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from reference.draws import Draws
-from reference.street import IOC, LIMIT, MARKET, SLIDE, TICKS, Message, Street
+from reference.street import IOC, LIMIT, MARKET, SLIDE, TICKS, Message, Street, inward
 
 CAUSE = "background"
 
@@ -126,7 +126,7 @@ class FixedRates(Flow):
             side = 1 if draws.uniform("MARKET", step, number, 0) < buying else -1
             lots = whole(rules.market_size, draws.exponential("MARKET", step, number, 1))
             worst = street.mid * (1.0 + side * rules.market_limit)
-            self.send(street, side, math.floor(worst), lots, IOC)
+            self.send(street, side, inward(worst, side), lots, IOC)
 
     def _limit(self, street: Street, number: int, buying: float) -> None:
         rules, draws, step = self.rules, self.draws, street.step

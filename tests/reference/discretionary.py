@@ -4,12 +4,7 @@ import math
 from dataclasses import dataclass
 
 from reference.draws import Draws
-from reference.street import IOC, MARKET, Message, Street
-
-
-def inward(price: float, side: int) -> int:
-    """The tick at which an order is limited that may not trade beyond a price between ticks."""
-    return math.floor(price) if side > 0 else math.ceil(price)
+from reference.street import IOC, MARKET, Message, Street, inward
 
 
 @dataclass(frozen=True)
@@ -173,7 +168,7 @@ class Entrants:
             entrant = self.all.pop(0)
             account = self.first_account + entrant.number
             side = self._side(street, entrant)
-            limit = math.floor(street.mid * (1.0 + side * rules.market_limit))
+            limit = inward(street.mid * (1.0 + side * rules.market_limit), side)
             worth = entrant.lots * street.mid * rules.atoms
             self.collateral[account] = int(worth * entrant.inverse) + 1
             street.send(Message(account, side, limit, entrant.lots, IOC, "speculation"))

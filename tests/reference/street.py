@@ -3,6 +3,7 @@
 Prices are ticks, quantities lots. Imports nothing of ours.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +11,12 @@ from typing import NamedTuple
 from reference.order_book import LIMIT, MARKET, POST_ONLY, SLIDE, TICKS, Order, ReferenceBook
 
 IOC = 2
-__all__ = ["IOC", "LIMIT", "MARKET", "SLIDE", "TICKS", "Cancellation", "Message", "Street", "Trade"]
+__all__ = ["IOC", "LIMIT", "MARKET", "SLIDE", "TICKS", "Cancellation", "Message", "Street", "Trade", "inward"]
+
+
+def inward(price: float, side: int) -> int:
+    """The tick at which an order is limited that may not trade beyond a price between ticks."""
+    return math.floor(price) if side > 0 else math.ceil(price)
 
 
 class Message(NamedTuple):

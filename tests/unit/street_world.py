@@ -420,6 +420,14 @@ class StreetWorld:
                 found |= {f"{name} {what}" for what in getattr(twins, name).seen}
         return found | {f"cross {what}" for _, _, crosser in self.crossers for what in crosser.seen}
 
+    def delay(self, cause: str) -> None:
+        """From now on, let what the first market sends for a cause stay under way; something of it must do so already."""
+        twins = self.twins[0]
+        config = twins.state.world.config.latency
+        assert int(config.active)
+        config.delay[Cause[cause.upper()]], config.late[Cause[cause.upper()]] = DELAY, 1
+        twins.late |= {cause}
+
     def run(self, steps: int) -> None:
         """Make and compare a number of steps."""
         for _ in range(steps):
@@ -492,7 +500,7 @@ class StreetWorld:
             moved = after.moves[bucket] - before.moves[bucket]
             assert isclose(moved, street.moves.get(name, 0.0), abs_tol=1e-6), (*where, name)
         for one in street.sent:
-            self.compared[one.cause if isinstance(one, Message) else "cancellation"] += 1
+            self.compared[one.cause if isinstance(one, Message) else f"cancellation: {one.bucket}"] += 1
         for trade in trades:
             self.compared[f"trade: {trade.cause}"] += 1
 

@@ -112,13 +112,21 @@ def test_messages_under_way_are_those_that_twins_send(sender: str) -> None:
     world = run(short("gamma_shock", **changes, **late(*(SENDERS if sender == "everybody" else [sender]))))
     causes = {
         "background": ["background"],
-        "liquidity_providers": ["quote", "cancellation"],
+        "liquidity_providers": ["quote", "cancellation: quote_revision"],
         "value_traders": ["value"],
         "arbitrage": ["arbitrage"],
         "leveraged_traders": ["speculation"],
         "dealers": ["delta_hedge"],
     }
     require(world, causes.get(sender, [cause for some in causes.values() for cause in some]))
+
+
+def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
+    world = StreetWorld(short("gamma_shock", **TIGHT, **late("dealers")), SEED)
+    world.run(SMALL["run.burn_in_steps"] + 8)
+    world.delay("quote")
+    world.run(12)
+    require(world, ["cancellation: withdrawal", "cancellation: quote_revision"])
 
 
 @pytest.mark.kernel

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.ledger import place, touch
+from cascade_sim.core.clearing.ledger import limit_tick, place, touch
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.ground.rng import (
     PURPOSE_IMBALANCE,
@@ -146,7 +146,7 @@ def _market_orders(w, book, accounts, watch, tape):
     for k in range(count):
         side = 1 if uniform(key, k, 0) < probability else -1
         size = _lots(flow.market_size, exponential(key, k, 1))
-        tick = np.int64(market.mid * (1.0 + side * flow.market_limit))
+        tick = limit_tick(market.mid * (1.0 + side * flow.market_limit), side)
         account = w.config.background_account
         place(w, book, accounts, watch, tape, account, side, tick, size, _IOC, _CAUSE, lay.NO_EVENT)
 
