@@ -41,7 +41,7 @@ def _configure(opening: Opening, config: Any) -> None:
     scenario, traders = opening.scenario, opening.scenario.traders
     activity, take, reentry = traders.activity, traders.activity.take_profit, traders.activity.reentry
     config.wake_rate = activity.wake_rate * scenario.run.dt
-    config.trend_steps = opening.steps(activity.trend_seconds)
+    config.trend_steps = max(1, opening.steps(activity.trend_seconds))
     if config.trend_steps >= lay.MID_RING:
         expected = f"fewer than {lay.MID_RING} steps"
         raise ScenarioError(expectation("traders.activity.trend_seconds", expected, int(config.trend_steps)))

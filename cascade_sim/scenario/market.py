@@ -155,7 +155,7 @@ class ContStoikovTalreja(Section):
     )
     cancel_rates: NonNegativeNumbers = measure(
         tuple(rate / 60.0 for rate in (0.71, 0.81, 0.68, 0.56, 0.47)),
-        "Cancellations per resting order at the same distances",
+        "Cancellations per resting order of the flow at the same distances",
         "per second",
         min_length=1,
     )
@@ -186,7 +186,9 @@ class Liquidity(Section):
         "quote per base unit, per base unit",
         ge=0,
     )
-    skew_volatility_exponent: float = measure(0.25, "Power of relative volatility in the skew", "1", ge=0)
+    skew_volatility_exponent: float = measure(
+        0.25, "Power of relative volatility (above 1) in the skew", "1", ge=0
+    )
     skew_volatility_cap: float = measure(2.0, "Largest factor on the skew", "1", ge=1)
     reference_volatility: float = measure(
         1.1e-4, "Volatility that readings are compared with", "per square root of a second", gt=0

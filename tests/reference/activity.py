@@ -126,7 +126,8 @@ class LinearMarket:
         """Buy (lots > 0) or sell at the average of the price before and after."""
         side, size = (1 if lots > 0 else -1), abs(lots)
         if limit is not None:
-            tick = int(self.price * (1.0 + side * limit))
+            price = self.price * (1.0 + side * limit)
+            tick = math.floor(price) if side > 0 else math.ceil(price)
             size = min(size, max(0, math.floor(side * (tick - self.price) / self.impact)))
         if size <= 0:
             return

@@ -12,7 +12,15 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.guard_index import reached, set_guards
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import equity, maintenance, notional, place, refresh_triggers, transfer
+from cascade_sim.core.clearing.ledger import (
+    equity,
+    limit_tick,
+    maintenance,
+    notional,
+    place,
+    refresh_triggers,
+    transfer,
+)
 from cascade_sim.core.clearing.margin import liquidation_price, whole_position_range
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.ground.rng import (
@@ -322,7 +330,7 @@ def _list_awake(w, accounts, out, count, trend):
 def _order_lots(w, book, accounts, watch, tape, account, lots):
     """Send signed lots as immediate or cancel, limited to a distance from the mid."""
     side = 1 if lots > 0 else -1
-    tick = np.int64(w.market.mid * (1.0 + side * w.activity.config.market_limit))
+    tick = limit_tick(w.market.mid * (1.0 + side * w.activity.config.market_limit), side)
     place(w, book, accounts, watch, tape, account, side, tick, abs(lots), _IOC, _SPECULATION, lay.NO_EVENT)
 
 

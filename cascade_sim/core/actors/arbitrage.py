@@ -1,11 +1,9 @@
 """Arbitrage between markets of one asset: buy where it is cheap, sell as much where it is dear."""
 
-import math
-
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.ledger import place
+from cascade_sim.core.clearing.ledger import limit_tick, place
 from cascade_sim.core.ground.compile import routine
 from cascade_sim.domain.enums import Cause, OrderType
 
@@ -40,8 +38,7 @@ def cross_arbitrage(worlds, books, accounts, watch, tapes, market):
     lots = min(lots, np.int64(cross.position_cap) - side * accounts[market][cross.account].position)
     if lots <= 0:
         return
-    limit = there / cross.tick
-    tick = np.int64(math.floor(limit)) if side > 0 else np.int64(math.ceil(limit))
+    tick = limit_tick(there / cross.tick, side)
     _, filled = place(
         w,
         books[market],

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.ledger import place, touch
+from cascade_sim.core.clearing.ledger import limit_tick, place, touch
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.ground.rng import (
     PURPOSE_IMBALANCE,
@@ -146,7 +146,7 @@ def _market_orders(w, book, accounts, watch, tape):
     for k in range(count):
         side = 1 if uniform(key, k, 0) < probability else -1
         size = _lots(flow.market_size, exponential(key, k, 1))
-        tick = np.int64(market.mid * (1.0 + side * flow.market_limit))
+        tick = limit_tick(market.mid * (1.0 + side * flow.market_limit), side)
         account = w.config.background_account
         place(w, book, accounts, watch, tape, account, side, tick, size, _IOC, _CAUSE, lay.NO_EVENT)
 
@@ -192,17 +192,6 @@ def _santa_fe(w, book, accounts, watch, tape):
 
 
 @part
-def _cancel_in_queue(w, book, tick, pick):
-    """Cancel the order number ``pick`` (from the front) of a price level."""
-    slot = np.int64(book.levels[tick].head)
-    while pick > 0 and book.orders[slot].next != 0:
-        slot = np.int64(book.orders[slot].next)
-        pick -= 1
-    cancel(book, (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
-    touch(w, book, _CAUSE)
-
-
-@part
 def _queue_tick(book, side, distance):
     """Price of one side at ``distance`` ticks from the opposite best quote, 0 where there is no such quote."""
     if side > 0:
@@ -210,12 +199,33 @@ def _queue_tick(book, side, distance):
     return book.best_bid + distance if book.best_bid > 0 else 0
 
 
-@part
+@routine
 def _queue_length(w, book, side, distance):
+    """How many orders of the flow rest at a distance; those of others live and die as their owners like."""
+    length = 0
     tick = _queue_tick(book, side, distance)
-    if tick <= 0 or tick >= TICKS:
-        return 0
-    return book.levels[tick].quantity_lot // w.config.flow.order_size
+    if tick > 0 and tick < TICKS:
+        slot = np.int64(book.levels[tick].head)
+        while slot != 0:
+            if book.orders[slot].owner == w.config.background_account:
+                length += 1
+            slot = np.int64(book.orders[slot].next)
+    return length
+
+
+@part
+def _cancel_in_queue(w, book, tick, pick):
+    """Cancel the flow's order number ``pick`` (from the front) of a price level."""
+    slot = np.int64(book.levels[tick].head)
+    while slot != 0:
+        order = book.orders[slot]
+        if order.owner == w.config.background_account:
+            if pick == 0:
+                break
+            pick -= 1
+        slot = np.int64(order.next)
+    cancel(book, (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
+    touch(w, book, _CAUSE)
 
 
 @routine

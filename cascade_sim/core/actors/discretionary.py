@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import place, transfer
+from cascade_sim.core.clearing.ledger import limit_tick, place, transfer
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_ENTRANT, stream, uniform
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage, TransferKind
@@ -39,7 +39,7 @@ def _trade_toward_value(w, book, accounts, watch, tape, config, signal, carry, c
     room = np.int64(config.position_cap) - side * accounts[config.account].position
     lots = min(lots, room)
     if lots > 0:
-        tick = np.int64(math.floor(fundamental)) if side > 0 else np.int64(math.ceil(fundamental))
+        tick = limit_tick(fundamental, side)
         place(w, book, accounts, watch, tape, config.account, side, tick, lots, _IOC, cause, lay.NO_EVENT)
     return carry
 
@@ -127,7 +127,7 @@ def late_entrants(w, book, accounts, traders, watch, tape):
         arrival += 1
         account = np.int64(trader.account)
         side = _entry_side(w, trader)
-        limit = np.int64(w.market.mid * (1.0 + side * w.config.traders.market_limit))
+        limit = limit_tick(w.market.mid * (1.0 + side * w.config.traders.market_limit), side)
         lots = trader.quantity
         cost = lots * w.market.mid * w.config.atoms
         collateral = np.int64(cost * trader.inverse_leverage) + 1

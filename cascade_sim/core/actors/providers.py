@@ -100,8 +100,6 @@ def _size_factor(w, provider, stress):
     """Share of full size: leaves at once when volatility exceeds the threshold, returns with a time constant."""
     config = w.config.providers
     target = 1.0
-    if w.config.switches.liquidity_withdrawal == 0:
-        return target
     if stress > provider.threshold:
         target = max(config.minimum_share, (stress / provider.threshold) ** (-config.threshold_exponent))
     if target < provider.size_factor:
@@ -185,6 +183,9 @@ def quote(w, book, accounts, tape):
     if config.count == 0 or w.config.formation == lay.FORMATION_LINEAR:
         return
     stress = measure_volatility(w)
+    if w.config.switches.liquidity_withdrawal == 0:
+        # Whatever stress does is withdrawal: ladders neither shrink nor widen nor lean more.
+        stress = 0.0
     if w.control.step % config.requote_steps != 0:
         return
     acting_order(w.config.seed, w.control.step, config.count, w.acting)

@@ -312,6 +312,12 @@ def touch(w, book, bucket):
     market.mid = mid
 
 
+@leaf
+def limit_tick(price, side):
+    """The tick that an order is limited to which may not trade beyond ``price``: down for buyers, up for sellers."""
+    return np.int64(math.floor(price)) if side > 0 else np.int64(math.ceil(price))
+
+
 @routine
 def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
     """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
