@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort, CohortMarket
-from cascade_sim.agents.participant import ParticipantMarket
+from cascade_sim.agents.participant import Participant, ParticipantMarket
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.ground.compile import cache_directory
 from cascade_sim.domain.enums import OrderType, Side

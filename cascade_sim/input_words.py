@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cascade_sim.domain.errors import DataFileError, expectation
-from cascade_sim.plots.frames import compact, plain
+from cascade_sim.plots.words import compact, plain
 
 
 def chain_words(use: Mapping[str, Any] | None) -> list[str]:

@@ -15,9 +15,8 @@ from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.input_words import bracket_words, chain_words
 from cascade_sim.manifest import stop_words
-from cascade_sim.plots.drawing import Picture, draw_all
-from cascade_sim.plots.frames import compact, currencies, log_percent, percent, plain
-from cascade_sim.plots.payers import ranked_losses
+from cascade_sim.plots.picture import Picture
+from cascade_sim.plots.words import compact, currencies, log_percent, percent, plain, ranked_losses
 from cascade_sim.result import RunResult, move_into
 from cascade_sim.temporaries import remove_abandoned, scratch
 
@@ -242,19 +241,24 @@ class Report:
         return folder / "report.html"
 
 
-def draw_report(result: RunResult) -> Report:
+def draw_report(result: RunResult, pictures: Mapping[str, Picture] | None = None) -> Report:
     """Draw every chart of a run and compose its page, in memory.
 
     Parameters
     ----------
     result
         Run to report, with its counterfactual if it has one.
+    pictures
+        Its charts where they have been drawn already.
 
     Returns
     -------
     Report
     """
-    pictures = draw_all(result)
+    if pictures is None:
+        from cascade_sim.plots.drawing import draw_all
+
+        pictures = draw_all(result)
     return Report(pictures, render_report(result, pictures))
 
 

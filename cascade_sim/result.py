@@ -157,6 +157,11 @@ class RunResult:
         kept = {item.name: self.__dict__.get(item.name) for item in fields(self)}
         return RunResult(**{**kept, **self.__dict__["_files"], **changes})
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether any table is still on disk and nowhere else."""
+        return any(name not in self.__dict__ for name in RESULT_TABLES)
+
     def rows(self, name: str) -> int:
         """Return the number of rows of a table without reading it."""
         file = self.__dict__["_files"].get(name)

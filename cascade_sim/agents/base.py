@@ -1,17 +1,13 @@
-"""What every agent shares: the opening of a world, and the two bases."""
+"""What every compiled cohort shares: the opening of a world, and their base."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import mesa
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.agents.desk import OrderDesk
-from cascade_sim.agents.parameters import Parameters
-from cascade_sim.agents.participant import ParticipantMarket
 from cascade_sim.core import layout as lay
 from cascade_sim.core.drivers.opening import open_portfolios, open_world
 from cascade_sim.core.drivers.state import State
@@ -142,16 +138,15 @@ class Opening:
         return rows
 
 
-class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
-    """One Mesa agent for a block of accounts whose behaviour is compiled.
+class Cohort:
+    """A block of accounts whose behaviour is compiled; in a `CascadeModel` it is one agent of Mesa's.
 
     A subclass says how many accounts it needs, and sets them and its part of the configuration up.
     """
 
     account_class: ClassVar[AccountClass]
 
-    def __init__(self, model: mesa.Model, first_account: int, count: int) -> None:
-        super().__init__(model)
+    def __init__(self, _model: Any, first_account: int, count: int) -> None:
         self.first_account = first_account
         self.count = count
 
@@ -167,61 +162,3 @@ class Cohort(mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
 
     def open(self, opening: Opening) -> None:
         """Write the cohort's configuration, and what the compiled opening of its accounts draws from."""
-
-
-class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
-    """A trader written in Python, with one account; subclasses override :meth:`decide`.
-
-    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders. Annotated
-    attributes of a subclass are its parameters.
-
-    Parameters
-    ----------
-    model : CascadeModel
-        The model it joins, before the first step.
-    capital : float
-        Quote currency, brought in from outside.
-    margined : bool
-        Whether the clearing house closes the account when its equity falls below its maintenance margin. Nothing stops
-        it from taking on more than that; without a margin it may owe without limit.
-    **parameters
-        Of the subclass.
-
-    Attributes
-    ----------
-    wake_every_seconds : float, optional
-        Time between two decisions; every step by default.
-    also_in : sequence of str
-        Further markets in which it has an account as well, with the same capital again.
-    account : int
-        Its account in its own market.
-    """
-
-    noun = "participant"
-    capital: float = 1e6
-    margined: bool = False
-    wake_every_seconds: float | None = None
-    also_in: tuple[str, ...] = ()
-    account = -1
-    account_count = 1
-
-    def __init__(self, model: mesa.Model, capital: float | None = None, **parameters: Any) -> None:
-        mesa.Agent.__init__(self, model)
-        given = parameters if capital is None else {"capital": capital, **parameters}
-        self.set_parameters(given)
-        self.views: dict[str, ParticipantMarket] = {}
-
-    def view_of(self, desk: OrderDesk) -> ParticipantMarket:
-        """Return a market as this participant sees it."""
-        if desk.name not in self.views:
-            self.views[desk.name] = ParticipantMarket(desk, self, -1)
-        return self.views[desk.name]
-
-    def open_view(self, desk: OrderDesk, first_account: int) -> ParticipantMarket:
-        """Return the market in which the participant has the account ``first_account``."""
-        self.views[desk.name] = view = ParticipantMarket(desk, self, first_account)
-        return view
-
-    def decide(self, market: ParticipantMarket) -> None:
-        """Look at ``market`` and send orders with ``market.buy`` and ``market.sell``."""
-        raise NotImplementedError(f"{type(self).__name__} must decide what to do each step")

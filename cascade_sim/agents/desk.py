@@ -25,8 +25,8 @@ from cascade_sim.domain.instruments import GRID_TOLERANCE, Instrument, steps_wit
 from cascade_sim.domain.units import decimal_fraction
 
 if TYPE_CHECKING:
-    from cascade_sim.agents.base import Participant
     from cascade_sim.agents.cohort import Cohort
+    from cascade_sim.agents.participant import Participant
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

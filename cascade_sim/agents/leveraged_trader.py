@@ -73,7 +73,7 @@ class TrendFollowers(Cohort):
         """Say what arrival, size and leverage of each are drawn from; nothing is opened yet."""
         scenario, config = opening.scenario, opening.state.world.config.traders
         entrants = scenario.traders.entrants
-        config.trend_steps = max(1, opening.steps(entrants.trend_seconds))
+        config.trend_steps = max(1, opening.steps(entrants.trend_seconds)) if self.count > 0 else 0
         if config.trend_steps >= lay.MID_RING:
             raise ScenarioError(
                 expectation(

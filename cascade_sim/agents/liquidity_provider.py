@@ -40,7 +40,9 @@ class LiquidityProviders(Cohort):
         config.skew_cap = liquidity.skew_volatility_cap
         config.reference_volatility = liquidity.reference_volatility
         config.smoothing = opening.memory(liquidity.volatility_smoothing_seconds)
-        config.return_steps = max(1, opening.steps(liquidity.volatility_return_seconds))
+        config.return_steps = (
+            max(1, opening.steps(liquidity.volatility_return_seconds)) if self.count > 0 else 1
+        )
         if config.return_steps >= lay.MID_RING:
             path, expected = "liquidity.volatility_return_seconds", f"fewer than {lay.MID_RING} steps"
             raise ScenarioError(expectation(path, expected, int(config.return_steps)))

@@ -1,21 +1,20 @@
-"""A market as agents written in Python see it: prices for all of them, and the order API of a participant."""
+"""Participants, and a market as agents written in Python see it: prices for all, the order API of a participant."""
 
 from __future__ import annotations
 
 from math import nan
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
+import mesa
 import numpy as np
 
 from cascade_sim.agents.desk import Floats, OrderDesk, serial
+from cascade_sim.agents.parameters import Parameters
 from cascade_sim.core import layout as lay
 from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.enums import Cause, OrderType, Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT
-
-if TYPE_CHECKING:
-    from cascade_sim.agents.base import Participant
 
 _LIMIT, _MARKET = int(OrderType.LIMIT), int(OrderType.MARKET)
 _CODES = {kind: int(kind) for kind in OrderType if kind is not OrderType.REDUCE_ONLY}
@@ -385,3 +384,61 @@ class ParticipantMarket(MarketPrices):
         requests = desk.requests
         requests.extend((self._account(), kind, sign * quantity, limit))
         return desk.tickets + (len(requests) >> 2)
+
+
+class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types
+    """A trader written in Python, with one account; subclasses override :meth:`decide`.
+
+    It sees the market as the trading phase began. Its orders enter before the compiled discretionary traders. Annotated
+    attributes of a subclass are its parameters.
+
+    Parameters
+    ----------
+    model : CascadeModel
+        The model it joins, before the first step.
+    capital : float
+        Quote currency, brought in from outside.
+    margined : bool
+        Whether the clearing house closes the account when its equity falls below its maintenance margin. Nothing stops
+        it from taking on more than that; without a margin it may owe without limit.
+    **parameters
+        Of the subclass.
+
+    Attributes
+    ----------
+    wake_every_seconds : float, optional
+        Time between two decisions; every step by default.
+    also_in : sequence of str
+        Further markets in which it has an account as well, with the same capital again.
+    account : int
+        Its account in its own market.
+    """
+
+    noun = "participant"
+    capital: float = 1e6
+    margined: bool = False
+    wake_every_seconds: float | None = None
+    also_in: tuple[str, ...] = ()
+    account = -1
+    account_count = 1
+
+    def __init__(self, model: mesa.Model, capital: float | None = None, **parameters: Any) -> None:
+        mesa.Agent.__init__(self, model)
+        given = parameters if capital is None else {"capital": capital, **parameters}
+        self.set_parameters(given)
+        self.views: dict[str, ParticipantMarket] = {}
+
+    def view_of(self, desk: OrderDesk) -> ParticipantMarket:
+        """Return a market as this participant sees it."""
+        if desk.name not in self.views:
+            self.views[desk.name] = ParticipantMarket(desk, self, -1)
+        return self.views[desk.name]
+
+    def open_view(self, desk: OrderDesk, first_account: int) -> ParticipantMarket:
+        """Return the market in which the participant has the account ``first_account``."""
+        self.views[desk.name] = view = ParticipantMarket(desk, self, first_account)
+        return view
+
+    def decide(self, market: ParticipantMarket) -> None:
+        """Look at ``market`` and send orders with ``market.buy`` and ``market.sell``."""
+        raise NotImplementedError(f"{type(self).__name__} must decide what to do each step")

@@ -1,13 +1,14 @@
 """Commands that say what exists: scenarios, rules, switches, metrics, and a scenario as it is resolved."""
 
 import json
+from contextlib import suppress
 from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
 
 from cascade_sim.cli.output import Overrides, load, say
-from cascade_sim.domain.errors import UnknownNameError
+from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 
 app = typer.Typer()
 
@@ -48,7 +49,7 @@ def _parameter_notes(scenario: Any) -> dict[str, str]:
 
 @app.command("rules")
 def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
-    """List every rule, a line each; a name shows documentation and parameters."""
+    """List every rule, a line each; a name, or the module:Class of a rule of your own, shows documentation and parameters."""
     from cascade_sim.registry import REGISTRIES
 
     if name is None:
@@ -57,17 +58,47 @@ def rules_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
             for known in registry.names():
                 say(f"{kind:<26}{known:<{width}}{registry.describe(known).summary}")
         return
+    if ":" in name:
+        # What one class can be, it is described as once.
+        kinds = _kinds_of_own(name)
+        _describe(", ".join(kinds), REGISTRIES[kinds[0]].describe(name))
+        return
     found = [(kind, registry) for kind, registry in REGISTRIES.items() if name in registry.names()]
     if not found:
         raise UnknownNameError(
             "rule", name, [known for registry in REGISTRIES.values() for known in registry.names()]
         )
     for kind, registry in found:
-        description = registry.describe(name)
-        say(f"{kind}: {name}\n\n{description.documentation}\n")
-        for parameter in description.parameters:
-            default = "required" if parameter.required else parameter.default
-            say(f"  {parameter.name}: {parameter.type}, default {default}")
+        _describe(kind, registry.describe(name))
+
+
+def _kinds_of_own(name: str) -> list[str]:
+    """Return the scenario paths that take a class of the user's own, at least one."""
+    from cascade_sim.domain.components import import_name
+    from cascade_sim.registry import REGISTRIES, import_class
+
+    component = import_class("rules", name)
+    kinds, known = [], []
+    for kind, registry in REGISTRIES.items():
+        if registry.offer is None or not registry.offer.methods:
+            continue
+        known.append(f"{kind} ({', '.join(registry.offer.methods)})")
+        with suppress(ScenarioError):
+            registry.offer.check_class(kind, component, registry.modules)
+            kinds.append(kind)
+    if not kinds:
+        raise ScenarioError(
+            expectation("rules", "a class with the method of a kind", import_name(component), known)
+        )
+    return kinds
+
+
+def _describe(kinds: str, description: Any) -> None:
+    """Print the documentation and the parameters of a rule."""
+    say(f"{kinds}: {description.name}\n\n{description.documentation}\n")
+    for parameter in description.parameters:
+        default = "required" if parameter.required else parameter.default
+        say(f"  {parameter.name}: {parameter.type}, default {default}")
 
 
 @app.command("switches")

@@ -47,6 +47,12 @@ DEFAULT_MECHANISMS = "liquidation,delta_hedging"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
+class _Process:
+    """Whether this process belongs to the command line alone."""
+
+    own = False
+
+
 def _check_out(folder: Path) -> None:
     """Fail before the run when its result could not be kept."""
     from cascade_sim.result import check_target
@@ -108,7 +114,7 @@ def _print_result(result: Any, scenario: Any, folder: Path | None, json_output: 
         return
     from cascade_sim.columns import SUMMARY_KEYS
     from cascade_sim.input_words import bracket_words, chain_words
-    from cascade_sim.plots.payers import ranked_losses
+    from cascade_sim.plots.words import ranked_losses
     from cascade_sim.report import narrate, unit_words
 
     summary, base, quote = result.summary, scenario.market.base, scenario.market.quote
@@ -220,7 +226,9 @@ def _run_and_save(
     check_inputs(scenario)
     if cold:
         _announce_compilation()
-    request = saving.Request(scenario, seed, folder, mechanisms, charts=charts, progress=_progress)
+    request = saving.Request(
+        scenario, seed, folder, mechanisms, charts=charts, progress=_progress, apart=_Process.own
+    )
     with _warnings_in_one_line():
         return saving.run_and_save(request)
 
@@ -243,9 +251,12 @@ def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: b
     from cascade_sim.manifest import CHARTS, missing_parts
 
     wanted = [part for part in missing_parts(result.manifest) if part != CHARTS or charts]
-    request = saving.Request(scenario, seed, folder, None, charts=charts, progress=_progress)
+    request = saving.Request(
+        scenario, seed, folder, None, charts=charts, progress=_progress, apart=_Process.own
+    )
     parts = saving.Parts(request, result, folder)
-    parts.add(wanted)
+    with parts.drawers:
+        parts.add(wanted)
     return parts.result
 
 
@@ -383,6 +394,7 @@ def entry() -> None:
     occupy_closed_streams()
     # Imports and charts make objects by the hundred thousand and no cycles worth looking for so often.
     gc.set_threshold(100_000, 50, 50)
+    _Process.own = True
     try:
         _dispatch(sys.argv[1:])
     finally:

@@ -51,6 +51,8 @@ class Request:
         Whether charts and report belong to the result.
     progress
         Bar to show under a title while a run advances.
+    apart
+        Whether processes of their own may draw the charts: only a program that is alone in its process can fork.
     """
 
     scenario: Any
@@ -59,6 +61,7 @@ class Request:
     mechanisms: list[str] | None
     charts: bool
     progress: Callable[[str], AbstractContextManager[Progress]]
+    apart: bool = False
 
 
 def run_and_save(request: Request) -> Any:
@@ -89,7 +92,7 @@ def run_and_save(request: Request) -> Any:
     started = time.perf_counter()
     if request.charts:
         # The engine leaves the interpreter free while it runs: time to import what draws.
-        threading.Thread(target=import_module, args=("cascade_sim.report",), daemon=True).start()
+        threading.Thread(target=import_module, args=("cascade_sim.plots.drawing",), daemon=True).start()
     stop: CapacityError | RunInterrupted | None = None
     try:
         result = _run(request)
@@ -113,7 +116,8 @@ def run_and_save(request: Request) -> Any:
         missing.pop(IMPACT_PROBE, None)
         complain(f"{stop}; what was recorded until then is in {folder}")
     parts = Parts(request, result, folder)
-    parts.add(list(missing), interrupted=interrupted)
+    with parts.drawers:
+        parts.add(list(missing), interrupted=interrupted)
     if isinstance(stop, CapacityError):
         raise CapacityError(f"{stop}; what was recorded until then is in {folder}")
     if isinstance(stop, RunInterrupted):
@@ -172,12 +176,17 @@ class Parts:
 
     Attributes
     ----------
+    drawers
+        Processes that draw the charts while the other parts are made; a context that ends them.
     result
         With the parts that were made; its manifest says which are missing and why.
     """
 
     def __init__(self, request: Request, result: Any, folder: Path) -> None:
+        from cascade_sim.plots.apart import Drawers
+
         self.request = request
+        self.drawers = Drawers()
         self.result = result
         self.folder = folder
 
@@ -196,12 +205,14 @@ class Parts:
         SystemExit
             Status 130 after Ctrl-C.
         """
-        from cascade_sim.manifest import missing_parts
+        from cascade_sim.manifest import CHARTS, missing_parts
 
         left = list(wanted)
         try:
             if interrupted:
                 raise KeyboardInterrupt
+            if CHARTS in left and self.request.apart:
+                self.drawers.start(self.result)
             while left:
                 signals.stop_if_received()
                 self._add(left[0])
@@ -225,7 +236,8 @@ class Parts:
             if part == CHARTS:
                 from cascade_sim.report import draw_report
 
-                made, write = self.result, draw_report(self.result).write
+                made = self.result
+                write = draw_report(made, self.drawers.pictures()).write
             else:
                 made = self._probed()
             made = made.replaced(manifest=with_missing(made.manifest, {part: None}))

@@ -27,7 +27,7 @@ from cascade_sim.domain.enums import CLOSED_BY
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
-from cascade_sim.model import CascadeModel, capacity_text, check_inputs, instrument_of, market_seed
+from cascade_sim.model import Simulation, build, capacity_text, check_inputs, instrument_of, market_seed
 from cascade_sim.scenario import Scenario
 
 Progress = Callable[[int, int], None]
@@ -132,7 +132,7 @@ def market_keys(seeds: Sequence[int], markets: Sequence[str]) -> Keys:
     return keys
 
 
-class _ConfiguredModel(CascadeModel):
+class _ConfiguredModel(Simulation):
     """A model whose world is configured and stays blank: the compiled loop opens it, once per run."""
 
     def _open(self) -> None:
@@ -142,7 +142,7 @@ class _ConfiguredModel(CascadeModel):
 class _CompiledWorker:
     """One world and what it takes to run it again and again in compiled code."""
 
-    def __init__(self, model: CascadeModel) -> None:
+    def __init__(self, model: Simulation) -> None:
         self.model = model
         self.blank = blank_of(model.system)
         self.rows = np.zeros(0, lay.TRANSFER).view(np.recarray)
@@ -174,7 +174,7 @@ class _PythonWorker:
                 return place
             row, status = out[place], lay.RETURN_DONE
             try:
-                model = CascadeModel(self.scenario, rng=seed)
+                model = build(self.scenario, rng=seed)
             except ScenarioError:
                 row.status = STATUS_NOT_OPENED
                 return place + 1
@@ -198,7 +198,7 @@ class _PythonWorker:
 _Worker = _CompiledWorker | _PythonWorker
 
 
-def _asks_python(model: CascadeModel) -> bool:
+def _asks_python(model: Simulation) -> bool:
     """Whether a run has to leave compiled code for a rule."""
     for market in model.markets.values():
         config = market.state.world.config
@@ -272,7 +272,7 @@ class _Ensemble:
         self.stop[0] = 1
         if int(row.status) == STATUS_NOT_OPENED:
             try:
-                CascadeModel(self.scenario, rng=seed)
+                build(self.scenario, rng=seed)
             except ScenarioError as error:
                 raise ScenarioError(f"seed {seed}: {error}") from error
         if int(row.stopped_by) == lay.RETURN_CAPACITY:

@@ -7,7 +7,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.units import added
-from cascade_sim.model import CascadeModel
+from cascade_sim.model import Simulation
 from cascade_sim.scenario import Scenario
 
 PAIRS = 8
@@ -16,7 +16,7 @@ HORIZON_SECONDS = 60.0
 
 
 def _mid_after(scenario: Scenario, seed: int) -> float:
-    model = CascadeModel(scenario, rng=seed)
+    model = Simulation(scenario, rng=seed)
     model.run()
     mid = float(model.state.world.market.mid) * model.instrument.tick_size
     model.close()
@@ -84,12 +84,12 @@ def permanent_impact(
     return float(np.mean(mids[:, 0] - mids[:, 1])) / quantity
 
 
-def forced_density(model: CascadeModel) -> float:
+def forced_density(model: Simulation) -> float:
     """Return base units forced per unit of price on the crowded side, over the first tenth of price beyond the nearest trigger.
 
     Parameters
     ----------
-    model : CascadeModel
+    model : Simulation
         Before its first step.
     """
     state, instrument = model.state, model.instrument

@@ -29,7 +29,7 @@ from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.lab.several import combine
 from cascade_sim.manifest import IMPACT_PROBE, with_missing
 from cascade_sim.metrics import RunFacts, summarise
-from cascade_sim.model import CascadeModel, Market
+from cascade_sim.model import Market, Simulation, build
 from cascade_sim.model.capacities import STRAINED, strain, strain_text
 from cascade_sim.recorder import AccountRecords, run_totals
 from cascade_sim.result import RunResult, build_manifest
@@ -81,7 +81,7 @@ def run(
     if record is not None and record != scenario.run.record:
         scenario = scenario.with_overrides({"run.record": record})
     started, clock = datetime.now(UTC), time.perf_counter()
-    model = CascadeModel(scenario, rng=seed)
+    model = build(scenario, rng=seed)
     # The coin of an option chain is that of the market.
     scenario = model.settings
     strains = {name: strain(market) for name, market in model.markets.items()}
@@ -126,7 +126,7 @@ def run(
 
 
 def _advance(
-    model: CascadeModel, progress: Progress | None, held: Held
+    model: Simulation, progress: Progress | None, held: Held
 ) -> CapacityError | KeyboardInterrupt | None:
     """Run a model to its end, or to where it stops; returns what stopped it."""
     first = model.step_number
@@ -170,7 +170,7 @@ def _use_of_brackets(market: Market) -> dict[str, Any] | None:
     }
 
 
-def _result(model: CascadeModel) -> RunResult:
+def _result(model: Simulation) -> RunResult:
     """Turn what a model has recorded into tables and figures, those of the probe left out."""
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
@@ -309,7 +309,7 @@ def with_impact(
     impact = permanent_impact(scenario, seed, progress=progress)
     if impact is None:
         return result
-    fresh = CascadeModel(scenario.alone().with_overrides({"run.record": "summary"}), rng=seed)
+    fresh = build(scenario.alone().with_overrides({"run.record": "summary"}), rng=seed)
     price = fresh.instrument.tick_to_price(fresh.initial_tick)
     numbers = {
         "permanent_impact": impact,

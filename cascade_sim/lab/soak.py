@@ -18,7 +18,7 @@ from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_
 from cascade_sim.core.drivers.state import State
 from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.layout.flight import FLIGHT_SLOTS
-from cascade_sim.model import CascadeModel
+from cascade_sim.model import Simulation, build
 from cascade_sim.scenario import Scenario, load_scenario
 
 SOAK = Path(__file__).parents[1] / "scenarios" / "benchmark" / "soak.yaml"
@@ -249,12 +249,12 @@ CHECKED: tuple[Callable[[State], Iterator[str]], ...] = (
 """Every check of one market; each may run between any two steps."""
 
 
-def violations(model: CascadeModel) -> list[str]:
+def violations(model: Simulation) -> list[str]:
     """Return everything that does not hold in a model between two steps.
 
     Parameters
     ----------
-    model : CascadeModel
+    model : Simulation
 
     Returns
     -------
@@ -269,7 +269,7 @@ def violations(model: CascadeModel) -> list[str]:
     ]
 
 
-def messages_of(model: CascadeModel) -> int:
+def messages_of(model: Simulation) -> int:
     """Return the messages that all books of a model have taken."""
     return sum(int(market.state.book.messages) for market in model.markets.values())
 
@@ -290,7 +290,7 @@ def soak(messages: int, seed: int = 0, scenario: Scenario | None = None) -> Soak
     -------
     Soaked
     """
-    model = CascadeModel(scenario or load_scenario(SOAK), rng=seed)
+    model = build(scenario or load_scenario(SOAK), rng=seed)
     failures: list[str] = []
     seconds, early = 0.0, None
     for check in range(1, CHECKS + 1):

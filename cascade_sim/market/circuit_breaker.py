@@ -71,7 +71,7 @@ def configure_venue(world: Any, scenario: Scenario, instrument: Instrument) -> N
     for number, (move, seconds) in enumerate(zip(breaker.levels, breaker.halt_seconds, strict=True)):
         rules.level_move[number] = move
         rules.level_halt_steps[number] = whole_steps(seconds, dt)
-    window = breaker.window_seconds
+    window = breaker.window_seconds if breaker.levels else None
     rules.window_steps = 0 if window is None else max(1, whole_steps(window, dt))
     rules.breaker_price = BREAKER_PRICES[breaker.price]
     rules.on_falls = int(breaker.direction != "up")

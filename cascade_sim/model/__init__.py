@@ -1,23 +1,43 @@
-"""The model: agents on order books, a clearing house over their accounts, one readable step."""
+"""The model: agents on order books, a clearing house over their accounts, one readable step.
 
-from cascade_sim.model.cascade_model import (
+`Simulation` is all of it that is compiled; `CascadeModel` makes it a model of Mesa's, which agents written in Python
+need. Mesa is imported when the first of them is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cascade_sim.model.market import Market, instrument_of, market_seed
+from cascade_sim.model.simulation import (
     CAPACITIES,
     CAPACITY_FIELDS,
-    CascadeModel,
+    Simulation,
+    build,
     capacity_text,
     check_inputs,
     needs_markets_driver,
 )
-from cascade_sim.model.market import Market, instrument_of, market_seed
+
+if TYPE_CHECKING:
+    from cascade_sim.model.cascade_model import CascadeModel
 
 __all__ = [
     "CAPACITIES",
     "CAPACITY_FIELDS",
     "CascadeModel",
     "Market",
+    "Simulation",
+    "build",
     "capacity_text",
     "check_inputs",
     "instrument_of",
     "market_seed",
     "needs_markets_driver",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the model that is Mesa's when it is first asked for."""
+    if name != "CascadeModel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("cascade_sim.model.cascade_model").CascadeModel

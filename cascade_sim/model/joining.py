@@ -10,9 +10,9 @@ from zlib import crc32
 
 import numpy as np
 
-from cascade_sim.agents.base import Participant
 from cascade_sim.agents.cohort import Cohort
 from cascade_sim.agents.desk import entity_of
+from cascade_sim.agents.participant import Participant
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.components import error_text, import_name
 from cascade_sim.domain.enums import AccountClass

@@ -171,7 +171,7 @@ class Market:
 
     Parameters
     ----------
-    model : CascadeModel
+    model : Simulation
         The model that the cohorts join.
     settings : Scenario
         Fully resolved for this market.
@@ -233,7 +233,7 @@ class Market:
                 self.first_participant = first
                 first += PARTICIPANT_ACCOUNTS
             count = kind.size(self.settings)
-            self.cohorts[kind] = kind(model, first, count)
+            self.cohorts[kind] = model.seat(kind)(model, first, count)
             first += count
         self.first_party = first
         self.account_count = first + len(self.engine.parties)
@@ -450,7 +450,9 @@ class Market:
     def _ask_hedge(self, number: int) -> int:
         world, lot, tick = self.state.world, self.instrument.lot_size, self.instrument.tick_size
         dealer = world.dealers[number]
-        rule: Any = self.cohorts[OptionsDealers].rule
+        dealers = self.cohorts[OptionsDealers]
+        assert isinstance(dealers, OptionsDealers)
+        rule: Any = dealers.rule
         count = int(world.config.dealers.options)
         gamma = float(dealer.inventory[:count] @ world.options["gamma"][:count])
         inputs = HedgeInputs(

@@ -1,21 +1,21 @@
 """Charts of a run. Functions draw and never measure; every one returns a matplotlib Figure.
 
-A module in this package that uses the `chart` decorator is found by itself: a new chart is one new file.
+A module in this package that uses the `chart` decorator is found by itself: a new chart is one new file. Names below, and
+matplotlib with them, are imported when one of them is first asked for.
 """
 
 from importlib import import_module
-from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
 
 from cascade_sim.plots import settings  # before anything that imports matplotlib
-from cascade_sim.plots.catalogue import CHARTS, Chart, chart, draw_chart
-from cascade_sim.plots.depth import depth_over_time
-from cascade_sim.plots.levels import liquidation_levels
-from cascade_sim.plots.mark import mark_with_counterfactuals
-from cascade_sim.plots.payers import who_paid
-from cascade_sim.plots.volume import volume_by_cause
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+if TYPE_CHECKING:
+    from cascade_sim.plots.catalogue import CHARTS, Chart, chart, draw_chart
+    from cascade_sim.plots.depth import depth_over_time
+    from cascade_sim.plots.levels import liquidation_levels
+    from cascade_sim.plots.mark import mark_with_counterfactuals
+    from cascade_sim.plots.payers import who_paid
+    from cascade_sim.plots.volume import volume_by_cause
 
 __all__ = [
     "CHARTS",
@@ -29,3 +29,11 @@ __all__ = [
     "volume_by_cause",
     "who_paid",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the catalogue, or a chart by its name."""
+    if name in __all__:
+        catalogue = import_module("cascade_sim.plots.catalogue")
+        return getattr(catalogue, name) if hasattr(catalogue, name) else catalogue.CHARTS[name].draw
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

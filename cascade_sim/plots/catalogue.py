@@ -4,16 +4,20 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import as_file, files
+from pkgutil import iter_modules
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cascade_sim import plots
 from cascade_sim.domain.errors import UnknownNameError
 from cascade_sim.result import RunResult
 
+_NO_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
 _PLACES: dict[str, int] = {}
 
 
@@ -76,8 +80,7 @@ def chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Call
     def enter(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @functools.wraps(draw)
         def styled(*args: Any, **keywords: Any) -> Figure:
-            style = files("cascade_sim.plots").joinpath("cascade.mplstyle")
-            with as_file(style) as path, matplotlib.rc_context(fname=path):
+            with matplotlib.rc_context(_style()):
                 return draw(*args, **keywords)
 
         name = draw.__name__
@@ -88,6 +91,14 @@ def chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Call
         return styled
 
     return enter
+
+
+@functools.cache
+def _style() -> Any:
+    """Read every setting of the shared style, the rest as matplotlib has it; where it draws to stays as it is."""
+    with as_file(files("cascade_sim.plots").joinpath("cascade.mplstyle")) as path:
+        settings = matplotlib.rc_params_from_file(path)
+    return {name: settings[name] for name in settings if name not in _NO_STYLE}
 
 
 def draw_chart(name: str, result: RunResult, arms: Mapping[str, pd.DataFrame] | None = None) -> Figure:
@@ -114,3 +125,8 @@ def draw_chart(name: str, result: RunResult, arms: Mapping[str, pd.DataFrame] | 
     if name not in CHARTS:
         raise UnknownNameError("chart", name, CHARTS)
     return CHARTS[name](result, arms)
+
+
+# Last of all: the modules of charts import this one.
+for _module in iter_modules(plots.__path__):
+    import_module(f"{plots.__name__}.{_module.name}")

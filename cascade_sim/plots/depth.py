@@ -15,15 +15,13 @@ from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
     bin_width,
     clock_of,
-    compact,
-    currencies,
     drawn_series,
     headline,
     mark_origin,
-    percent,
     plain_axis,
     say,
 )
+from cascade_sim.plots.words import compact, currencies, percent
 from cascade_sim.result import RunResult
 
 _BANDS = ((100, "#009E73", "-", "o"), (50, "#0072B2", "--", "s"), (10, "#D55E00", ":", "^"))

@@ -1,10 +1,9 @@
-"""What several charts need from a result: names, the clock, bins of time."""
+"""What several charts need from a result: the clock, bins of time, titles and axes."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from cascade_sim.domain.errors import OutputError
+from cascade_sim.plots.words import plain
 from cascade_sim.result import RunResult
 
 MARKET_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
@@ -77,24 +77,6 @@ def clock_of(result: RunResult) -> Clock:
     if end <= last:
         return Clock(origin, label, True)
     return Clock(origin, f"{label}; drawn: {last:.0f} of {end:.0f}", True, last)
-
-
-def currencies(result: RunResult) -> tuple[str, str]:
-    """Names of the base and quote currency in the scenario, or the generic words.
-
-    Parameters
-    ----------
-    result
-        Run to draw.
-
-    Returns
-    -------
-    tuple of str
-        Base and quote.
-    """
-    market = result.scenario_tree.get("market")
-    market = market if isinstance(market, dict) else {}
-    return str(market.get("base", "base units")), str(market.get("quote", "quote units"))
 
 
 def market_series(frame: pd.DataFrame, market: tuple[str, str] | None = None) -> pd.DataFrame:
@@ -254,31 +236,6 @@ def _bins(minutes: NDArray[np.float64], width: float) -> tuple[NDArray[np.int64]
 def _add_to_bins(sums: NDArray[np.float64], number: NDArray[np.int64], columns: pd.DataFrame) -> None:
     for k in range(columns.shape[1]):
         np.add.at(sums[:, k], number, columns.iloc[:, k].to_numpy(dtype=np.float64))
-
-
-def plain(value: float, _position: Any = None) -> str:
-    """Write a number with thousands separators and no needless digits."""
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def compact(value: float, _position: Any = None) -> str:
-    """Write a number shortly: 950, 12.3 k, 4.5 m, 1.2 bn."""
-    for size, suffix in ((1e9, " bn"), (1e6, " m"), (1e3, " k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:.3g}{suffix}".replace("-", "\N{MINUS SIGN}")
-    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
-
-
-def percent(fraction: float) -> str:
-    """Write a fraction as a percentage: three digits below ten, none after the point above."""
-    digits = f"{100.0 * fraction:.3g}" if abs(fraction) < 0.0995 else f"{100.0 * fraction:.0f}"
-    return f"{digits} %".replace("-", "\N{MINUS SIGN}")
-
-
-def log_percent(move: float) -> str:
-    """Size of a signed move of so many log basis points, as a percentage of the price before it."""
-    return percent(abs(math.expm1(move / 1e4)))
 
 
 def headline(axes: Axes, text: str, *, width: int = 76, pad: float | None = None) -> None:

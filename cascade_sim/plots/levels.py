@@ -12,15 +12,13 @@ from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
     MARKET_COLUMNS,
     clock_of,
-    compact,
-    currencies,
     headline,
     market_series,
-    percent,
     plain_axis,
     say,
 )
 from cascade_sim.plots.palette import LONGS, SHORTS
+from cascade_sim.plots.words import compact, currencies, percent
 from cascade_sim.result import RunResult
 
 _MOVE = 0.05

@@ -13,10 +13,8 @@ from cascade_sim.plots.frames import (
     Clock,
     bin_width,
     clock_of,
-    currencies,
     drawn_series,
     headline,
-    log_percent,
     mark_origin,
     market_series,
     per_bin,
@@ -26,6 +24,7 @@ from cascade_sim.plots.frames import (
     visible,
 )
 from cascade_sim.plots.palette import CAUSE_STYLE
+from cascade_sim.plots.words import currencies, log_percent
 from cascade_sim.result import RunResult
 
 

@@ -9,19 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from cascade_sim.plots.catalogue import chart
-from cascade_sim.plots.frames import compact, currencies, headline, say
+from cascade_sim.plots.frames import headline, say
 from cascade_sim.plots.palette import GAIN, LOSS, TOTAL
+from cascade_sim.plots.words import amount_of, compact, currencies, ranked_losses
 from cascade_sim.result import RunResult
-
-_CLASS_WORDS = {
-    "external": "capital from outside",
-    "insurance_fund": "insurance fund",
-    "fees": "fee account",
-    "rounding": "rounding",
-    "background": "background flow",
-    "shock": "senders of the shock",
-    "price_formation": "price formation",
-}
 
 
 @chart(
@@ -72,34 +63,6 @@ def who_paid(result: RunResult) -> Figure:
     return figure
 
 
-def _amount(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def class_words(name: str) -> str:
-    """Name of a class of accounts as a sentence needs it."""
-    return _CLASS_WORDS.get(name, f"{name.replace('_', ' ')}s")
-
-
-def ranked_losses(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Losses by class of account in words, largest loss first, gains negative, classes without either left out.
-
-    Parameters
-    ----------
-    summary
-        Summary of a run; ``loss_by_class`` may be missing.
-
-    Returns
-    -------
-    list of (str, float)
-        Class in words and loss in quote currency. What is less than a millionth of the largest is rounding.
-    """
-    classes = summary.get("loss_by_class") or {}
-    pairs = [(class_words(str(name)), _amount(loss)) for name, loss in classes.items()]
-    least = 1e-6 * max((abs(loss) for _, loss in pairs), default=0.0)
-    return sorted((pair for pair in pairs if abs(pair[1]) > least), key=lambda pair: (-pair[1], pair[0]))
-
-
 def _message(losses: list[tuple[str, float]], quote: str) -> str:
     if not losses or losses[0][1] <= 0.0:
         return "Who paid"
@@ -109,12 +72,12 @@ def _message(losses: list[tuple[str, float]], quote: str) -> str:
 
 
 def _layers(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
-    drawn = _amount(summary.get("insurance_fund_start")) - _amount(summary.get("insurance_fund_end"))
+    drawn = amount_of(summary.get("insurance_fund_start")) - amount_of(summary.get("insurance_fund_end"))
     return [
-        ("bad debt", _amount(summary.get("bad_debt"))),
+        ("bad debt", amount_of(summary.get("bad_debt"))),
         ("fall of the insurance fund", drawn) if drawn >= 0.0 else ("growth of the insurance fund", -drawn),
-        ("socialised loss", _amount(summary.get("socialised_loss"))),
-        ("capital from outside", _amount(summary.get("external_capital"))),
+        ("socialised loss", amount_of(summary.get("socialised_loss"))),
+        ("capital from outside", amount_of(summary.get("external_capital"))),
     ]
 
 

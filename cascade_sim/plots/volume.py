@@ -12,17 +12,16 @@ from cascade_sim.plots.catalogue import chart
 from cascade_sim.plots.frames import (
     bin_width,
     clock_of,
-    currencies,
     drawn_series,
     headline,
     mark_origin,
     per_bin,
-    percent,
     plain_axis,
     say,
     sum_series_by_time,
 )
 from cascade_sim.plots.palette import CAUSE_STYLE, OTHER_STYLE, hatch_colour
+from cascade_sim.plots.words import currencies, percent
 from cascade_sim.result import RunResult
 
 _MECHANICAL = frozenset(("liquidation", "delta_hedge", "stop_loss", "backstop", "deleveraging", "shock"))

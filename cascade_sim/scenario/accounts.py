@@ -231,7 +231,10 @@ class Clearing(Section):
     execution: Component = choice(component("ioc_at_bankruptcy"), "How a close-out is sent to the book")
     accounts_per_step: Count = measure(50, "Throughput of the engine", "accounts per step", ge=1)
     rounds_per_step: Count = measure(
-        1, "Rounds of rank, size, execute, screen again", "rounds per step", ge=1
+        1,
+        "Rounds of rank, size, execute, screen again; 0 for as many as it takes until nobody is left to close",
+        "rounds per step",
+        ge=0,
     )
     liquidation_fee_rate: float = measure(
         0.002, "Fee of a liquidated account, to the insurance fund", "share of notional", ge=0, le=0.1

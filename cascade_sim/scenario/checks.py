@@ -1,4 +1,8 @@
-"""What must hold between fields."""
+"""What must hold between fields.
+
+A field of a mechanism that is off is held against no field of another: it says nothing, and another scenario that turns
+the mechanism on has it checked. What a field or two of one section say by themselves is checked either way.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.scenario.base import LARGEST_NUMBER, Section
-from cascade_sim.scenario.market import ContStoikovTalreja
+from cascade_sim.scenario.market import ContStoikovTalreja, FixedRates
 from cascade_sim.scenario.prices import LONGEST_DELAY
 
 if TYPE_CHECKING:
@@ -109,16 +113,37 @@ def _venue(scenario: "Scenario") -> Iterator[str]:
     if len(halts) != len(levels):
         yield expectation(f"{where}.halt_seconds", f"as many as {where}.levels, {len(levels)}", halts)
     window, longest = breaker.window_seconds, MOST_WINDOW_STEPS * scenario.run.dt
-    if window is not None and window > longest:
+    if levels and window is not None and window > longest:
         expected = f"at most {longest:g} s, {MOST_WINDOW_STEPS} steps of run.dt"
         yield expectation(f"{where}.window_seconds", expected, window)
 
 
 def _lots(scenario: "Scenario") -> Iterator[str]:
     largest = MOST_LOTS * scenario.market.lot_size
+    unused = tuple(_unused(scenario))
     for path, value in _quantities(scenario, ""):
-        if value is not None and value > largest:
+        if value is not None and value > largest and not path.startswith(unused):
             yield expectation(path, f"at most {largest:g}, {MOST_LOTS:g} lots of market.lot_size", value)
+
+
+def _unused(scenario: "Scenario") -> Iterator[str]:
+    """Yield where the paths of quantities begin that nobody trades, because their mechanism is off."""
+    traders, background = scenario.traders, scenario.background
+    if scenario.liquidity.count == 0:
+        yield "liquidity."
+    if traders.count == 0 or traders.entrants.share == 0.0:
+        yield "traders.entrants."
+    if scenario.portfolios.count == 0:
+        yield "portfolios."
+    if scenario.options.chain.path is None:
+        yield "options.chain."
+    if isinstance(background, FixedRates):
+        orders = {
+            "limit_size": background.limit_rate,
+            "market_size": background.market_rate,
+            "patient_size": background.patient_orders,
+        }
+        yield from (f"background.{name}" for name, number in orders.items() if number == 0)
 
 
 def _quantities(section: Section, prefix: str) -> Iterator[tuple[str, float | None]]:
@@ -172,15 +197,19 @@ def _margins(scenario: "Scenario") -> Iterator[str]:
             f"less than clearing.initial_margin, {clearing.initial_margin:g}",
             clearing.maintenance_margin,
         )
+    traders, portfolios = scenario.traders, scenario.portfolios
     ranges = {
-        "traders.inverse_leverage": scenario.traders.inverse_leverage,
-        "traders.entrants.inverse_leverage": scenario.traders.entrants.inverse_leverage,
-        "portfolios.inverse_leverage": scenario.portfolios.inverse_leverage,
+        "traders.inverse_leverage": (traders.inverse_leverage, traders.count > 0),
+        "traders.entrants.inverse_leverage": (
+            traders.entrants.inverse_leverage,
+            traders.count > 0 and traders.entrants.share > 0.0,
+        ),
+        "portfolios.inverse_leverage": (portfolios.inverse_leverage, portfolios.count > 0),
     }
-    for path, (low, high) in ranges.items():
+    for path, ((low, high), drawn) in ranges.items():
         if low >= high:
             yield expectation(path, "[a, b] with a < b", [low, high])
-        if low <= clearing.maintenance_margin:
+        if drawn and low <= clearing.maintenance_margin:
             yield expectation(
                 path,
                 f"[a, b] with a above clearing.maintenance_margin, {clearing.maintenance_margin:g}",
@@ -221,7 +250,7 @@ def _traders(scenario: "Scenario") -> Iterator[str]:
             f"at most traders.activity.take_profit.distance_high, {take_profit.distance_high:g}",
             take_profit.distance_low,
         )
-    if reentry.probability > 0.0 and traders.activity.wake_rate == 0.0:
+    if traders.count > 0 and reentry.probability > 0.0 and traders.activity.wake_rate == 0.0:
         yield expectation(
             "traders.activity.reentry.probability",
             "0 when traders.activity.wake_rate is 0, since traders notice a closure when they wake",
@@ -264,7 +293,10 @@ def _options(scenario: "Scenario") -> Iterator[str]:
 
 def _volatility(scenario: "Scenario") -> Iterator[str]:
     dt = scenario.run.dt
-    if round(scenario.liquidity.volatility_return_seconds / dt) > LONGEST_DELAY:
+    if (
+        scenario.liquidity.count > 0
+        and round(scenario.liquidity.volatility_return_seconds / dt) > LONGEST_DELAY
+    ):
         yield expectation(
             "liquidity.volatility_return_seconds",
             f"at most {LONGEST_DELAY} steps of {dt:g} s",
@@ -274,8 +306,17 @@ def _volatility(scenario: "Scenario") -> Iterator[str]:
 
 def _latency(scenario: "Scenario") -> Iterator[str]:
     dt = scenario.run.dt
+    absent = {
+        "liquidity_providers": scenario.liquidity.count == 0,
+        "leveraged_traders": scenario.traders.count == 0,
+        "dealers": scenario.dealers.count == 0,
+    }
     for name, delay in scenario.latency.delays().items():
-        if 0.0 < delay.delay_seconds < 0.5 * dt and delay.jitter_seconds == 0.0:
+        if (
+            not absent.get(name, False)
+            and 0.0 < delay.delay_seconds < 0.5 * dt
+            and delay.jitter_seconds == 0.0
+        ):
             yield expectation(
                 f"latency.{name}.delay_seconds",
                 f"0 or at least half a step, {0.5 * dt:g} s (run.dt)",
@@ -297,13 +338,14 @@ def _time(scenario: "Scenario") -> Iterator[str]:
             shock.at_seconds,
         )
     window = run.event_window_seconds
-    remaining = max(run.duration_seconds - shock.at_seconds, 0.0)
+    begins, what = (
+        (shock.at_seconds, "what remains of the run at the shock")
+        if shock.is_active
+        else (0.0, "the whole run")
+    )
+    remaining = max(run.duration_seconds - begins, 0.0)
     if window is not None and window > remaining:
-        yield expectation(
-            "run.event_window_seconds",
-            f"at most {remaining:g} s, what remains of the run at the shock",
-            window,
-        )
+        yield expectation("run.event_window_seconds", f"at most {remaining:g} s, {what}", window)
 
 
 def _prices(scenario: "Scenario") -> Iterator[str]:

@@ -234,6 +234,17 @@ def _in_parts(log: list[Entry]) -> bool:
     )
 
 
+def test_no_rounds_mean_as_many_as_it_takes() -> None:
+    happened: dict[int, list[list[Entry]]] = {0: [], 1: [], 40: []}
+    for rounds, logs in happened.items():
+        for seed in range(6):
+            world = TwinWorld(Choices(rounds=rounds, accounts_per_step=40, partial=False))
+            storm(world, random.Random(seed), 25)
+            logs.append(world.twin.log)
+    assert happened[0] == happened[40]
+    assert happened[0] != happened[1]
+
+
 def _mixed(log: list[Entry]) -> bool:
     """Whether some account was deleveraged as far as that went and then socialised."""
     return any(a[0] == "adl" and b[0] == "socialise" and a[1] == b[1] for a, b in pairwise(log))

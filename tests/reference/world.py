@@ -274,7 +274,9 @@ class WorldTwin:
     def _liquidate(self) -> None:
         rules = self.rules
         handled, rounds = 0, 0
-        while self.liquidation and rounds < rules.rounds and handled < rules.accounts_per_step:
+        while self.liquidation and handled < rules.accounts_per_step:
+            if rules.rounds > 0 and rounds >= rules.rounds:
+                return
             listed = self._screen()
             if not listed or self.halted_until is not None:
                 return

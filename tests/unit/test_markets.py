@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cascade_sim.model.cascade_model as model_module
-from cascade_sim.agents.base import Participant
+import cascade_sim.model.simulation as model_module
+from cascade_sim.agents.participant import Participant
 from cascade_sim.domain.enums import Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError
 from cascade_sim.lab.single import run

@@ -1,6 +1,8 @@
 """The model: two drivers, one market; conservation; what a change leaves alone."""
 
 import inspect
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -282,8 +284,10 @@ def test_what_mesa_calls_a_scenario_is_left_to_mesa(name: str) -> None:
 def test_no_attribute_of_the_model_hides_one_of_mesa() -> None:
     plain = type("Plain", (mesa.Model,), {})
     model, bare = cs.CascadeModel(small(), rng=1), plain(rng=1)
-    own = (set(vars(cs.CascadeModel)) - set(vars(plain))) | (set(vars(model)) - set(vars(bare)))
-    assert "settings" in own
+    bases = set(cs.CascadeModel.__mro__) - set(mesa.Model.__mro__)
+    named = {name for base in bases for name in vars(base)}
+    own = (named - set(vars(plain))) | (set(vars(model)) - set(vars(bare)))
+    assert {"settings", "state", "add_cohort"} <= own
     assert {name for name in own & set(dir(bare)) if not name.startswith("__")} == {"step"}
 
 
@@ -302,3 +306,87 @@ def test_mesa_sees_a_model_that_it_can_step_and_build_anew() -> None:
         twin.step()
     assert raw_tables(model) == raw_tables(own) == raw_tables(twin)
     assert collector.get_model_vars_dataframe()["step"].tolist() == [-29, -28, -27]
+
+
+def test_mesa_lists_every_cohort_and_every_agent_of_a_model_by_its_class() -> None:
+    class Idle(cs.Participant):
+        def decide(self, market: Any) -> None:
+            """Do nothing."""
+
+    model = cs.CascadeModel(small(), rng=3)
+    model.add_participant(Idle(model))
+    listed = [type(agent).__name__ for agent in model.agents]
+    assert listed == [kind.__name__ for kind in model.cohorts] + ["Idle"]
+    assert all(isinstance(agent, mesa.Agent) for agent in model.cohorts.values())
+    assert all(isinstance(cohort, kind) for kind, cohort in model.cohorts.items())
+
+
+def test_a_model_has_what_is_written_down_and_no_other_attribute_of_its_markets() -> None:
+    model = cs.CascadeModel(small(), rng=1)
+    for name in (
+        "state",
+        "instrument",
+        "engine",
+        "recorder",
+        "desk",
+        "cohorts",
+        "participants",
+        "start_mark",
+    ):
+        assert getattr(model, name) is not None
+        assert getattr(type(model), name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'opening'"):
+        model.opening  # noqa: B018
+    with pytest.raises(AttributeError):
+        model.state = None
+
+
+def test_no_rounds_mean_as_many_as_it_takes() -> None:
+    busy = {"clearing.accounts_per_step": 400}
+    runs = {}
+    for rounds in (0, 1, 400):
+        model = cs.CascadeModel(small(**busy, **{"clearing.rounds_per_step": rounds}), rng=3)
+        model.run()
+        runs[rounds] = raw_tables(model)
+    assert runs[0] == runs[400]
+    assert runs[0] != runs[1]
+
+
+def test_what_an_absent_mechanism_says_stops_no_run() -> None:
+    extremes: dict[str, Any] = {
+        "liquidity.count": 0,
+        "liquidity.volatility_return_seconds": 1e6,
+        "liquidity.size": 1e12,
+        "liquidity.inventory_limit": 1e12,
+        "traders.entrants.share": 0.0,
+        "traders.entrants.quantity": 1e9,
+        "traders.entrants.trend_seconds": 1e6,
+        "traders.entrants.inverse_leverage": [0.001, 0.002],
+        "venue.circuit_breaker.window_seconds": 1e6,
+        "options.chain.minimum_open_interest": 1e9,
+        "run.event_window_seconds": None,
+    }
+    model = cs.CascadeModel(small(**extremes), rng=3)
+    model.run()
+    assert model.finished
+    assert measure_conservation(model.main, collect(model.main)) == 0
+
+
+QUICK = {
+    "run.steps": 30,
+    "run.event_window_seconds": None,
+    "shock.at_seconds": 1.0,
+    "shock.duration_seconds": 5.0,
+}
+
+
+def test_a_run_without_agents_in_python_leaves_mesa_and_the_compiler_alone() -> None:
+    code = (
+        "import sys, cascade_sim as cs\n"
+        f"cs.run(cs.load_scenario('gamma_shock').with_overrides({QUICK}), seed=1)\n"
+        "big = {'mesa', 'scipy.spatial', 'networkx', 'matplotlib', 'numba.np.linalg'}\n"
+        "sys.exit(' '.join(big & set(sys.modules)))"
+    )
+    for _ in range(2):  # what has to be compiled is after the first
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == ""

@@ -150,6 +150,33 @@ def test_markets_and_agents_count_as_code() -> None:
         assert cs.load_scenario(name).own_code() == {}
 
 
+def test_a_rule_of_ones_own_is_described_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rules_described.py").write_text(
+        "from dataclasses import dataclass\n\n"
+        "@dataclass(frozen=True)\nclass Patient:\n"
+        '    """Closes nobody in a hurry.\n\n    Parameters\n    ----------\n    calm : float\n        How calm.\n    """\n\n'
+        "    calm: float\n    often: int = 3\n\n"
+        "    def lots(self, accounts):\n        return accounts.lots\n\n"
+        "@dataclass(frozen=True)\nclass Idle:\n    def rest(self):\n        return 0\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert call("rules", "rules_described:Patient") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "clearing.sizing: rules_described:Patient"
+    assert "Closes nobody in a hurry." in lines
+    assert lines[-2:] == ["  calm: a finite number, default required", "  often: a whole number, default 3"]
+    for name, said in (
+        ("rules_described:Idle", "cascade-sim: rules: expected a class with the method of a kind, received"),
+        ("rules_described:Nobody", "cascade-sim: rules: rules_described: expected a class of the module"),
+        ("nowhere:Patient", "cascade-sim: rules: expected an importable package.module:Class"),
+    ):
+        assert call("rules", name) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(said), line
+
+
 @pytest.mark.parametrize("words", [["scenarios", "mine.yaml"], ["show", "mine.yaml"], ["rules"]])
 def test_commands_that_list_import_nothing(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

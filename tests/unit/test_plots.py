@@ -18,9 +18,9 @@ from synthetic import SHOCK_STEP, SUMMARY, synthetic_result, synthetic_series
 import cascade_sim.plots as plots
 from cascade_sim.domain.enums import Cause
 from cascade_sim.domain.errors import OutputError, UnknownNameError
-from cascade_sim.plots.frames import clock_of, compact, plain, sum_by_time
+from cascade_sim.plots.frames import clock_of, sum_by_time
 from cascade_sim.plots.palette import CAUSE_STYLE
-from cascade_sim.plots.payers import ranked_losses
+from cascade_sim.plots.words import compact, plain, ranked_losses
 from cascade_sim.result import RunResult, arm_table
 
 

@@ -175,7 +175,7 @@ def test_a_run_whose_records_find_no_room_keeps_all_it_has_recorded(
 ) -> None:
     monkeypatch.setattr("cascade_sim.recorder.recorder.MEMORY_BYTES", 1000)
     monkeypatch.setattr("cascade_sim.recorder.recorder.ROW_GROUP", 300)
-    monkeypatch.setattr("cascade_sim.lab.single.CascadeModel", _Draining)
+    monkeypatch.setattr("cascade_sim.lab.single.build", _Draining)
     monkeypatch.setattr(tempfile, "TemporaryFile", _Full(room, tmp_path).file)
     stop = None
     try:

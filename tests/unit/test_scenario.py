@@ -476,6 +476,103 @@ def test_fields_that_contradict_each_other(overrides: dict[str, Any], expected: 
     assert refusal(overrides).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("off", "on", "overrides", "refused"),
+    [
+        (
+            {"traders.count": 0, "traders.open_interest": 0},
+            {"traders.count": 100},
+            {"traders.inverse_leverage": [0.01, 0.2]},
+            "traders.inverse_leverage: expected [a, b] with a above clearing.maintenance_margin",
+        ),
+        (
+            {"traders.entrants.share": 0},
+            {"traders.entrants.share": 0.1},
+            {"traders.entrants.inverse_leverage": [0.01, 0.2]},
+            "traders.entrants.inverse_leverage: expected [a, b] with a above clearing.maintenance_margin",
+        ),
+        (
+            {"portfolios.count": 0},
+            {"portfolios.count": 5},
+            {"portfolios.inverse_leverage": [0.01, 0.2]},
+            "portfolios.inverse_leverage: expected [a, b] with a above clearing.maintenance_margin",
+        ),
+        (
+            {"traders.count": 0, "traders.open_interest": 0},
+            {"traders.count": 100},
+            {"traders.activity.reentry.probability": 0.5},
+            "traders.activity.reentry.probability: expected 0 when traders.activity.wake_rate is 0",
+        ),
+        (
+            {"shock.quantity": 0, "shock.news": 0},
+            {"shock.news": -0.01},
+            {"run.event_window_seconds": 14_400},
+            "run.event_window_seconds: expected at most 10800 s, what remains of the run at the shock",
+        ),
+        (
+            {"venue.circuit_breaker": {"levels": [], "halt_seconds": []}},
+            {"venue.circuit_breaker": {"levels": [0.1], "halt_seconds": [60]}},
+            {"venue.circuit_breaker.window_seconds": 20_000},
+            "venue.circuit_breaker.window_seconds: expected at most 16383 s",
+        ),
+        (
+            {"liquidity.count": 0},
+            {"liquidity.count": 1},
+            {"liquidity.volatility_return_seconds": 1e6},
+            "liquidity.volatility_return_seconds: expected at most",
+        ),
+        (
+            {"liquidity.count": 0},
+            {"liquidity.count": 1},
+            {"latency.liquidity_providers.delay_seconds": 0.1},
+            "latency.liquidity_providers.delay_seconds: expected 0 or at least half a step",
+        ),
+        (
+            {"dealers.count": 0},
+            {"dealers.count": 1},
+            {"latency.dealers.delay_seconds": 0.1},
+            "latency.dealers.delay_seconds: expected 0 or at least half a step",
+        ),
+        (
+            {"traders.count": 0, "traders.open_interest": 0},
+            {"traders.count": 100},
+            {"latency.leveraged_traders.delay_seconds": 0.1},
+            "latency.leveraged_traders.delay_seconds: expected 0 or at least half a step",
+        ),
+        *(
+            (
+                off,
+                on,
+                {"market.lot_size": 1e-8, "market.tick_size": 1, path: 2e7},
+                f"{path}: expected at most 1e+07",
+            )
+            for off, on, path in (
+                ({"liquidity.count": 0}, {"liquidity.count": 1}, "liquidity.inventory_limit"),
+                ({"traders.entrants.share": 0}, {"traders.entrants.share": 0.1}, "traders.entrants.quantity"),
+                ({"portfolios.count": 0}, {"portfolios.count": 5}, "portfolios.open_interest"),
+                (
+                    {"options.chain.path": None},
+                    {"options.chain.path": "x"},
+                    "options.chain.minimum_open_interest",
+                ),
+                ({"background.limit_rate": 0}, {"background.limit_rate": 1}, "background.limit_size"),
+                ({"background.market_rate": 0}, {"background.market_rate": 1}, "background.market_size"),
+                (
+                    {"background.patient_orders": 0},
+                    {"background.patient_orders": 1},
+                    "background.patient_size",
+                ),
+            )
+        ),
+    ],
+)
+def test_a_field_is_held_against_others_where_its_mechanism_is_on(
+    off: dict[str, Any], on: dict[str, Any], overrides: dict[str, Any], refused: str
+) -> None:
+    DEFAULT.with_overrides({**off, **overrides})
+    assert refusal({**on, **overrides}).startswith(refused)
+
+
 def test_the_edges_of_the_relations_are_allowed() -> None:
     DEFAULT.with_overrides({"run.steps": 3780})
     DEFAULT.with_overrides({"run.event_window_seconds": 10800})

@@ -150,8 +150,8 @@ def _interrupt(_model: CascadeModel) -> None:
 
 def _stop(monkeypatch: pytest.MonkeyPatch, happens: Callable[[CascadeModel], Any]) -> None:
     monkeypatch.setattr(_Stopping, "happens", happens, raising=False)
-    monkeypatch.setattr("cascade_sim.lab.single.CascadeModel", _Stopping)
-    monkeypatch.setattr("cascade_sim.model.cascade_model.STEPS_PER_CALL", 8)
+    monkeypatch.setattr("cascade_sim.lab.single.build", _Stopping)
+    monkeypatch.setattr("cascade_sim.model.simulation.STEPS_PER_CALL", 8)
 
 
 def _check_kept(result: RunResult, step: int, reason: str) -> None:
@@ -185,7 +185,7 @@ def test_a_run_may_stop_anywhere(until: int, monkeypatch: pytest.MonkeyPatch, tm
         CascadeModel.run(self, until=until)
         raise CapacityError("step 0: no room")
 
-    monkeypatch.setattr("cascade_sim.lab.single.CascadeModel", type("Model", (CascadeModel,), {"run": run}))
+    monkeypatch.setattr("cascade_sim.lab.single.build", type("Model", (CascadeModel,), {"run": run}))
     for record in ("full", "series", "summary"):
         with pytest.raises(CapacityError) as stop:
             cs.run(small(), 3, record=record)

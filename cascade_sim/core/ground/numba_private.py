@@ -35,6 +35,7 @@ _settings: Any = importlib.import_module("numba.core.config")
 _typing: Any = importlib.import_module("numba.core.typing")
 _cgutils: Any = importlib.import_module("numba.core.cgutils")
 _extending: Any = importlib.import_module("numba.extending")
+_runtime: Any = getattr(importlib.import_module("numba.core.runtime.nrt"), "rtsys", None)
 _dumps: Any = importlib.import_module("numba.core.serialize").dumps
 
 _HEAD = b"cascade_sim kernel 1\n"
@@ -61,6 +62,7 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "CPUTargetOptions": ("_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "forceinline"),
     "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
+    "runtime": ("initialize",),
 }  # fmt: skip
 """What is used of numba that it does not publish."""
 
@@ -107,6 +109,7 @@ def unknown_insides() -> str:
         "CPUTargetOptions": getattr(_cpu, "CPUTargetOptions", None),
         "CodeLibrary": getattr(importlib.import_module("numba.core.codegen"), "CPUCodeLibrary", None),
         "config": _settings,
+        "runtime": _runtime,
     }
     for holder, names in KNOWN_INSIDES.items():
         for name in names:
@@ -175,9 +178,11 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Return what was compiled for a signature; None if nothing is kept, or nothing whole."""
-        target.refresh()
         if not self._enabled:
             return None
+        # What machine code calls of numba's runtime has to have an address; all else that `target.refresh` brings is
+        # there to compile, takes as long as four hours of a market, and comes when something is compiled.
+        _runtime.initialize(target)
         path = self._path(signature)
         try:
             held = _read(path)
