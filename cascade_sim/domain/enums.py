@@ -79,7 +79,12 @@ class AccountClass(IntEnum):
 
 
 class EventType(IntEnum):
-    """What happened to an account or a venue."""
+    """What happened to an account or a venue.
+
+    ``CANCEL``: the venue cancelled the open orders of an account that is being closed, or the part of an order on its way
+    that would not have reduced the position; ``quantity`` is what was cancelled, ``side`` 0 if there were orders on both
+    sides.
+    """
 
     SHOCK = 0
     BREACH = 1
@@ -102,6 +107,7 @@ class EventType(IntEnum):
     RESUME = 18
     HEDGE_INSTABILITY = 19
     DEFAULT = 20
+    CANCEL = 21
 
 
 class Stage(IntEnum):

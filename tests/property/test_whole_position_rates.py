@@ -46,9 +46,9 @@ def arm(w, accounts, watch):  # type: ignore[no-untyped-def]  # records have no 
 
 
 @kernel
-def look(w, accounts, watch, scratch, scores, tape):  # type: ignore[no-untyped-def]
+def look(w, book, accounts, watch, scratch, scores, tape):  # type: ignore[no-untyped-def]
     """Screen once; returns how many are listed."""
-    return screen(w, accounts, watch, scratch, scores, tape)
+    return screen(w, book, accounts, watch, scratch, scores, tape)
 
 
 def _arrays(tiers: Tiers) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ def test_a_screen_finds_who_is_distressed_wherever_the_mark_goes(
     arm(w, state.accounts, state.watch)
     for halves in marks:
         w.market.mark = 0.5 * halves
-        listed = look(w, state.accounts, state.watch, state.scratch, state.scores, state.tape)
+        listed = look(w, state.book, state.accounts, state.watch, state.scratch, state.scores, state.tape)
         expected = [
             account
             for account, (position, cash) in enumerate(holdings)

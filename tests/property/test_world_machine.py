@@ -196,7 +196,7 @@ def test_storms_reach_every_stage_of_the_pipeline() -> None:
         happened["capital from outside"] += world.twin.sums.external > 0
         happened["both deleveraged and socialised"] += _mixed(world.twin.log)
     assert min(happened.values()) > 0, happened
-    assert len(happened) == 12, happened
+    assert len(happened) == 13, happened
 
 
 def test_storms_reach_what_other_waterfalls_do() -> None:

@@ -288,12 +288,32 @@ class WorldTwin:
 
     def _screen(self) -> list[int]:
         eligible = []
-        for account in [number for number in range(len(self.accounts)) if self.distressed(number)]:
+        distressed = [number for number in range(len(self.accounts)) if self.distressed(number)]
+        for account in distressed:
             if self.accounts[account].position == 0:
                 self._cover_debt(account)
             elif self.accounts[account].cooldown_until <= self.step:
                 eligible.append(account)
+        for account in distressed:
+            self._cancel_orders(account)
         return eligible
+
+    def open_orders(self, account: int) -> list[Order]:
+        """Orders of an account, in the book and in the pool."""
+        return [order for order in self.book.resting + self.pool if order.owner == account]
+
+    def open_lots(self, account: int, side: int) -> int:
+        """Lots that an account has open on one side."""
+        return sum(order.quantity for order in self.open_orders(account) if order.side == side)
+
+    def _cancel_orders(self, account: int) -> None:
+        """Take every order of an account that is being closed out of the market."""
+        orders = self.open_orders(account)
+        for order in orders:
+            self.cancel(order.number)
+        if orders:
+            self.touch()
+            self.log.append(("cancel", account, NOBODY, sum(order.quantity for order in orders), 0))
 
     def _priority(self, account: int) -> tuple[Fraction, int]:
         value = self.notional(account)

@@ -12,8 +12,8 @@ import cascade_sim.agents.desk as desk_module
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.batch import execute_batch
 from cascade_sim.core.clearing.ledger import place, touch
+from cascade_sim.core.clearing.open_orders import cancel_order
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING
-from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.errors import RunFailed, UnknownNameError
 from cascade_sim.lab.single import collect, measure_conservation
 
@@ -70,9 +70,8 @@ def test_the_batch_does_what_its_orders_do_one_by_one(monkeypatch: pytest.Monkey
             account, first = int(each.account), int(tape.agent_fills_count)
             if int(each.kind) == lay.REQUEST_CANCEL:
                 order_id = int(each.order_id)
-                each.filled = cancel(
-                    book, np.int64(order_id if order_id > 0 else batch[-1 - order_id].order_id)
-                )
+                order_id = order_id if order_id > 0 else int(batch[-1 - order_id].order_id)
+                each.filled = cancel_order(w, book, accounts, watch, np.int64(order_id))
                 touch(w, book, np.int64(each.cause))
                 continue
             order = (account, int(each.side), int(each.tick), int(each.quantity), int(each.kind))

@@ -10,12 +10,12 @@ from reference.world import Account, Entry, Rules, WorldTwin
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, refresh_triggers, transfer
+from cascade_sim.core.clearing.open_orders import cancel_order
 from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.core.layout.book import TICKS
-from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, Stage, TransferKind
 
 EXTERNAL, FUND, FEES, ROUNDING = range(4)
@@ -36,6 +36,7 @@ _LOGGED = {
     EventType.FUNDING: "funding",
     EventType.RESUME: "resume",
     EventType.DEFAULT: "default",
+    EventType.CANCEL: "cancel",
 }
 _COUNTED = (
     "bad_debt",
@@ -174,6 +175,11 @@ def _configure_waterfall(clearing: Any, rules: Rules) -> None:
         entry.most_leverage = np.inf if rules.fund_leverage is None else float(rules.fund_leverage)
 
 
+def _lots(event: Any) -> int:
+    """What was filled, or cancelled."""
+    return int(event.quantity if event.type == EventType.CANCEL else event.filled)
+
+
 class TwinWorld:
     """The two markets. Each method makes one move in both and asserts that they agree."""
 
@@ -240,7 +246,9 @@ class TwinWorld:
 
     def cancel(self, number: int) -> None:
         """Cancel an order by its number, whether it still rests or not."""
-        assert int(cancel(self.state.book, self.ids[number])) == self.twin.cancel(number)
+        state = self.state
+        removed = cancel_order(state.world, state.book, state.accounts, state.watch, self.ids[number])
+        assert int(removed) == self.twin.cancel(number)
         self.compare()
 
     def halt(self, steps: int) -> None:
@@ -281,6 +289,7 @@ class TwinWorld:
         self._compare_prices()
         self._compare_book()
         self._compare_triggers()
+        self._compare_open_orders()
         assert self.logged() == self.twin.log
 
     def _compare_accounts(self) -> None:
@@ -364,17 +373,27 @@ class TwinWorld:
     def _compare_triggers(self) -> None:
         state, twin = self.state, self.twin
         expected = [twin.triggers(account) for account in range(ACCOUNTS)]
-        assert list(zip(*state.watch.tolist(), strict=True)) == expected
+        assert list(zip(*state.watch[: lay.WATCHES].tolist(), strict=True)) == expected
         out = np.zeros(ACCOUNTS, np.int64)
         count = listed(state.world, state.accounts, state.watch, out, np.zeros(ACCOUNTS))
         assert out[:count].tolist() == [a for a in range(ACCOUNTS) if twin.distressed(a)]
+
+    def _compare_open_orders(self) -> None:
+        """What margined accounts have resting."""
+        state, twin = self.state, self.twin
+        sides = ((lay.RESTING_BUY, 1), (lay.RESTING_SELL, -1))
+        for row, side in sides:
+            mine = [twin.open_lots(a, side) if a in TRADERS else 0 for a in range(ACCOUNTS)]
+            assert state.watch[row].tolist() == mine
+        assert float(state.world.control.open_lots) == state.watch[lay.WATCHES :].sum()
+        assert not state.accounts["closing"].any()
 
     def logged(self) -> list[Entry]:
         """What the tape says happened, as the twin writes it."""
         rows = self.state.tape.events[: int(self.state.tape.events_count)]
         limits = np.nan_to_num(rows["limit"], nan=0.0).astype(np.int64)
         return [
-            (_LOGGED[EventType(int(row.type))], int(row.account), int(row.payer), int(row.filled), int(limit))
+            (_LOGGED[EventType(int(row.type))], int(row.account), int(row.payer), _lots(row), int(limit))
             for row, limit in zip(rows, limits, strict=True)
             if int(row.type) in _LOGGED
         ]

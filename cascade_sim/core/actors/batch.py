@@ -4,13 +4,11 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
-from cascade_sim.core.ground.compile import kernel, leaf, part
+from cascade_sim.core.clearing.open_orders import cancel_slot, resting_slot, signed_tick
+from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
-from cascade_sim.core.layout.book import ORDER_CAPACITY, ORDER_SLOT_BITS, PRICE_BITS
-from cascade_sim.core.venue.book import cancel
 
 _ACTOR_DRAW = np.int64(1)
-_SLOT_MASK = ORDER_CAPACITY - 1
 _ORDER_TYPES = lay.REQUEST_CANCEL - 1
 
 
@@ -51,28 +49,16 @@ def _sort_actors(w, batch, order, heads):
     return actors
 
 
-@leaf
-def _resting_slot(book, order_id):
-    """Slot of an order that rests, 0 when it does not."""
-    slot = order_id & _SLOT_MASK
-    if order_id <= 0:
-        return 0
-    order = book.orders[slot]
-    if order.quantity_lot == 0 or np.int64(order.serial) != order_id >> ORDER_SLOT_BITS:
-        return 0
-    return slot
-
-
 @part
-def _cancel(w, book, batch, request):
+def _cancel(w, book, accounts, watch, batch, request):
     """Take an order of the same account out of the book; returns the lots that were left of it."""
     order_id = request.order_id
     if order_id < 0:
         order_id = batch[-1 - order_id].order_id
-    slot = _resting_slot(book, order_id)
+    slot = resting_slot(book, order_id)
     if slot == 0 or book.orders[slot].owner != request.account:
         return np.int64(0)
-    removed = cancel(book, order_id)
+    removed = cancel_slot(w, book, accounts, watch, slot)
     touch(w, book, np.int64(request.cause))
     return removed
 
@@ -122,7 +108,7 @@ def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
         entity = batch[row].entity
         while row < len(batch) and batch[row].entity == entity:
             if batch[row].kind == lay.REQUEST_CANCEL:
-                batch[row].filled = _cancel(w, book, batch, batch[row])
+                batch[row].filled = _cancel(w, book, accounts, watch, batch, batch[row])
             else:
                 _enter(w, book, accounts, watch, tape, batch, row)
             if w.control.capacity != 0 or book.status != 0:
@@ -134,16 +120,10 @@ def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
 def look_up(w, book, order_ids, found):
     """Write tick and signed lots left of each order of ``order_ids`` (n,) to ``found`` (n, 2); 0 lots: it rests no more."""
     for k in range(len(order_ids)):
-        slot = _resting_slot(book, order_ids[k])
+        slot = resting_slot(book, order_ids[k])
         found[k, 0] = 0
         found[k, 1] = 0
         if slot != 0:
-            order = book.orders[slot]
-            tick = np.int64(order.key) & ((1 << PRICE_BITS) - 1)
-            side = 1 if tick <= book.best_bid else -1
-            if tick == 0:
-                # It waits for a call auction, beside the book.
-                limit = np.int64(w.venue.limit[slot])
-                tick, side = abs(limit), (1 if limit > 0 else -1)
-            found[k, 0] = tick
-            found[k, 1] = np.int64(order.quantity_lot) * side
+            tick = signed_tick(w, book, slot)
+            found[k, 0] = abs(tick)
+            found[k, 1] = np.int64(book.orders[slot].quantity_lot) * (1 if tick > 0 else -1)

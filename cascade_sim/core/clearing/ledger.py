@@ -11,6 +11,7 @@ from cascade_sim.core.clearing.margin import (
     whole_position_margin,
     whole_position_range,
 )
+from cascade_sim.core.clearing.open_orders import note_entered, note_open
 from cascade_sim.core.clearing.trigger_index import set_triggers
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
@@ -229,6 +230,8 @@ def settle(
         exchange(w, accounts, watch, taker, maker, price, quantity, amount)
     else:
         exchange(w, accounts, watch, maker, taker, price, quantity, amount)
+    if on_book != 0 and w.control.open_lots > 0.0:
+        note_open(w, accounts, watch, maker, -side, -quantity)
     taker_fee = np.int64(0)
     maker_fee = np.int64(0)
     if on_book != 0 and (w.config.taker_fee != 0.0 or w.config.maker_fee != 0.0):
@@ -372,12 +375,15 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         if quantity <= 0:
             return order_id, filled
         if order_type == CALL:
-            return enter_call(w, book, side, tick, quantity, account, cause, parent), filled
+            order_id = enter_call(w, book, side, tick, quantity, account, cause, parent)
+            note_open(w, accounts, watch, account, side, quantity if order_id != 0 else np.int64(0))
+            return order_id, filled
     if w.config.formation == lay.FORMATION_LINEAR:
         filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
     else:
         tick = min(max(tick, 1), TICKS - 1)
         left = quantity
+        book.withdrawn = 0
         while True:
             book.fill_count = 0
             book.fill_limit = fills_left(w, tape)
@@ -411,6 +417,8 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
                 )
             if book.interrupt != INTERRUPT_REPORT_FULL or book.fill_count == 0:
                 break
+        if (accounts[account].traits & lay.FLAG_MARGINED) != 0:
+            note_entered(w, book, accounts, watch, account, side, order_id)
     touch(w, book, cause)
     for index in range(first, tape.trades_count):
         tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.cancellation import cancel_open_orders, is_freed
 from cascade_sim.core.clearing.events import begin_event, commit_event, is_filling
 from cascade_sim.core.clearing.ledger import (
     equity,
@@ -58,17 +59,11 @@ def _note_breach(w, accounts, tape, account):
         row.first_breach_step = step
 
 
-@part
-def _is_freed(w, row):
-    """Whether an account that is looked at is above its requirement, which drops where the price enters a lower tier."""
-    return (row.traits & lay.FLAG_CROSS) == 0 and equity(w, row) > maintenance(w, notional(w, row))
-
-
 @routine
-def screen(w, accounts, watch, scratch, scores, tape):
+def screen(w, book, accounts, watch, scratch, scores, tape):
     """List eligible distressed accounts in ascending order in ``scratch[0]``; returns their number.
 
-    Accounts that closed owing something are cleared on the way.
+    Accounts that closed owing something are cleared on the way, and open orders of distressed accounts cancelled.
     """
     listed = 0
     distressed = 0
@@ -78,7 +73,7 @@ def screen(w, accounts, watch, scratch, scores, tape):
         if accounts[account].position == 0:
             cover_debt(w, accounts, watch, tape, account)
             continue
-        if w.config.clearing.whole.enabled != 0 and _is_freed(w, accounts[account]):
+        if w.config.clearing.whole.enabled != 0 and is_freed(w, accounts[account]):
             refresh_triggers(w, accounts, watch, account)
             continue
         distressed += 1
@@ -87,6 +82,8 @@ def screen(w, accounts, watch, scratch, scores, tape):
             scratch[0, listed] = account
             listed += 1
     w.now.distressed = distressed
+    if w.control.open_lots > 0.0:
+        cancel_open_orders(w, book, accounts, watch, tape, found, scratch[1])
     return listed
 
 
@@ -341,7 +338,7 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
                     return lay.RETURN_SCREEN
                 control.answered = 0
             control.cursor = 0
-            control.listed = screen(w, accounts, watch, scratch, scores, tape)
+            control.listed = screen(w, book, accounts, watch, scratch, scores, tape)
             if control.listed == 0:
                 break
             if w.market.halted != 0:

@@ -167,7 +167,11 @@ def evaluate(worlds, accounts, watch, tapes, portfolios, portfolio):
         account = w.config.portfolio_account + portfolio
         row = accounts[market][account]
         row.traits = (row.traits & ~lay.FLAG_BANKRUPT) | (lay.FLAG_BANKRUPT if bankrupt else 0)
+        orders = watch[market][lay.RESTING_BUY, account] + watch[market][lay.RESTING_SELL, account]
         concerned = distressed and (row.position != 0 or row.cash < 0)
+        # Another market may close the portfolio before this one has cancelled the orders of its leg.
+        row.closing = orders > 0.0 and (distressed or (row.closing != 0 and row.position == 0))
+        concerned = concerned or row.closing != 0
         set_triggers(w, accounts[market], watch[market], account, np.inf if concerned else 0.0, np.inf)
     due = np.inf
     if not distressed and exposed > 0.0:

@@ -36,8 +36,8 @@ class Blank(NamedTuple):
         Copies of the spans below, one after the other.
     world_spans, book_spans, account_spans : int64, shape (spans, 2)
         First word and the word after the last.
-    watch_saved : float64, shape (markets, WATCHES, accounts)
-        Trigger prices.
+    watch_saved : float64, shape (markets, ACCOUNT_ROWS, accounts)
+        Trigger prices and resting lots.
     """
 
     world_words: Words

@@ -24,8 +24,8 @@ class State(NamedTuple):
         :data:`layout.ACCOUNT`.
     traders : recarray, shape (traders,)
         :data:`layout.TRADER`, late entrants only, by arrival.
-    watch : float64, shape (WATCHES, accounts)
-        Trigger prices in ticks.
+    watch : float64, shape (ACCOUNT_ROWS, accounts)
+        Trigger prices in ticks, then lots that rest.
     scratch : int64, shape (3, accounts)
         Lists of account ids: distressed, then two of the screen.
     scores : float64, shape (2, accounts)
@@ -137,8 +137,8 @@ def grow_system(system: System, accounts: int) -> System:
 
 def _account_arrays(markets: int, accounts: int) -> dict[str, Any]:
     """Return what has a row per account, for accounts that hold nothing."""
-    watch = np.zeros((markets, lay.WATCHES, accounts))
-    watch[:, lay.WATCH_LIQUIDATE_SHORT :: 2] = np.inf
+    watch = np.zeros((markets, lay.ACCOUNT_ROWS, accounts))
+    watch[:, lay.WATCH_LIQUIDATE_SHORT] = np.inf
     rows = allocate(lay.ACCOUNT, markets * accounts).reshape(markets, accounts)
     rows["first_breach_step"] = -1
     rows["breach_event"] = lay.NO_EVENT

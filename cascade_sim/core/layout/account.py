@@ -21,9 +21,10 @@ ACCOUNT = record(
     account_class=np.int8,
     traits=np.int8,
     outcome=np.int8,
-    pad=np.int8,
+    closing=np.int8,
 )
-"""64 bytes per account. ``cash`` is collateral minus the cost of the open position: equity = cash + position x mark."""
+"""64 bytes per account. ``cash`` is collateral minus the cost of the open position: equity = cash + position x mark.
+``closing`` is 1 while the open orders of the account are being cancelled."""
 
 PORTFOLIO = record(due=_F, entry=_I, place=_I)
 """A portfolio with a leg in every market, leg ``k`` of portfolio p in the account ``portfolio_account + p`` of market k.

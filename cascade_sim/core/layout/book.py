@@ -48,6 +48,7 @@ BOOK = record(
     self_trade=np.int64,
     anonymous=np.int64,
     interrupt=np.int64,
+    withdrawn=np.int64,
     messages=np.int64,
     status=np.int64,
     bits_top=emptied(np.uint64, 1),

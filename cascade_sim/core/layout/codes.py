@@ -160,3 +160,7 @@ WATCH_LIQUIDATE_LONG = 0
 WATCH_LIQUIDATE_SHORT = 1
 WATCHES = 2
 """Rows of price triggers, one column per account: even rows fire at or below, odd rows at or above their price."""
+RESTING_BUY = 2
+RESTING_SELL = 3
+ACCOUNT_ROWS = 4
+"""Rows behind the triggers: lots that a margined account has resting on each side, pool included; 0 for other accounts."""

@@ -56,7 +56,9 @@ CONTROL = record(
     next_transfer=_I,
     arrival=_I,
     next_agents=_I,
+    open_lots=_F,
 )
+"""``open_lots`` rest for margined accounts, all of them together."""
 
 MARKET = record(
     fundamental=_F,

@@ -16,6 +16,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.account_actions import execute_stop
 from cascade_sim.core.actors.background import schedule_expiry
 from cascade_sim.core.actors.hedging import execute_hedge
+from cascade_sim.core.clearing.cancellation import write_cancellation
 from cascade_sim.core.clearing.ledger import equity, place, touch
 from cascade_sim.core.clearing.liquidation import close_out
 from cascade_sim.core.clearing.waterfall import execute_unwind
@@ -65,6 +66,14 @@ def _enter(w, book, accounts, watch, tape, message):
         # A take-profit closes what is left of the position and no more.
         accounts[account].traits &= ~lay.FLAG_STOP_SENT
         quantity = _reduced(accounts[account].position, side, quantity)
+    row = accounts[account]
+    if (row.traits & lay.FLAG_MARGINED) != 0 and message.decided <= row.distressed_step:
+        # It was on its way when the orders of its account were cancelled.
+        kept = _reduced(row.position, side, quantity)
+        if kept < quantity:
+            waited = float(w.control.step - message.decided)
+            write_cancellation(w, accounts, tape, account, side, quantity - kept, waited)
+        quantity = kept
     kind = np.int64(message.order_type)
     order_id, _ = place(
         w, book, accounts, watch, tape, account, side, message.tick, quantity, kind, cause, message.parent

@@ -13,10 +13,10 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
 from cascade_sim.core.clearing.ledger import touch
+from cascade_sim.core.clearing.open_orders import cancel_slot
 from cascade_sim.core.ground.compile import part, routine
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.sessions.reopening import uncross
-from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import Cause, EventType, Stage
 
 _HALT = np.int64(EventType.HALT)
@@ -26,15 +26,14 @@ _QUOTE = np.int64(Cause.QUOTE)
 
 
 @part
-def _drop_best(book, tick):
+def _drop_best(w, book, accounts, watch, tick):
     """Cancel the orders of one price level."""
     while book.levels[tick].head != 0:
-        slot = np.int64(book.levels[tick].head)
-        cancel(book, (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
+        cancel_slot(w, book, accounts, watch, np.int64(book.levels[tick].head))
 
 
 @routine
-def set_band(w, book):
+def set_band(w, book, accounts, watch):
     """Set the limits around the reference; orders that could trade beyond them from the other side are cancelled."""
     rules = w.config.venue
     venue = w.venue
@@ -45,9 +44,9 @@ def set_band(w, book):
     venue.upper = np.int64(min(max(1.0, math.floor(venue.reference * (1.0 + rules.half_width))), highest))
     venue.next_update = w.control.step + rules.update_steps
     while book.best_ask < venue.lower:
-        _drop_best(book, book.best_ask)
+        _drop_best(w, book, accounts, watch, book.best_ask)
     while book.best_bid > venue.upper:
-        _drop_best(book, book.best_bid)
+        _drop_best(w, book, accounts, watch, book.best_bid)
     touch(w, book, lay.MOVE_QUOTE_REVISION)
 
 
@@ -195,7 +194,7 @@ def limit_state(w, book):
 
 
 @part
-def _test_band(w, book, accounts, tape):
+def _test_band(w, book, accounts, watch, tape):
     """Note the limit state, halt when it has lasted, and move the band when that is due."""
     rules = w.config.venue
     venue = w.venue
@@ -206,7 +205,7 @@ def _test_band(w, book, accounts, tape):
         venue.limit_since = -1
         if w.control.step >= venue.next_update:
             venue.reference = _band_price(w)
-            set_band(w, book)
+            set_band(w, book, accounts, watch)
         return
     if venue.limit_since < 0:
         venue.limit_since = w.control.step
@@ -230,7 +229,7 @@ def _reopen(w, book, accounts, watch, tape):
     venue.reopening_trade = w.control.next_trade
     venue.reopening_price = venue.reference
     venue.limit_since = -1
-    set_band(w, book)
+    set_band(w, book, accounts, watch)
     _open_window(w)
     begin_event(w, accounts, _RESUME, _NO_STAGE, _QUOTE, lay.NO_ACCOUNT)
     w.draft.rule = venue.halt_rule
@@ -287,10 +286,10 @@ def apply_venue_rules(w, book, accounts, watch, tape):
         venue.reference = venue.average
         if rules.band_reference == lay.BAND_INDEX:
             venue.reference = w.market.index
-        set_band(w, book)
+        set_band(w, book, accounts, watch)
         _open_window(w)
         return
     if not _test_breaker(w, book, accounts, tape):
-        _test_band(w, book, accounts, tape)
+        _test_band(w, book, accounts, watch, tape)
     if w.market.halted != 0:
         _stop_clocks(w)

@@ -10,6 +10,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import fills_left, settle, touch
+from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.sorting import sort_by_score
 from cascade_sim.core.layout.book import ORDER_SLOT_BITS, PRICE_BITS, TICKS
@@ -136,6 +137,7 @@ def _fill(w, book, accounts, watch, tape, price, lots, buy, sell):
     taker = book.orders[buy if side > 0 else sell]
     maker = book.orders[sell if side > 0 else buy]
     before = tape.trades_count
+    note_open(w, accounts, watch, np.int64(taker.owner), side, -lots)
     settle(
         w,
         accounts,

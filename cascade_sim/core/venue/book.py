@@ -236,6 +236,7 @@ def _take_level(book, tick, left, taker):
                 book.interrupt = INTERRUPT_SELF_TRADE
                 break
             gone += resting
+            book.withdrawn += resting
         elif resting <= left:
             _report(book, tick, resting, slot, taker)
             left -= resting
@@ -299,6 +300,7 @@ def _settle_with_own(book, side, limit_tick, left, taker):
         order = book.orders[slot]
         resting = np.int64(order.quantity_lot)
         less = resting if book.self_trade == _CANCEL_BOTH else min(left, resting)
+        book.withdrawn += less
         if less == resting:
             _unlink(book, slot)
             _release(book, slot)
