@@ -182,8 +182,8 @@ class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publish
     capital : float
         Quote currency, brought in from outside.
     margined : bool
-        Whether the clearing house closes the account when its equity falls below its maintenance margin. Nothing stops
-        it from taking on more than that; without a margin it may owe without limit.
+        Whether the clearing house closes the account when its equity falls below its maintenance margin, and refuses
+        orders that its equity does not carry at the initial margin; without a margin it may owe without limit.
     **parameters
         Of the subclass.
 

@@ -251,7 +251,7 @@ def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int |
     Returns
     -------
     dict
-        From step 0 on: ``messages`` and ``trades`` (numbers); ``liquidated_accounts``, ``adl_accounts``
+        From step 0 on: ``messages``, ``trades`` and ``refused_orders`` (numbers); ``liquidated_accounts``, ``adl_accounts``
         (accounts); ``liquidated_quantity`` (base units closed in the book); ``book_notional``,
         ``backstop_notional``, ``adl_notional``, ``bad_debt``, ``adl_loss``, ``socialised_loss``,
         ``external_capital``, ``fees`` (quote).
@@ -261,7 +261,10 @@ def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int |
         "messages": int(book["messages"]) - int(totals["messages_start"]),
         "liquidated_quantity": instrument.lot_to_quantity(int(totals["liquidated_quantity"])),
     }
-    result |= {name: int(totals[name]) for name in ("trades", "liquidated_accounts", "adl_accounts")}
+    result |= {
+        name: int(totals[name])
+        for name in ("trades", "liquidated_accounts", "adl_accounts", "refused_orders")
+    }
     in_quote = {
         "book_notional": "liquidated_book",
         "backstop_notional": "liquidated_fund",

@@ -31,6 +31,7 @@ CHOICES = st.builds(
     accounts_per_step=st.integers(1, 5),
     fund=st.sampled_from([0, 50_000, 300_000, 3_000_000]),
     collateral=st.sampled_from([40_000, 250_000]),
+    initial=st.booleans(),
 )
 
 
@@ -174,15 +175,16 @@ def test_storms_reach_every_stage_of_the_pipeline() -> None:
     happened: Counter[str] = Counter()
     for seed in range(18):
         varied: dict[str, Any] = {"self_trade": seed % 3, "partial": seed % 2 == 0, "cooldown": seed % 4}
-        world = TwinWorld(Choices(fund=[0, 300_000, 3_000_000][seed % 3], **varied))
+        world = TwinWorld(Choices(fund=[0, 300_000, 3_000_000][seed % 3], initial=seed % 4 == 3, **varied))
         storm(world, random.Random(seed), 25)
         happened.update(name for name, *_ in world.twin.log)
+        happened["refused for initial margin"] += world.twin.sums.refused_orders
         happened["debt of a closed account"] += ("takeover", 0) in [(e[0], e[3]) for e in world.twin.log]
         happened["shared loss"] += world.twin.sums.socialised > 0
         happened["capital from outside"] += world.twin.sums.external > 0
         happened["both deleveraged and socialised"] += _mixed(world.twin.log)
     assert min(happened.values()) > 0, happened
-    assert len(happened) == 12, happened
+    assert len(happened) == 13, happened
 
 
 def _mixed(log: list[Entry]) -> bool:

@@ -26,6 +26,8 @@ ATOMS = 1_000
 SPARE = 1_000_000_000
 """Atoms of those who need not fear liquidation."""
 TIERS = ((Fraction(1, 64), 0), (Fraction(1, 16), 30_000))
+INITIAL = ((Fraction(1, 32), 640_000), (Fraction(1, 16), float("inf")))
+"""Rates of the whole exposure, and where they end (atoms)."""
 _LOGGED = {
     EventType.LIQUIDATION: "liquidation",
     EventType.TAKEOVER: "takeover",
@@ -46,6 +48,7 @@ _COUNTED = (
     "liquidated_accounts",
     "liquidated_quantity",
     "trades",
+    "refused_orders",
     "liquidated_book",
 )
 
@@ -77,6 +80,7 @@ class Choices:
     accounts_per_step: int = 3
     fund: int = 300_000
     collateral: int = 250_000
+    initial: bool = False
 
     def rules(self) -> Rules:
         """Return the numbers that market and twin share."""
@@ -90,6 +94,7 @@ class Choices:
             atoms=ATOMS,
             self_trade=self.self_trade,
             tiers=TIERS,
+            initial=INITIAL if self.initial else (),
             taker_fee=Fraction(1, 128) if self.fees else Fraction(0),
             maker_fee=Fraction(-1, 512) if self.fees else Fraction(0),
             liquidation_fee=Fraction(1, 256),
@@ -123,6 +128,9 @@ def _configure(world: Any, rules: Rules) -> None:
     clearing.tiers = len(TIERS)
     for tier, (rate, deduction) in enumerate(TIERS):
         clearing.tier_rate[tier], clearing.tier_deduction[tier] = float(rate), deduction
+    clearing.initial.tiers = len(rules.initial)
+    for tier, (rate, end) in enumerate(rules.initial):
+        clearing.initial.rate[tier], clearing.initial.end[tier] = float(rate), end
     clearing.priority = (
         lay.PRIORITY_LARGEST_NOTIONAL if rules.largest_first else lay.PRIORITY_WORST_MARGIN_RATIO
     )
@@ -203,7 +211,7 @@ class TwinWorld:
             int(Cause.EXECUTION),
             -1,
         )
-        number, expected = self.twin.place(account, side, tick, lots, kind)
+        number, expected = self.twin.place(account, side, tick, lots, kind, own=True)
         assert int(filled) == expected
         assert (int(order_id) != 0) == (number != 0)
         if number:
