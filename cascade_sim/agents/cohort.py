@@ -42,6 +42,8 @@ FILLS = np.dtype(
     ]
 )
 """Trades of a cohort's accounts. ``order_id`` is 0 where nothing of the order came to rest."""
+REFUSALS = np.dtype([("account", np.int64), ("side", np.int8), ("quantity", np.float64), ("reason", np.int8)])
+"""Orders of a cohort that were refused, or cut to what closes; ``reason`` is a code of :class:`domain.enums.Refusal`."""
 _KEPT_IDS = 4096
 
 
@@ -52,7 +54,7 @@ class CohortMarket(MarketPrices):
     0; by default one order of each account. Orders of quantity 0 are left out.
     """
 
-    __slots__ = ("_all", "_most", "_news", "_noted", "count")
+    __slots__ = ("_all", "_most", "_news", "_noted", "_refused", "count")
 
     def __init__(self, desk: OrderDesk, owner: Cohort, first_account: int, count: int) -> None:
         super().__init__(desk, owner, first_account)
@@ -60,6 +62,7 @@ class CohortMarket(MarketPrices):
         self._all: Integers = first_account + np.arange(count)
         self._news: list[tuple[Integers, Integers]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
         self._noted, self._most = 0, _KEPT_IDS
+        self._refused = np.zeros(0, REFUSALS)
 
     def _rows(self) -> slice:
         first = self._account()
@@ -191,6 +194,21 @@ class CohortMarket(MarketPrices):
             rows["order_id"][maker] = 0
         return rows
 
+    @property
+    def refusals(self) -> NDArray[Any]:
+        """Orders that were refused when the cohort last decided, rows of :data:`REFUSALS`, in the order of execution.
+
+        Orders that take time to the venue are looked at when they arrive, and not listed here.
+        """
+        return self._refused.copy()
+
+    def told_refused(self, requests: NDArray[Any]) -> None:
+        """Take note of orders that were refused, rows of layout.REQUEST."""
+        rows = np.zeros(len(requests), REFUSALS)
+        rows["account"], rows["side"] = requests["account"] - self.first_account, requests["side"]
+        rows["quantity"], rows["reason"] = self._desk.quantity(requests["quantity"]), requests["refused"]
+        self._refused = np.concatenate((self._refused, rows))
+
     def told(self, accounts: Integers, order_ids: Integers) -> None:
         """Take note of what orders came to rest."""
         rests = np.flatnonzero(order_ids > 0)
@@ -198,7 +216,8 @@ class CohortMarket(MarketPrices):
         self._noted += len(rests)
 
     def after(self) -> None:
-        """Forget ids of orders that are gone, once there may be many."""
+        """Forget what has been read, and ids of orders that are gone, once there may be many."""
+        self._refused = self._refused[:0]
         if self._noted > self._most:
             self._known_orders(forget=True)
             self._most = max(_KEPT_IDS, 2 * self._noted)
@@ -311,8 +330,8 @@ class Cohort(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no
     capital : float
         Quote currency of each account, brought in from outside.
     margined : bool
-        Whether the clearing house closes an account whose equity falls below its maintenance margin. Nothing stops it
-        from taking on more than that; without a margin it may owe without limit.
+        Whether the clearing house closes an account whose equity falls below its maintenance margin, and refuses orders
+        that its equity does not carry at the initial margin; without a margin it may owe without limit.
     **parameters
         Of the subclass.
 

@@ -293,6 +293,7 @@ class OrderDesk:
         for chunk, start, end in zip(self._chunks, ends, ends[1:], strict=False):
             _fill_in_chunk(plain[start:end], chunk, self._first_of(chunk))
         plain["cause"] = int(Cause.EXECUTION)
+        plain["refused"] = 0
         state = self.state
         execute_batch(
             state.world,
@@ -307,6 +308,9 @@ class OrderDesk:
         self._tell(plain[:mine])
         for chunk, start, end in zip(self._chunks, ends, ends[1:], strict=False):
             if chunk.order_ids is None:
+                refused = start + np.flatnonzero(plain["refused"][start:end])
+                if len(refused):
+                    chunk.member.told_refused(plain[refused])
                 chunk.member.told(plain["account"][start:end], plain["order_id"][start:end])
         self._batch = (plain["order_id"].copy(), mine, self.tickets)
         self.tickets += mine
@@ -336,7 +340,7 @@ class OrderDesk:
         rows["order_id"] = np.where(cancels, last, 0.0)
 
     def _tell(self, rows: NDArray[Any]) -> None:
-        """Tell participants which of their orders rest now."""
+        """Tell participants which of their orders rest now, and which were refused."""
         entered = (rows["order_id"] > 0) & (rows["kind"] != lay.REQUEST_CANCEL)
         found = np.flatnonzero(entered)
         triples = zip(
@@ -345,6 +349,8 @@ class OrderDesk:
         views, first = self.views, self.tickets + 1
         for account, row, order_id in triples:
             views[account].resting[first + row] = order_id
+        for row in np.flatnonzero(rows["refused"]).tolist():
+            views[int(rows["account"][row])].told_refused(first + row, rows[row])
 
     def drain(self) -> None:
         """Make room on the tape, between two wake-ups."""

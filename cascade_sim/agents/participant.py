@@ -12,7 +12,7 @@ from cascade_sim.agents.desk import Floats, OrderDesk, serial
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.core import layout as lay
 from cascade_sim.core.layout.book import TICKS
-from cascade_sim.domain.enums import Cause, OrderType, Side
+from cascade_sim.domain.enums import Cause, OrderType, Refusal, Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT
 
@@ -44,6 +44,15 @@ class Fill(NamedTuple):
     is_maker: bool
     cause: Cause
     step: int
+
+
+class RefusedOrder(NamedTuple):
+    """An order that the venue did not take, or not all of it: what was asked for in base units, and why."""
+
+    order_id: int
+    side: Side
+    quantity: float
+    reason: Refusal
 
 
 def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) -> int:
@@ -206,12 +215,13 @@ class ParticipantMarket(MarketPrices):
     order hashed from (account, step), each agent's in the order in which it sent them.
     """
 
-    __slots__ = ("_most", "resting")
+    __slots__ = ("_most", "_refused", "resting")
 
     def __init__(self, desk: OrderDesk, owner: Participant, account: int) -> None:
         super().__init__(desk, owner, account)
         self.resting: dict[int, int] = {}
         self._most = _KEPT_IDS
+        self._refused: list[RefusedOrder] = []
 
     @property
     def position(self) -> float:
@@ -332,6 +342,21 @@ class ParticipantMarket(MarketPrices):
         tickets = {serial(order_id): ticket for ticket, order_id in self.resting.items()}
         return [self._fill(row, tickets) for row in rows]
 
+    @property
+    def refusals(self) -> list[RefusedOrder]:
+        """Orders that it sent when it last decided and that were refused, or cut to what closes, with the reason.
+
+        Orders that take time to the venue are looked at when they arrive, and not listed here.
+        """
+        return list(self._refused)
+
+    def told_refused(self, ticket: int, row: Any) -> None:
+        """Take note of an order that was refused."""
+        quantity = self._desk.quantity(int(row["quantity"]))
+        self._refused.append(
+            RefusedOrder(ticket, Side(int(row["side"])), quantity, Refusal(int(row["refused"])))
+        )
+
     def _fill(self, row: Any, tickets: dict[int, int]) -> Fill:
         order_id, is_maker = int(row["order_id"]), bool(row["is_maker"])
         return Fill(
@@ -345,7 +370,8 @@ class ParticipantMarket(MarketPrices):
         )
 
     def after(self) -> None:
-        """Forget ids of orders that are gone, once there may be many."""
+        """Forget what has been read, and ids of orders that are gone, once there may be many."""
+        self._refused.clear()
         if len(self.resting) > self._most:
             left = (
                 self._desk.resting(np.fromiter(self.resting.values(), np.int64, len(self.resting)))[:, 1] != 0
@@ -399,8 +425,8 @@ class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publish
     capital : float
         Quote currency, brought in from outside.
     margined : bool
-        Whether the clearing house closes the account when its equity falls below its maintenance margin. Nothing stops
-        it from taking on more than that; without a margin it may owe without limit.
+        Whether the clearing house closes the account when its equity falls below its maintenance margin, and refuses
+        orders that its equity does not carry at the initial margin; without a margin it may owe without limit.
     **parameters
         Of the subclass.
 

@@ -98,12 +98,14 @@ class LiquidationEngine:
         target.tier_deduction[: len(rates)] = [
             self.instrument.cash_to_atoms(float(value)) for value in deductions
         ]
+        initial = [clearing.initial_margin] if brackets is None else list(1.0 / brackets.max_leverage)
+        ends = [np.inf] if brackets is None else list(brackets.max_notional)
+        target.initial.tiers = len(initial)
+        target.initial.rate[: len(initial)] = initial
+        target.initial.end[: len(initial)] = [self._atoms(end) for end in ends]
         target.whole.enabled = int(brackets is not None and brackets.whole_position)
         if brackets is not None and brackets.whole_position:
-            atoms = self.instrument.cash_to_atoms
-            target.whole.ends[: len(rates)] = [
-                np.inf if end == np.inf else atoms(float(end)) for end in brackets.max_notional
-            ]
+            target.whole.ends[: len(rates)] = [self._atoms(end) for end in brackets.max_notional]
         target.priority = getattr(self.priority, "compiled", lay.RULE_PYTHON)
         target.sizing = getattr(self.sizing, "compiled", lay.RULE_PYTHON)
         target.adl = getattr(self.adl, "compiled", lay.RULE_PYTHON)
@@ -143,6 +145,10 @@ class LiquidationEngine:
                 entry.account = next(numbers)
                 entry.unwind_rate = getattr(stage, "unwind_rate", clearing.unwind_rate) * dt
                 entry.unwind_limit = getattr(stage, "unwind_price_limit", clearing.unwind_price_limit)
+
+    def _atoms(self, end: float) -> float:
+        """Return the end of a bracket in atoms, which may be nowhere."""
+        return np.inf if end == np.inf else float(self.instrument.cash_to_atoms(float(end)))
 
     def answer(self, status: int, state: State, parts: Parts) -> None:
         """Answer a request of the liquidation kernels: scores or a size, written where they look for them.

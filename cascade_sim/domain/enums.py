@@ -38,6 +38,17 @@ class SelfTradePolicy(IntEnum):
     DECREMENT = 4
 
 
+class Refusal(IntEnum):
+    """Why a venue did not take an order, or not all of it.
+
+    ``INITIAL_MARGIN``: the equity of the account does not carry what the order would open beside what is open already, or
+    the order would leave the account distressed as it trades.
+    """
+
+    NONE = 0
+    INITIAL_MARGIN = 1
+
+
 class Cause(IntEnum):
     """Why an order was sent. Every order, fill and volume column carries one."""
 

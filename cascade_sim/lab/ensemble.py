@@ -60,6 +60,7 @@ UNITS: Mapping[str, str] = {
     "steps": "-",
     "messages": "-",
     "trades": "-",
+    "refused_orders": "-",
     "conservation_error": "atoms",
     "fingerprint": "-",
 }
@@ -340,6 +341,7 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
         "steps": np.full(len(rows), scenario.run.steps),
         "messages": rows["messages"],
         "trades": rows["trades"],
+        "refused_orders": rows["refused_orders"],
         "conservation_error": rows["conservation_error"],
         "fingerprint": rows["fingerprint"],
     }

@@ -151,6 +151,24 @@ def check_book(state: State) -> Iterator[str]:
         yield "the best prices are not those of the orders"
 
 
+def check_open_orders(state: State) -> Iterator[str]:
+    """Yield what is wrong with what margined accounts are said to have resting."""
+    book, world, rows = state.book, state.world, state.accounts
+    orders = book.orders[: int(book.fresh_slot)]
+    live = np.flatnonzero(_integers(orders["quantity_lot"]))
+    ticks, owners = _integers(orders["key"])[live] & (TICKS - 1), _integers(orders["owner"])[live]
+    buys = np.where(ticks > 0, ticks <= int(book.best_bid), world.venue.limit[live] > 0)
+    margined = np.asarray(rows["traits"])[owners] & lay.FLAG_MARGINED != 0
+    expected = np.zeros((2, len(rows)))
+    np.add.at(
+        expected, (np.where(buys, 0, 1)[margined], owners[margined]), orders["quantity_lot"][live][margined]
+    )
+    if not np.array_equal(expected, state.watch[[lay.RESTING_BUY, lay.RESTING_SELL]]):
+        yield "the open lots of an account are not those of its orders"
+    if float(world.control.open_lots) != expected.sum():
+        yield "open lots are miscounted"
+
+
 def check_triggers(state: State) -> Iterator[str]:
     """Yield what is wrong with the liquidation triggers and their index."""
     world, rows, watch = state.world, state.accounts, state.watch
@@ -242,6 +260,7 @@ CHECKED: tuple[Callable[[State], Iterator[str]], ...] = (
     check_ledger,
     check_book,
     check_triggers,
+    check_open_orders,
     check_clocks,
     check_actors,
     check_flight,

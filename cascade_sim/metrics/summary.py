@@ -28,6 +28,12 @@ def trades(result: RunResult, facts: RunFacts) -> int:
     return int(facts.total("trades"))
 
 
+@metric("-")
+def refused_orders(result: RunResult, facts: RunFacts) -> int:
+    """Orders after burn-in that were refused for want of initial margin, whole or in part."""
+    return int(facts.total("refused_orders"))
+
+
 def summarise(result: RunResult, facts: RunFacts, extras: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the summary of a run.
 

@@ -252,7 +252,7 @@ def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int |
     Returns
     -------
     dict
-        From step 0 on: ``messages`` and ``trades`` (numbers); ``liquidated_accounts``, ``adl_accounts``
+        From step 0 on: ``messages``, ``trades`` and ``refused_orders`` (numbers); ``liquidated_accounts``, ``adl_accounts``
         (accounts); ``defaults`` (of parties of the waterfall);
         ``liquidated_quantity`` (base units closed in the book); ``book_notional``,
         ``backstop_notional``, ``adl_notional``, ``bad_debt``, ``adl_loss``, ``socialised_loss``,
@@ -263,7 +263,7 @@ def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int |
         "messages": int(book["messages"]) - int(totals["messages_start"]),
         "liquidated_quantity": instrument.lot_to_quantity(int(totals["liquidated_quantity"])),
     }
-    counts = ("trades", "liquidated_accounts", "adl_accounts", "defaults")
+    counts = ("trades", "liquidated_accounts", "adl_accounts", "defaults", "refused_orders")
     result |= {name: int(totals[name]) for name in counts}
     in_quote = {
         "bad_debt": "bad_debt",

@@ -210,7 +210,9 @@ class Clearing(Section):
     """Margin, the liquidation engine and who pays when it fails."""
 
     margin: Component = choice(component("isolated_linear"), "How much equity a position needs")
-    initial_margin: float = measure(0.02, "Equity needed to open", "share of notional", gt=0, le=1)
+    initial_margin: float = measure(
+        0.02, "Equity needed to open; brackets bring their own", "share of notional", gt=0, le=1
+    )
     maintenance_margin: float = measure(
         0.0125, "Equity below which an account is liquidated", "share of notional", ge=0, lt=1
     )

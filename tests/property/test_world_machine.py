@@ -45,6 +45,7 @@ CHOICES = st.builds(
     fund_notional=st.sampled_from([None, 0, 400_000]),
     fund_leverage=st.sampled_from([None, 1, 3]),
     party=st.sampled_from([0, 200_000]),
+    initial=st.booleans(),
 )
 
 
@@ -188,9 +189,10 @@ def test_storms_reach_every_stage_of_the_pipeline() -> None:
     happened: Counter[str] = Counter()
     for seed in range(18):
         varied: dict[str, Any] = {"self_trade": seed % 3, "partial": seed % 2 == 0, "cooldown": seed % 4}
-        world = TwinWorld(Choices(fund=[0, 300_000, 3_000_000][seed % 3], **varied))
+        world = TwinWorld(Choices(fund=[0, 300_000, 3_000_000][seed % 3], initial=seed % 4 == 3, **varied))
         storm(world, random.Random(seed), 25)
         happened.update(name for name, *_ in world.twin.log)
+        happened["refused for initial margin"] += world.twin.sums.refused_orders
         happened["debt of a closed account"] += ("takeover", 0) in [(e[0], e[3]) for e in world.twin.log]
         happened["shared loss"] += world.twin.sums.socialised > 0
         happened["capital from outside"] += world.twin.sums.external > 0

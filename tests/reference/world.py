@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from reference.order_book import LIMIT, MARKET, POST_ONLY, SLIDE, TICKS, Order, ReferenceBook
+from reference.order_book import FOK, LIMIT, MARKET, POST_ONLY, SLIDE, TICKS, Order, ReferenceBook
 from reference.prices import funding_payments, rounded
 from reference.venue import Order as CallOrder
 from reference.venue import hold_auction
@@ -23,7 +23,10 @@ Entry = tuple[str, int, int, int, int]
 
 @dataclass(frozen=True)
 class Rules:
-    """Numbers of the market; rates are sums of few powers of two, so that doubles hold every product exactly."""
+    """Numbers of the market: ``tiers`` are maintenance rates and deductions, ``initial`` rates and where each ends.
+
+    Rates are sums of few powers of two, so that doubles hold every product exactly.
+    """
 
     external: int
     fund: int
@@ -34,6 +37,7 @@ class Rules:
     atoms: int
     self_trade: int
     tiers: Sequence[tuple[Fraction, int]]
+    initial: Sequence[tuple[Fraction, float]]
     taker_fee: Fraction
     maker_fee: Fraction
     liquidation_fee: Fraction
@@ -83,6 +87,7 @@ class Sums:
     closed: dict[str, Fraction] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
     defaults: int = 0
+    refused_orders: int = 0
 
 
 @dataclass
@@ -201,8 +206,15 @@ class WorldTwin:
         """Whether the mid is an old one."""
         return self.book.best(1) is None or self.book.best(-1) is None or self.halted_until is not None
 
-    def place(self, account: int, side: int, tick: int, lots: int, kind: int) -> tuple[int, int]:
-        """Enter an order; returns its number (0: nothing rests) and what was filled."""
+    def place(
+        self, account: int, side: int, tick: int, lots: int, kind: int, own: bool = False
+    ) -> tuple[int, int]:
+        """Enter an order; returns its number (0: nothing rests) and what was filled.
+
+        Initial margin is asked of those who decide for themselves (``own``).
+        """
+        if own and account in self.rules.margined:
+            lots = self._allowed(account, side, tick, lots, kind)
         tick = min(max(tick, 1), TICKS - 1)
         if lots <= 0:
             return 0, 0
@@ -220,6 +232,35 @@ class WorldTwin:
             self.settle(side, price, quantity, account, maker)
         self.touch()
         return number, sum(fill[1] for fill in fills)
+
+    def _allowed(self, account: int, side: int, tick: int, lots: int, kind: int) -> int:
+        """What initial margin lets through: everything, or what only closes."""
+        row, waits = self.accounts[account], self.open_lots(account, side)
+        closing = -side * row.position - (waits if kind in (LIMIT, POST_ONLY, SLIDE) else 0)
+        if lots <= max(closing, 0) or not self.rules.initial:
+            return lots
+        # Everything that waits on this side is taken for filled, at the mark.
+        value = (side * row.position + waits + lots) * self.mark * self.rules.atoms
+        rate = next((rate for rate, end in self.rules.initial if value <= end), self.rules.initial[-1][0])
+        if value * rate <= self.equity(account) and not self._distressed_by(account, side, tick, lots, kind):
+            return lots
+        self.sums.refused_orders += self.step >= 0
+        return 0 if kind == FOK else max(closing, 0)
+
+    def _distressed_by(self, account: int, side: int, tick: int, lots: int, kind: int) -> bool:
+        """Whether what an order trades at once would leave its account with no more than maintenance asks for."""
+        if kind in (POST_ONLY, SLIDE) or self.halted_until is not None:
+            return False
+        cost, left = 0, lots
+        for order in self.book.queue(-side):
+            if left == 0 or (kind != MARKET and side * (tick - order.tick) < 0):
+                break
+            cost += order.tick * min(left, order.quantity)
+            left -= min(left, order.quantity)
+        taken = lots - left
+        worth = self.equity(account) - side * (cost - taken * self.mark) * self.rules.atoms
+        value = abs(self.accounts[account].position + side * taken) * self.mark * self.rules.atoms
+        return taken > 0 and worth <= self.requirement(value)
 
     def cancel(self, number: int) -> int:
         """Take an order out of the book or the pool; returns its lots."""

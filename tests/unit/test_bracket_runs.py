@@ -31,7 +31,9 @@ def _scenario(path: Path, symbol: str, **changes: Any) -> cs.Scenario:
 
 def test_a_run_at_rates_of_the_whole_position(shared_cases: Path) -> None:
     path = shared_cases / "f21_brackets_whole_position_rate.csv"
-    scenario = _scenario(path, "BTCUSDT", **{"traders.brackets.mode": "whole_position"})
+    # Nobody opens at less than the leverage limit of a bracket allows: the larger ones need a deeper fall.
+    deep = {"shock.news": -0.12}
+    scenario = _scenario(path, "BTCUSDT", **{"traders.brackets.mode": "whole_position"}, **deep)
     result = cs.run(scenario, seed=3)
     assert result.summary["conservation_error"] == 0
     assert result.summary["liquidated_accounts"] > 0
@@ -45,7 +47,7 @@ def test_a_run_at_rates_of_the_whole_position(shared_cases: Path) -> None:
     assert (breaches["margin_ratio"] <= 1.0 + 1e-6).all()
     leverage = np.where(breaches["equity_before"] > 0.0, notional / breaches["equity_before"], np.nan)
     np.testing.assert_allclose(breaches["leverage"], leverage, rtol=1e-6)
-    marginal = cs.run(_scenario(path, "BTCUSDT"), seed=3)
+    marginal = cs.run(_scenario(path, "BTCUSDT", **deep), seed=3)
     assert marginal.summary["liquidated_accounts"] != result.summary["liquidated_accounts"]
 
 

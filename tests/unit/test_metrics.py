@@ -24,6 +24,7 @@ from cascade_sim.result import RunResult
 TOTALS = {
     "messages": 900,
     "trades": 80,
+    "refused_orders": 6,
     "liquidated_accounts": 4,
     "adl_accounts": 2,
     "book_notional": 1000.0,

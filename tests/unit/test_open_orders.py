@@ -16,6 +16,7 @@ from cascade_sim.core.clearing.ledger import place
 from cascade_sim.core.clearing.portfolios import open_queue
 from cascade_sim.domain.enums import AccountClass, Cause, EventType
 from cascade_sim.lab.single import collect, measure_conservation
+from cascade_sim.lab.soak import violations
 
 QUOTED = 5000.0
 """Base units on each side of the best quotes."""
@@ -81,6 +82,25 @@ class ByNumber:
     def score(self, accounts: Any) -> Any:
         """Return the scores, shape (n,)."""
         return np.arange(len(accounts.position_lot), dtype=np.float64)
+
+
+class Crowd(cs.Cohort):
+    """Limit orders around the mark, at all times; now and then everything is taken back."""
+
+    margined = True
+    capital: float = 500.0
+
+    def decide(self, market: Any) -> None:
+        """Send one order each."""
+        market.cancel_all(np.flatnonzero(market.uniform(1) < 0.1))
+        price = market.mark + 40.0 * market.tick_size * (market.uniform(2) - 0.5)
+        market.submit(np.where(market.uniform(0) < 0.5, 1, -1), 1.5, price, cs.OrderType.LIMIT)
+
+
+def crowded(**changes: Any) -> Any:
+    model = cs.CascadeModel(small(**changes), rng=7)
+    model.add_cohort(Crowd(model, count=60))
+    return model
 
 
 F11 = "f11_orders_of_a_liquidated_account.json"
@@ -190,7 +210,7 @@ def test_orders_sent_while_an_account_is_being_closed_are_cancelled_as_well(shar
     given = case(shared_cases, F11)
     sizing = {"name": "fraction", "fraction": 0.1, "cooldown_seconds": 5.0, "full_below_quantity": 0.0}
     sizing["full_below_maintenance_share"] = 0.0
-    orders = [*orders_of(given), (9, 1, 1.0, 94.5), (9, -1, 1.0, 99.0)]
+    orders = [*orders_of(given), (9, -1, 1.0, 98.0), (9, -1, 1.0, 99.0)]
     given["quotes"] = given["quotes"][:2]
     model, who = world(given, orders, Orders, **{"clearing.sizing": sizing})
     _, _, cancelled = ended(model, [who.account])
@@ -265,3 +285,26 @@ def test_providers_quote_unmargined_and_are_never_closed() -> None:
     assert quoting.sum() == 4
     assert not (rows["traits"][quoting] & lay.FLAG_MARGINED).any()
     assert float(model.state.world.control.open_lots) == 0.0
+
+
+@pytest.mark.parametrize("policy", [str(policy.name).lower() for policy in cs.SelfTradePolicy])
+def test_what_rests_is_known_through_halts_and_self_trades(policy: str) -> None:
+    changes = {"market.self_trade": policy, "shock.news": -0.2, "clearing.initial_margin": 0.03}
+    halts = {"levels": [0.02], "halt_seconds": [4.0], "window_seconds": 30.0, "direction": "down"}
+    model = crowded(**changes, **{"venue.circuit_breaker": halts})
+    most = 0.0
+    for step in range(0, 61, 3):
+        model.run(until=step)
+        assert violations(model) == []
+        most = max(most, float(model.state.world.control.open_lots))
+    assert most > 0.0
+    assert int(model.state.world.totals.refused_orders) > 0
+    kinds = set(collect(model.main).events["type"].astype(str))
+    assert {"cancel", "halt", "resume"} <= kinds
+
+
+def test_what_rests_is_known_where_a_band_drops_orders() -> None:
+    model = crowded(**{"shock.news": -0.1, "venue.price_band.half_width": 0.004})
+    for step in range(0, 61, 3):
+        model.run(until=step)
+        assert violations(model) == []

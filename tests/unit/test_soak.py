@@ -117,6 +117,14 @@ def _drift_interest(state: State) -> None:
     state.world.totals.open_interest += 1
 
 
+def _reserve_more(state: State) -> None:
+    state.watch[lay.RESTING_SELL, 20] += 1.0
+
+
+def _drift_open_lots(state: State) -> None:
+    state.world.control.open_lots += 1.0
+
+
 def _drift_total(state: State) -> None:
     state.world.totals.cash = 1
 
@@ -134,6 +142,8 @@ def _drift_total(state: State) -> None:
         (_break_link_back, "a queue is not linked back"),
         (_age_trigger, "the trigger of a long is out of date"),
         (_leave_index, "the index of triggers does not list"),
+        (_reserve_more, "the open lots of an account are not"),
+        (_drift_open_lots, "open lots are miscounted"),
         (_lose_chunk, "a chunk of the wheel of orders is lost"),
         (_miss_expiry, "the wheel of orders that was due is still waiting"),
         (_lose_trader, "a chunk of the wheel of traders is lost"),

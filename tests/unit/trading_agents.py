@@ -94,15 +94,15 @@ class BoldCohort(NoiseCohort):
 
 
 class Gamblers(cs.Cohort):
-    """Buy fifty times their capital at once and hold."""
+    """Buy nearly all that initial margin lets them at once and hold."""
 
     margined = True
-    capital: float = 1000.0
+    capital: float = 100.0
 
     def decide(self, market: Any) -> None:
         """Buy in step 0."""
         if market.step == 0:
-            market.buy(50.0 * 1000.0 / market.mark)
+            market.buy(48.0 * self.capital / market.mark)
 
 
 class Clock(cs.Participant):

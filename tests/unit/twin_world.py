@@ -27,6 +27,8 @@ ATOMS = 1_000
 SPARE = 1_000_000_000
 """Atoms of those who need not fear liquidation."""
 TIERS = ((Fraction(1, 64), 0), (Fraction(1, 16), 30_000))
+INITIAL = ((Fraction(1, 32), 640_000), (Fraction(1, 16), float("inf")))
+"""Rates of the whole exposure, and where they end (atoms)."""
 _LOGGED = {
     EventType.LIQUIDATION: "liquidation",
     EventType.TAKEOVER: "takeover",
@@ -49,6 +51,7 @@ _COUNTED = (
     "liquidated_quantity",
     "trades",
     "defaults",
+    "refused_orders",
 )
 STAGES = {
     "book": Stage.BOOK,
@@ -91,6 +94,7 @@ class Choices:
     fund_notional: int | None = None
     fund_leverage: int | None = None
     party: int = 200_000
+    initial: bool = False
 
     def rules(self) -> Rules:
         """Return the numbers that market and twin share."""
@@ -104,6 +108,7 @@ class Choices:
             atoms=ATOMS,
             self_trade=self.self_trade,
             tiers=TIERS,
+            initial=INITIAL if self.initial else (),
             taker_fee=Fraction(1, 128) if self.fees else Fraction(0),
             maker_fee=Fraction(-1, 512) if self.fees else Fraction(0),
             liquidation_fee=Fraction(1, 256),
@@ -141,6 +146,9 @@ def _configure(world: Any, rules: Rules) -> None:
     clearing.tiers = len(TIERS)
     for tier, (rate, deduction) in enumerate(TIERS):
         clearing.tier_rate[tier], clearing.tier_deduction[tier] = float(rate), deduction
+    clearing.initial.tiers = len(rules.initial)
+    for tier, (rate, end) in enumerate(rules.initial):
+        clearing.initial.rate[tier], clearing.initial.end[tier] = float(rate), end
     clearing.priority = (
         lay.PRIORITY_LARGEST_NOTIONAL if rules.largest_first else lay.PRIORITY_WORST_MARGIN_RATIO
     )
@@ -237,7 +245,7 @@ class TwinWorld:
             int(Cause.EXECUTION),
             -1,
         )
-        number, expected = self.twin.place(account, side, tick, lots, kind)
+        number, expected = self.twin.place(account, side, tick, lots, kind, own=True)
         assert int(filled) == expected
         assert (int(order_id) != 0) == (number != 0)
         if number:

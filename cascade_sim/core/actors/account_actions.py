@@ -12,6 +12,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.guard_index import reached, set_guards
 from cascade_sim.core.clearing.events import begin_event, commit_event
+from cascade_sim.core.clearing.initial_margin import largest_exposure
 from cascade_sim.core.clearing.ledger import (
     equity,
     limit_tick,
@@ -219,8 +220,10 @@ def _trend(w):
 
 @leaf
 def _affordable(w, row, actor):
-    """Lots that the equity carries at the trader's leverage."""
-    return np.float64(actor.leverage) * equity(w, row) / (w.market.mark * w.config.atoms)
+    """Lots that the equity carries at the trader's leverage, and that initial margin lets it open."""
+    worth = equity(w, row)
+    value = min(np.float64(actor.leverage) * worth, largest_exposure(w, worth))
+    return value / (w.market.mark * w.config.atoms)
 
 
 @leaf
@@ -372,7 +375,10 @@ def _enter(w, book, accounts, watch, tape, number, account, trend):
         transfer(w, accounts, tape, external, account, amount, _COLLATERAL, lay.NO_EVENT)
         refresh_triggers(w, accounts, watch, account)
     lots = np.float64(actor.leverage) * row.collateral / (w.market.mark * w.config.atoms)
-    lots = max(1.0, min(math.floor(lots), np.float64(w.config.largest_order)))
+    most = largest_exposure(w, np.float64(row.cash)) / (w.market.mark * w.config.atoms)
+    lots = math.floor(min(max(1.0, min(math.floor(lots), np.float64(w.config.largest_order))), most))
+    if lots < 1:
+        w.totals.refused_orders += 1
     _order_lots(w, book, accounts, watch, tape, account, side * np.int64(lots))
     if row.position != 0:
         _arm_return(w, row, number)

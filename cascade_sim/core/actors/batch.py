@@ -73,6 +73,7 @@ def _enter(w, book, accounts, watch, tape, batch, row):
         quantity = min(quantity, -side * accounts[account].position)
     tick, cause = np.int64(request.tick), np.int64(request.cause)
     first = tape.agent_fills_count
+    w.control.refusal = 0
     order_id, filled = place(
         w,
         book,
@@ -89,6 +90,7 @@ def _enter(w, book, accounts, watch, tape, batch, row):
     )
     request.order_id = order_id
     request.filled = filled
+    request.refused = w.control.refusal
     for number in range(first, tape.agent_fills_count):
         if tape.agent_fills[number].is_maker == 0:
             tape.agent_fills[number].request = row

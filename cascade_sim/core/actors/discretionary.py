@@ -6,6 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
+from cascade_sim.core.clearing.initial_margin import initial_rate
 from cascade_sim.core.clearing.ledger import limit_tick, place, transfer
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_ENTRANT, stream, uniform
@@ -130,7 +131,8 @@ def late_entrants(w, book, accounts, traders, watch, tape):
         limit = limit_tick(w.market.mid * (1.0 + side * w.config.traders.market_limit), side)
         lots = trader.quantity
         cost = lots * w.market.mid * w.config.atoms
-        collateral = np.int64(cost * trader.inverse_leverage) + 1
+        inverse = max(trader.inverse_leverage, initial_rate(w, cost))
+        collateral = np.int64(cost * inverse) + 1
         external = w.config.external_account
         transfer(w, accounts, tape, external, account, collateral, _COLLATERAL, lay.NO_EVENT)
         accounts[account].collateral = collateral

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.initial_margin import initial_rate, linear_lots, may_rest, trading_loss
 from cascade_sim.core.clearing.margin import (
     liquidation_price,
     maintenance_margin,
@@ -18,13 +19,13 @@ from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, O
 from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.core.venue.book import submit
 from cascade_sim.core.venue.flight import defer
-from cascade_sim.domain.enums import Cause, OrderType, TransferKind
+from cascade_sim.domain.enums import Cause, OrderType, Refusal, TransferKind
 
 _FEE = np.int64(TransferKind.FEE)
-_POST_ONLY = np.int64(OrderType.POST_ONLY)
-_MARKET = np.int64(OrderType.MARKET)
-_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _BACKGROUND = np.int64(Cause.BACKGROUND)
+_EXECUTION = np.int64(Cause.EXECUTION)
+_FOK = np.int64(OrderType.FOK)
+_INITIAL_MARGIN = np.int64(Refusal.INITIAL_MARGIN)
 _NO_ORDER = np.int64(0)
 
 
@@ -329,13 +330,7 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
     """
     market = w.market
     impact = w.config.impact
-    if order_type == _POST_ONLY or order_type == _SLIDE:
-        return 0
-    if order_type == _MARKET:
-        tick = np.int64(TICKS - 1 if side > 0 else 1)
-    if impact > 0.0:
-        room = side * (min(max(tick, 1), TICKS - 1) - market.linear_price) / impact
-        quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
+    quantity = linear_lots(w, side, tick, quantity, order_type)
     if quantity <= 0:
         return 0
     after = market.linear_price + side * impact * quantity
@@ -348,6 +343,39 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
         w, accounts, watch, tape, side, price, quantity, amount, account, maker, cause, _BACKGROUND, 0, 0, 1
     )
     return quantity
+
+
+@routine
+def _can_open(w, book, row, exposed, side, tick, quantity, order_type):
+    """Whether equity carries ``exposed`` lots, and is above maintenance once the order has traded what it can at once."""
+    worth = equity(w, row)
+    value = exposed * w.market.mark * w.config.atoms
+    if value * initial_rate(w, value) > worth:
+        return False
+    loss, lots = trading_loss(w, book, side, tick, quantity, order_type)
+    held = abs(row.position + side * lots) * w.market.mark * w.config.atoms
+    return lots == 0 or worth - loss * w.config.atoms > maintenance(w, held)
+
+
+@routine
+def within_initial_margin(w, book, accounts, watch, account, side, tick, quantity, order_type):
+    """The part of a margined account's order that it may send: all of it, or what only closes. The rest is refused.
+
+    What rests on the same side is reserved: it counts as if it were filled.
+    """
+    row = accounts[account]
+    resting = np.int64(watch[lay.RESTING_BUY if side > 0 else lay.RESTING_SELL, account])
+    held = side * row.position
+    closing = max(np.int64(0), -held - (resting if may_rest(order_type) else np.int64(0)))
+    if quantity <= closing or w.config.clearing.initial.tiers == 0:
+        return quantity
+    exposed = float(held + resting + quantity)
+    if _can_open(w, book, row, exposed, side, tick, quantity, order_type):
+        return quantity
+    w.control.refusal = _INITIAL_MARGIN
+    if w.control.step >= 0:
+        w.totals.refused_orders += 1
+    return np.int64(0) if order_type == _FOK else closing
 
 
 @kernel
@@ -368,6 +396,10 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         entry = defer(w, account, side, tick, quantity, order_type, cause, parent)
         if entry != 0:
             return -entry, filled
+    if cause == _EXECUTION and (accounts[account].traits & lay.FLAG_MARGINED) != 0:
+        quantity = within_initial_margin(w, book, accounts, watch, account, side, tick, quantity, order_type)
+        if quantity <= 0:
+            return order_id, filled
     if w.config.venue.gate != 0:
         tick, quantity, order_type = admit(
             w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN

@@ -11,6 +11,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.hedging import dealer_delta
+from cascade_sim.core.clearing.initial_margin import initial_rate
 from cascade_sim.core.clearing.ledger import refresh_triggers
 from cascade_sim.core.clearing.margin import bracket_tier, liquidation_price, whole_position_range
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
@@ -200,15 +201,21 @@ def _draw_sizes(w, config, lots, weights):
 
 
 @leaf
-def _inverse_leverage(config, uniform_draw, tick_lots):
-    """Uniform over the scenario's range; brackets raise its lower end to what they ask for at this size."""
+def _raised(low, high, least, uniform_draw):
+    """Uniform over a range of inverse leverage whose lower end, and upper end if need be, is raised to the least allowed."""
+    least = max(low, least)
+    return least + max(high - least, 0.0) * uniform_draw
+
+
+@leaf
+def _inverse_leverage(w, config, uniform_draw, tick_lots):
+    """Uniform over the scenario's range; initial margin raises its lower end to what it asks for at this size."""
     low, high = config.inverse_low, config.inverse_high
     if config.brackets == 0:
-        return low + (high - low) * uniform_draw
+        return _raised(low, high, initial_rate(w, tick_lots * float(w.config.atoms)), uniform_draw)
     notional = tick_lots * config.tick_size * config.lot_size
     tier = bracket_tier(notional, config.bracket_end[: config.brackets])
-    least = max(low, max(config.bracket_rate[tier], config.least_inverse))
-    return least + max(high - least, 0.0) * uniform_draw
+    return _raised(low, high, max(config.bracket_rate[tier], config.least_inverse), uniform_draw)
 
 
 @leaf
@@ -242,7 +249,7 @@ def _open_traders(w, accounts, watch, rows, plan, scratch, scores):
     for k in range(config.accounts):
         spread = 1.0 + config.entry_spread * normal(key, k, DRAW_ENTRY)
         entry = np.int64(max(np.rint(plan.initial_tick * spread), 1.0))
-        inverse = _inverse_leverage(config, uniform(key, k, DRAW_LEVERAGE), abs(lots[k]) * entry)
+        inverse = _inverse_leverage(w, config, uniform(key, k, DRAW_LEVERAGE), abs(lots[k]) * entry)
         if _is_near(w, plan, lots[k], entry, inverse):
             entry = plan.initial_tick
         ticks[k] = entry
@@ -283,7 +290,10 @@ def _draw_entrants(w, accounts, traders, plan, scratch, scores):
     for k in range(count):
         entrant = order[k]
         account = config.first_account + entrant
-        inverse = config.inverse_low + (config.inverse_high - config.inverse_low) * uniform(key, entrant, 3)
+        value = float(lots[entrant]) * plan.initial_tick * w.config.atoms
+        inverse = _raised(
+            config.inverse_low, config.inverse_high, initial_rate(w, value), uniform(key, entrant, 3)
+        )
         traders[k].arrival_step = np.int64(arrivals[k])
         traders[k].account = account
         traders[k].quantity = lots[entrant]
@@ -348,8 +358,9 @@ def open_portfolios(w, accounts, watch, scratch, scores, plan, rows):
     key = stream(config.shared_seed, PURPOSE_PORTFOLIO, 0)
     gross = 0.0
     for k in range(config.accounts):
-        inverse = config.inverse_low + (config.inverse_high - config.inverse_low) * uniform(
-            key, k, DRAW_LEVERAGE
+        value = abs(lots[k]) * float(plan.initial_tick) * w.config.atoms
+        inverse = _raised(
+            config.inverse_low, config.inverse_high, initial_rate(w, value), uniform(key, k, DRAW_LEVERAGE)
         )
         ticks[k] = plan.initial_tick
         amount = np.ceil(inverse * abs(lots[k]) * float(plan.initial_tick) * w.config.atoms)

@@ -39,6 +39,8 @@ REQUEST = record(
     kind=np.int8,
     side=np.int8,
     cause=np.int8,
+    refused=np.int8,
 )
 """One order or cancellation of an agent written in Python. Going in, ``order_id`` names what is to be cancelled (minus one
-minus its row for an order of the same batch); coming back, what rests. ``filled`` is what traded, or was cancelled, at once."""
+minus its row for an order of the same batch); coming back, what rests. ``filled`` is what traded, or was cancelled, at once;
+``refused`` the :class:`Refusal` of what was not taken."""

@@ -135,11 +135,15 @@ STAGE_CONFIG = record(
 party's account, the most it may hold (atoms at the mark; notional over equity), the share of its first capital below
 which it takes nothing, and how it sells what it took (share per step, distance from the mid)."""
 
+INITIAL_CONFIG = record(tiers=_I, rate=(_F, (TIER_CAPACITY,)), end=(_F, (TIER_CAPACITY,)))
+"""Initial margin: rates of the whole notional by tier, and the upper ends of the tiers in atoms; no tiers: none."""
+
 CLEARING_CONFIG = record(
     tiers=_I,
     tier_rate=(_F, (TIER_CAPACITY,)),
     tier_deduction=(_F, (TIER_CAPACITY,)),
     whole=WHOLE_RATES,
+    initial=INITIAL_CONFIG,
     priority=_I,
     sizing=_I,
     adl=_I,

@@ -44,6 +44,7 @@ FIGURE_ROW = record(
     socialised=_I,
     external=_I,
     fees=_I,
+    refused_orders=_I,
     first_liquidation_step=_I,
     first_adl_step=_I,
     defaults=_I,

@@ -56,9 +56,10 @@ CONTROL = record(
     next_transfer=_I,
     arrival=_I,
     next_agents=_I,
+    refusal=_I,
     open_lots=_F,
 )
-"""``open_lots`` rest for margined accounts, all of them together."""
+"""``open_lots`` rest for margined accounts, all of them together; ``refusal`` is why the last order was not taken whole."""
 
 MARKET = record(
     fundamental=_F,
@@ -115,6 +116,7 @@ TOTALS = record(
     socialised=_I,
     external=_I,
     fees=_I,
+    refused_orders=_I,
     buy_volume=(_I, (CAUSES,)),
     sell_volume=(_I, (CAUSES,)),
     adl_loss=_I,

@@ -90,6 +90,7 @@ def finish_figures(worlds, books, accounts, row):
     row.socialised = totals.socialised
     row.external = totals.external
     row.fees = totals.fees
+    row.refused_orders = totals.refused_orders
     row.first_liquidation_step = totals.first_liquidation_step
     row.first_adl_step = totals.first_adl_step
     row.defaults = totals.defaults

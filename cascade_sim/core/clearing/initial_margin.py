@@ -1,0 +1,88 @@
+"""Initial margin: what an account must have to open, at the rate of the bracket that its whole exposure falls into.
+
+The exposure of an account on a side is what it would hold if everything that it has open there were filled, at the mark.
+Closing is never held back. Venues charge the initial rate, the inverse of the highest leverage of a bracket, on the whole
+notional, also where maintenance is charged bracket by bracket.
+"""
+
+import math
+
+import numpy as np
+
+from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.margin import bracket_tier
+from cascade_sim.core.ground.compile import leaf, routine
+from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.venue.book import next_above, next_below
+from cascade_sim.domain.enums import OrderType
+
+_LIMIT = np.int64(OrderType.LIMIT)
+_MARKET = np.int64(OrderType.MARKET)
+_POST_ONLY = np.int64(OrderType.POST_ONLY)
+_SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+
+
+@routine
+def initial_rate(w, value):
+    """Initial margin rate of an exposure of notional ``value`` (atoms); 0 where none is configured."""
+    initial = w.config.clearing.initial
+    if initial.tiers == 0:
+        return 0.0
+    return float(initial.rate[bracket_tier(value, initial.end[: initial.tiers])])
+
+
+@routine
+def largest_exposure(w, worth):
+    """The largest notional (atoms) that an equity of ``worth`` may open."""
+    initial = w.config.clearing.initial
+    largest = np.inf if initial.tiers == 0 else 0.0
+    start = 0.0
+    for tier in range(initial.tiers):
+        end = initial.end[tier] if tier < initial.tiers - 1 else np.inf
+        reach = min(worth / initial.rate[tier], end)
+        if reach > start:
+            largest = max(largest, reach)
+        start = end
+    return largest
+
+
+@leaf
+def may_rest(order_type):
+    """Whether what an order does not trade at once stays in the book."""
+    return order_type == _LIMIT or order_type == _POST_ONLY or order_type == _SLIDE
+
+
+@leaf
+def linear_lots(w, side, tick, quantity, order_type):
+    """Lots of an order that a market of linear impact fills: those within its limit and the prices that a book has."""
+    if order_type == _POST_ONLY or order_type == _SLIDE:
+        return np.int64(0)
+    if order_type == _MARKET:
+        tick = np.int64(TICKS - 1 if side > 0 else 1)
+    impact = w.config.impact
+    if impact > 0.0:
+        room = side * (min(max(tick, 1), TICKS - 1) - w.market.linear_price) / impact
+        quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
+    return quantity
+
+
+@routine
+def trading_loss(w, book, side, tick, quantity, order_type):
+    """What an order would lose against the mark (ticks x lots) by what it trades at once; returns it and those lots."""
+    mark = w.market.mark
+    if w.config.formation == lay.FORMATION_LINEAR:
+        lots = linear_lots(w, side, tick, quantity, order_type)
+        price = w.market.linear_price + 0.5 * side * w.config.impact * lots
+        return side * (price - mark) * lots, lots
+    loss, left = 0.0, quantity
+    if order_type == _POST_ONLY or order_type == _SLIDE or w.market.halted != 0:
+        return loss, np.int64(0)
+    if order_type == _MARKET:
+        tick = np.int64(TICKS - 1 if side > 0 else 1)
+    level = book.best_ask if side > 0 else book.best_bid
+    while left > 0 and 0 < level < TICKS and side * (tick - level) >= 0:
+        lots = min(left, np.int64(book.levels[level].quantity_lot))
+        loss += side * (level - mark) * lots
+        left -= lots
+        level = next_above(book, level) if side > 0 else next_below(book, level)
+    return loss, quantity - left
