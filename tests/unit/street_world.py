@@ -416,7 +416,7 @@ class StreetWorld:
         found = set(self.compared) | self.venue
         for twins in self.twins:
             found |= {name for _, name, *_ in twins.providers.happened} | twins.providers.seen
-            for name in ("value", "arbitrage", "entrants", "dealers"):
+            for name in ("flow", "value", "arbitrage", "entrants", "dealers"):
                 found |= {f"{name} {what}" for what in getattr(twins, name).seen}
         return found | {f"cross {what}" for _, _, crosser in self.crossers for what in crosser.seen}
 

@@ -68,6 +68,15 @@ QUEUES: dict[str, Any] = {
         "cancel_rates": [0.3, 0.25, 0.4],
     }
 }
+WILD: dict[str, Any] = {
+    "background.distance_cap": 0.001,
+    "background.distance_tail": 0.6,
+    "background.value_sensitivity": 100.0,
+    "background.imbalance_strength": 2.0,
+    "background.market_limit": 0.0003,
+    "liquidity.fundamental_weight": 0.3,
+}
+"""Background flow at its bounds."""
 BUY: dict[str, Any] = {"shock.side": "buy", "shock.news": 0.018}
 
 
@@ -141,6 +150,7 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         (TIGHT | {"switches.liquidity_withdrawal": False}, ["quote"]),
         (EAGER, ["value full", "arbitrage full", "arbitrage buys", "arbitrage sells", "trade: value"]),
         (EAGER | BUY, ["value full", "value buys", "arbitrage fastest"]),
+        (WILD, ["flow farthest", "flow tilted most", "trade: background"]),
         ({"traders.entrants.trend_seconds": 0.3}, ["entrants turned by a fall", "trade: speculation"]),
         ({"run.dt": 0.5, "run.steps": 2_400}, ["trade: shock"]),
     ],
@@ -150,6 +160,7 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         "no-withdrawal",
         "eager",
         "eager-for-a-rise",
+        "wild",
         "short-look-back",
         "half-a-second",
     ],
