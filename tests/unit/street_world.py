@@ -342,6 +342,17 @@ class Twins:
         ]
         assert found == [entry for entry in providers.happened if entry[0] == step]
 
+    def compare_hedges(self, before: Counts, after: Counts, street: Street) -> None:
+        """Every hedge that goes to the book at once has its event, and none has that was not sent."""
+        rows = self.state.tape.events[before.events : after.events]
+        found = [
+            (int(row.account), int(row.side), int(row.limit), int(row.quantity))
+            for row in rows
+            if int(row.type) == EventType.HEDGE
+        ]
+        sent = [one for one in street.sent if isinstance(one, Message) and one.cause not in self.late]
+        assert found == [(one.account, one.side, one.tick, one.lots) for one in sent], street.step
+
     def compare_collateral(self, before: Counts, after: Counts) -> None:
         """Late entrants have brought in their collateral from outside."""
         brought, config = self.entrants.collateral, self.state.world.config
@@ -476,6 +487,8 @@ class StreetWorld:
             twins.compare_providers(before, after, street.step)
         if phase == lay.PHASE_TRADE:
             twins.compare_collateral(before, after)
+        if phase == lay.PHASE_HEDGE:
+            twins.compare_hedges(before, after, street)
         sent = [one for one in street.sent if isinstance(one, Cancellation) or one.cause in twins.late]
         if twins.late & ACTING.get(phase, frozenset()):
             assert messages_under_way(state, phase, street.step) == by_account(sent), where

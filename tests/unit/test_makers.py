@@ -153,6 +153,7 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         (WILD, ["flow farthest", "flow tilted most", "trade: background"]),
         ({"traders.entrants.trend_seconds": 0.3}, ["entrants turned by a fall", "trade: speculation"]),
         ({"run.dt": 0.5, "run.steps": 2_400}, ["trade: shock"]),
+        ({"switches.delta_hedging": False, "switches.arbitrage": False}, ["trade: shock"]),
     ],
     ids=[
         "tight",
@@ -163,6 +164,7 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         "wild",
         "short-look-back",
         "half-a-second",
+        "no-hedging",
     ],
 )
 def test_limits_are_reached_as_the_twins_reach_them(changes: dict[str, Any], happened: list[str]) -> None:
@@ -191,3 +193,26 @@ def test_a_placebo_is_one_lot_more(quantity: float) -> None:
     world = run(short("gamma_shock", **changes), 20)
     assert world.compared["shock"] == (12 if quantity else 1)
     require(world, ["trade: shock"])
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("changes", "happened"),
+    [
+        ({"lot_size": 0.03, "tick_size": 0.25}, ["cross full", "cross buys"]),
+        ({}, ["one-sided", "cross sells"]),
+    ],
+    ids=["other-units", "thin"],
+)
+def test_arbitrage_between_markets(changes: dict[str, Any], happened: list[str]) -> None:
+    spot: dict[str, Any] = {
+        "market": changes,
+        "cross_arbitrage": {"position_cap": 12.0, "threshold": 1e-4, "rate_per_price": 3.33},
+    }
+    if not changes:
+        spot["liquidity"] = {"count": 0}
+        spot["background"] = {"patient_orders": 1, "limit_rate": 1.0}
+    more = {"portfolios.count": 0, "index.sources": {}} | BUY if changes else {}
+    require(
+        run(short("spot_and_perpetual", **more, **{"markets.spot": spot})), ["trade: arbitrage", *happened]
+    )
