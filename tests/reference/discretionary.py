@@ -78,16 +78,19 @@ class Shock:
     def __init__(self, rules: ShockRules, account: int) -> None:
         self.rules, self.account = rules, account
         self.done = 0
+        self.begins = False
 
     def act(self, street: Street) -> None:
         """Send what is due; while trading is halted the schedule waits."""
         rules = self.rules
         first = round(rules.at_seconds / rules.dt)
         steps = max(1, round(rules.duration_seconds / rules.dt))
+        self.begins = False
         if street.halted or street.step < first or self.done == steps:
             return
+        self.begins = self.done == 0
         so_far, after = (rules.quantity * k // steps for k in (self.done, self.done + 1))
-        extra = 1 if rules.placebo and self.done == 0 else 0
+        extra = 1 if rules.placebo and self.begins else 0
         self.done += 1
         street.send(Message(self.account, rules.side, 0, after - so_far + extra, MARKET, "shock"))
 

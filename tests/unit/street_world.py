@@ -353,6 +353,13 @@ class Twins:
         sent = [one for one in street.sent if isinstance(one, Message) and one.cause not in self.late]
         assert found == [(one.account, one.side, one.tick, one.lots) for one in sent], street.step
 
+    def compare_shock(self, before: Counts, after: Counts) -> None:
+        """A shock has its event when it begins, whether it is of orders or of news alone."""
+        rows = self.state.tape.events[before.events : after.events]
+        found = [(int(r.side), int(r.quantity)) for r in rows if int(r.type) == EventType.SHOCK]
+        rules = self.shock.rules
+        assert found == ([(rules.side, rules.quantity)] if self.shock.begins else [])
+
     def compare_collateral(self, before: Counts, after: Counts) -> None:
         """Late entrants have brought in their collateral from outside."""
         brought, config = self.entrants.collateral, self.state.world.config
@@ -487,6 +494,8 @@ class StreetWorld:
             twins.compare_providers(before, after, street.step)
         if phase == lay.PHASE_TRADE:
             twins.compare_collateral(before, after)
+        if phase == lay.PHASE_SHOCK:
+            twins.compare_shock(before, after)
         if phase == lay.PHASE_HEDGE:
             twins.compare_hedges(before, after, street)
         sent = [one for one in street.sent if isinstance(one, Cancellation) or one.cause in twins.late]

@@ -52,6 +52,7 @@ EAGER: dict[str, Any] = {
     "arbitrage.position_cap": 60.0,
     "value_traders.threshold": 1e-3,
     "value_traders.rate_per_price": 3.333,
+    "value_traders.rate_cap": 5.0,
     "value_traders.position_cap": 20.0,
     "value_traders.signal_seconds": 10.0,
     "liquidity.fundamental_weight": 0.1,
@@ -152,7 +153,8 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         (EAGER | BUY, ["value full", "value buys", "arbitrage fastest"]),
         (WILD, ["flow farthest", "flow tilted most", "trade: background"]),
         ({"traders.entrants.trend_seconds": 0.3}, ["entrants turned by a fall", "trade: speculation"]),
-        ({"run.dt": 0.5, "run.steps": 2_400}, ["trade: shock"]),
+        (EAGER | {"run.dt": 0.5, "run.steps": 2_400}, ["trade: shock", "value fastest"]),
+        ({"dealers.hedging.interval_seconds": 1.0}, ["trade: delta_hedge", "dealers sells"]),
         ({"switches.delta_hedging": False, "switches.arbitrage": False}, ["trade: shock"]),
     ],
     ids=[
@@ -164,6 +166,7 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         "wild",
         "short-look-back",
         "half-a-second",
+        "hedges-together",
         "no-hedging",
     ],
 )
@@ -178,6 +181,16 @@ def test_flows_whose_rates_follow_the_book(flow: dict[str, Any], providers: int)
     changes = flow | {"liquidity.count": providers}
     require(run(short("gamma_shock", **changes)), ["background", "trade: background", "trade: shock"])
     require(run(short("gamma_shock", **changes, **late("background")), 10), ["background"])
+
+
+def test_a_shock_that_would_begin_in_a_halt_begins_after_it() -> None:
+    rules = {"venue.circuit_breaker.levels": [0.0003], "venue.circuit_breaker.halt_seconds": [9.0]}
+    world = StreetWorld(short("gamma_shock_halted", **rules), SEED)
+    world.run(SMALL["run.burn_in_steps"] + 7)
+    assert "halted" in world.seen()
+    assert not world.compared["shock"]
+    world.run(20)
+    require(world, ["reopened", "trade: shock"])
 
 
 @pytest.mark.kernel
@@ -199,7 +212,7 @@ def test_a_placebo_is_one_lot_more(quantity: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "happened"),
     [
-        ({"lot_size": 0.03, "tick_size": 0.25}, ["cross full", "cross buys"]),
+        ({"lot_size": 0.025, "tick_size": 0.25}, ["cross full", "cross buys"]),
         ({}, ["one-sided", "cross sells"]),
     ],
     ids=["other-units", "thin"],
