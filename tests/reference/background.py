@@ -71,6 +71,7 @@ class Flow:
     def __init__(self, draws: Draws, account: int) -> None:
         self.draws, self.account = draws, account
         self.ends: dict[int, list[int]] = {}
+        self.seen: set[str] = set()
 
     def send(self, street: Street, side: int, tick: int, lots: int, kind: int, lifetime: float = 0.0) -> None:
         """Send an order whose life, in steps, ends within the last of the whole steps that it gets."""
@@ -112,6 +113,8 @@ class FixedRates(Flow):
         rules, draws, step = self.rules, self.draws, street.step
         self.expire(street)
         pull = rules.value_sensitivity * (street.value - street.mid) / street.value
+        if abs(pull) > rules.value_tilt_cap:
+            self.seen.add("tilted most")
         buying = 0.5 + math.copysign(min(abs(pull), rules.value_tilt_cap), pull)
         for number in range(draws.poisson("LIMIT_COUNT", step, 0, 0, rules.limit_rate * rules.dt)):
             self._limit(street, number, buying)
@@ -133,6 +136,8 @@ class FixedRates(Flow):
         side = 1 if draws.uniform("LIMIT", step, number, 0) < buying else -1
         pareto = draws.uniform("LIMIT", step, number, 1) ** (-1.0 / rules.distance_tail) - 1.0
         away = min(rules.distance_scale * pareto, rules.distance_cap * street.mid)
+        if away == rules.distance_cap * street.mid:
+            self.seen.add("farthest")
         tick = street.opposite(side) - side * (1 + int(away))
         lots = whole(rules.limit_size, draws.exponential("LIMIT", step, number, 2))
         life = rules.lifetime_seconds / rules.dt * draws.exponential("LIMIT", step, number, 3)

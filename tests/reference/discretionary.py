@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from reference.draws import Draws
 from reference.street import IOC, MARKET, Message, Street, inward
@@ -77,16 +78,19 @@ class Shock:
     def __init__(self, rules: ShockRules, account: int) -> None:
         self.rules, self.account = rules, account
         self.done = 0
+        self.begins = False
 
     def act(self, street: Street) -> None:
         """Send what is due; while trading is halted the schedule waits."""
         rules = self.rules
         first = round(rules.at_seconds / rules.dt)
         steps = max(1, round(rules.duration_seconds / rules.dt))
+        self.begins = False
         if street.halted or street.step < first or self.done == steps:
             return
+        self.begins = self.done == 0
         so_far, after = (rules.quantity * k // steps for k in (self.done, self.done + 1))
-        extra = 1 if rules.placebo and self.done == 0 else 0
+        extra = 1 if rules.placebo and self.begins else 0
         self.done += 1
         street.send(Message(self.account, rules.side, 0, after - so_far + extra, MARKET, "shock"))
 
@@ -207,7 +211,9 @@ class CrossArbitrage:
 
     def __init__(self, rules: CrossRules, account: int, other_account: int) -> None:
         self.rules, self.account, self.other_account = rules, account, other_account
-        self.carry = self.open = 0.0
+        self.carry, self.open = 0.0, Fraction(0)
+        # Lots are decimal numbers: as those they have a ratio.
+        self.ratio = Fraction(str(rules.lot)) / Fraction(str(rules.other_lot))
         self.seen: set[str] = set()
 
     def act(self, here: Street, there: Street) -> None:
@@ -233,7 +239,7 @@ class CrossArbitrage:
         order = Message(self.account, side, limit, min(lots, room), IOC, "arbitrage")
         _, filled = here.send(order)
         # What is bought here is sold there, in whole lots of its own; the rest is sold with the next.
-        self.open += side * filled * rules.lot / rules.other_lot
+        self.open += side * filled * self.ratio
         hedge = int(self.open)
         other_side = -1 if hedge > 0 else 1
         _, sold = there.send(Message(self.other_account, other_side, 0, abs(hedge), MARKET, "arbitrage"))

@@ -342,6 +342,24 @@ class Twins:
         ]
         assert found == [entry for entry in providers.happened if entry[0] == step]
 
+    def compare_hedges(self, before: Counts, after: Counts, street: Street) -> None:
+        """Every hedge that goes to the book at once has its event, and none has that was not sent."""
+        rows = self.state.tape.events[before.events : after.events]
+        found = [
+            (int(row.account), int(row.side), int(row.limit), int(row.quantity))
+            for row in rows
+            if int(row.type) == EventType.HEDGE
+        ]
+        sent = [one for one in street.sent if isinstance(one, Message) and one.cause not in self.late]
+        assert found == [(one.account, one.side, one.tick, one.lots) for one in sent], street.step
+
+    def compare_shock(self, before: Counts, after: Counts) -> None:
+        """A shock has its event when it begins, whether it is of orders or of news alone."""
+        rows = self.state.tape.events[before.events : after.events]
+        found = [(int(r.side), int(r.quantity)) for r in rows if int(r.type) == EventType.SHOCK]
+        rules = self.shock.rules
+        assert found == ([(rules.side, rules.quantity)] if self.shock.begins else [])
+
     def compare_collateral(self, before: Counts, after: Counts) -> None:
         """Late entrants have brought in their collateral from outside."""
         brought, config = self.entrants.collateral, self.state.world.config
@@ -416,7 +434,7 @@ class StreetWorld:
         found = set(self.compared) | self.venue
         for twins in self.twins:
             found |= {name for _, name, *_ in twins.providers.happened} | twins.providers.seen
-            for name in ("value", "arbitrage", "entrants", "dealers"):
+            for name in ("flow", "value", "arbitrage", "entrants", "dealers"):
                 found |= {f"{name} {what}" for what in getattr(twins, name).seen}
         return found | {f"cross {what}" for _, _, crosser in self.crossers for what in crosser.seen}
 
@@ -476,6 +494,10 @@ class StreetWorld:
             twins.compare_providers(before, after, street.step)
         if phase == lay.PHASE_TRADE:
             twins.compare_collateral(before, after)
+        if phase == lay.PHASE_SHOCK:
+            twins.compare_shock(before, after)
+        if phase == lay.PHASE_HEDGE:
+            twins.compare_hedges(before, after, street)
         sent = [one for one in street.sent if isinstance(one, Cancellation) or one.cause in twins.late]
         if twins.late & ACTING.get(phase, frozenset()):
             assert messages_under_way(state, phase, street.step) == by_account(sent), where

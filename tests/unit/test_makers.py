@@ -52,6 +52,7 @@ EAGER: dict[str, Any] = {
     "arbitrage.position_cap": 60.0,
     "value_traders.threshold": 1e-3,
     "value_traders.rate_per_price": 3.333,
+    "value_traders.rate_cap": 5.0,
     "value_traders.position_cap": 20.0,
     "value_traders.signal_seconds": 10.0,
     "liquidity.fundamental_weight": 0.1,
@@ -68,6 +69,15 @@ QUEUES: dict[str, Any] = {
         "cancel_rates": [0.3, 0.25, 0.4],
     }
 }
+WILD: dict[str, Any] = {
+    "background.distance_cap": 0.001,
+    "background.distance_tail": 0.6,
+    "background.value_sensitivity": 100.0,
+    "background.imbalance_strength": 2.0,
+    "background.market_limit": 0.0003,
+    "liquidity.fundamental_weight": 0.3,
+}
+"""Background flow at its bounds."""
 BUY: dict[str, Any] = {"shock.side": "buy", "shock.news": 0.018}
 
 
@@ -141,8 +151,11 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         (TIGHT | {"switches.liquidity_withdrawal": False}, ["quote"]),
         (EAGER, ["value full", "arbitrage full", "arbitrage buys", "arbitrage sells", "trade: value"]),
         (EAGER | BUY, ["value full", "value buys", "arbitrage fastest"]),
+        (WILD, ["flow farthest", "flow tilted most", "trade: background"]),
         ({"traders.entrants.trend_seconds": 0.3}, ["entrants turned by a fall", "trade: speculation"]),
-        ({"run.dt": 0.5, "run.steps": 2_400}, ["trade: shock"]),
+        (EAGER | {"run.dt": 0.5, "run.steps": 2_400}, ["trade: shock", "value fastest"]),
+        ({"dealers.hedging.interval_seconds": 1.0}, ["trade: delta_hedge", "dealers sells"]),
+        ({"switches.delta_hedging": False, "switches.arbitrage": False}, ["trade: shock"]),
     ],
     ids=[
         "tight",
@@ -150,8 +163,11 @@ def test_a_provider_that_has_lost_too_much_sends_for_its_quotes() -> None:
         "no-withdrawal",
         "eager",
         "eager-for-a-rise",
+        "wild",
         "short-look-back",
         "half-a-second",
+        "hedges-together",
+        "no-hedging",
     ],
 )
 def test_limits_are_reached_as_the_twins_reach_them(changes: dict[str, Any], happened: list[str]) -> None:
@@ -167,6 +183,16 @@ def test_flows_whose_rates_follow_the_book(flow: dict[str, Any], providers: int)
     require(run(short("gamma_shock", **changes, **late("background")), 10), ["background"])
 
 
+def test_a_shock_that_would_begin_in_a_halt_begins_after_it() -> None:
+    rules = {"venue.circuit_breaker.levels": [0.0003], "venue.circuit_breaker.halt_seconds": [9.0]}
+    world = StreetWorld(short("gamma_shock_halted", **rules), SEED)
+    world.run(SMALL["run.burn_in_steps"] + 7)
+    assert "halted" in world.seen()
+    assert not world.compared["shock"]
+    world.run(20)
+    require(world, ["reopened", "trade: shock"])
+
+
 @pytest.mark.kernel
 def test_a_book_that_empties() -> None:
     thin = {"background.patient_orders": 2, "background.limit_rate": 0.5, "liquidity.count": 0}
@@ -180,3 +206,26 @@ def test_a_placebo_is_one_lot_more(quantity: float) -> None:
     world = run(short("gamma_shock", **changes), 20)
     assert world.compared["shock"] == (12 if quantity else 1)
     require(world, ["trade: shock"])
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("changes", "happened"),
+    [
+        ({"lot_size": 0.025, "tick_size": 0.25}, ["cross full", "cross buys"]),
+        ({}, ["one-sided", "cross sells"]),
+    ],
+    ids=["other-units", "thin"],
+)
+def test_arbitrage_between_markets(changes: dict[str, Any], happened: list[str]) -> None:
+    spot: dict[str, Any] = {
+        "market": changes,
+        "cross_arbitrage": {"position_cap": 12.0, "threshold": 1e-4, "rate_per_price": 3.33},
+    }
+    if not changes:
+        spot["liquidity"] = {"count": 0}
+        spot["background"] = {"patient_orders": 1, "limit_rate": 1.0}
+    more = {"portfolios.count": 0, "index.sources": {}} | BUY if changes else {}
+    require(
+        run(short("spot_and_perpetual", **more, **{"markets.spot": spot})), ["trade: arbitrage", *happened]
+    )
