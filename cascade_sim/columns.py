@@ -430,4 +430,5 @@ SUMMARY_KEYS: tuple[SummaryKey, ...] = (
     SummaryKey("messages", "messages", "-", _RUN),
     SummaryKey("trades", "trades", "-", _RUN),
     SummaryKey("conservation_error", "conservation error, must be 0", "atoms", _RUN),
+    SummaryKey("markets", "figures of every market", "-", _RUN),
 )
