@@ -176,15 +176,16 @@ def _result(model: Simulation) -> RunResult:
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
     errors = [int(measure_conservation(*each)) for each in zip(markets, results, strict=True)]
+    error = sum(int(each) for each in errors)
     if any(errors):
-        raise RunFailed(expectation("conservation_error", "0 atoms", sum(errors)))
+        raise RunFailed(expectation("conservation_error", "0 atoms", error))
     summaries = [
-        summarise(own, run_facts(market), {"conservation_error": error})
-        for own, market, error in zip(results, markets, errors, strict=True)
+        summarise(own, run_facts(market), {"conservation_error": off})
+        for own, market, off in zip(results, markets, errors, strict=True)
     ]
     # Tables hold every market; the summary is that of the first, and says the main figures of all.
     told = {name: figures_of_one_market(each) for name, each in zip(model.markets, summaries, strict=True)}
-    summary = summaries[0] | {"conservation_error": sum(errors), "markets": told}
+    summary = summaries[0] | {"conservation_error": error, "markets": told}
     counts = [market.account_count for market in markets]
     result = results[0] if len(results) == 1 else combine(results, counts)
     use: dict[str, Any] = {}
