@@ -431,4 +431,5 @@ SUMMARY_KEYS: tuple[SummaryKey, ...] = (
     SummaryKey("trades", "trades", "-", _RUN),
     SummaryKey("refused_orders", "orders refused for initial margin, whole or in part", "-", _RUN),
     SummaryKey("conservation_error", "conservation error, must be 0", "atoms", _RUN),
+    SummaryKey("markets", "figures of every market", "-", _RUN),
 )

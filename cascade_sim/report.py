@@ -305,6 +305,7 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     if len(result.counterfactual):
         sections["What would have happened without"] = _counterfactual(result.counterfactual, base, quote)
     sections["Key figures"] = _key_figures(result.summary, base, quote)
+    sections["Every market"] = _every_market(result.summary)
     if result.scenario_yaml:
         sections["Parameters"] = (
             "<details><summary>Every setting of this run, with <code>scenario.yaml</code> word for word</summary>"
@@ -439,10 +440,30 @@ def _key_figures(summary: Mapping[str, Any], base: str, quote: str) -> str:
     return "".join(blocks) or "<p>No figures.</p>"
 
 
+def _every_market(summary: Mapping[str, Any]) -> str:
+    """A column per market, where there are several; their currencies may differ."""
+    markets = summary.get("markets") or {}
+    if len(markets) < 2:
+        return ""
+    rows = []
+    for key in SUMMARY_KEYS:
+        values = [figures.get(key.name) for figures in markets.values()]
+        if any(value is not None for value in values):
+            unit = "" if key.unit == "-" else f", {key.unit}"
+            rows.append(
+                [
+                    f"{key.label}{unit}",
+                    *(_short(v) if isinstance(v, int | float) else _MISSING for v in values),
+                ]
+            )
+    head = ["figure", *map(str, markets)]
+    return _table(head, rows, frozenset(range(1, len(head)))) if rows else ""
+
+
 def _figure_rows(
     key: SummaryKey, summary: Mapping[str, Any], base: str, quote: str
 ) -> Iterable[tuple[str, str, str]]:
-    if key.name not in summary or key.name == "loss_by_class":
+    if key.name not in summary or key.name in ("loss_by_class", "markets"):
         return
     value = summary[key.name]
     unit = unit_words(key.unit, base, quote)

@@ -4,17 +4,18 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
-from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLES
+from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
 from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
 from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
@@ -67,7 +68,12 @@ VALUES_READ_AT_ONCE = 1 << 24
 _PRICES = frozenset(("last", "mark", "index", "fundamental"))
 _MAY_BE_MISSING = frozenset(("mid", "best_bid", "best_ask", "spread", "impact_local", "branching_local"))
 """What a one-sided or empty book does not have; the other numbers of a series are there in every step."""
-_LISTED = {"loss_by_class": dict, "attribution": dict, "cascade_sizes": list}
+_LISTED: dict[str, tuple[type[Any], ...]] = {
+    "loss_by_class": (dict,),
+    "attribution": (dict,),
+    "cascade_sizes": (list,),
+    "markets": (dict, dict),
+}
 _LARGEST_RESOLVED = 4 * LARGEST_SCENARIO
 """Bytes of the scenario of a result, in which everything that its file left out is written down."""
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
@@ -75,7 +81,35 @@ ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 _ARM_TABLE = ("arm", *ARM_COLUMNS)
 
 
-@dataclass(frozen=True, eq=False)
+class HeldTable:
+    """A table of a result, in memory or on disk, as an attribute: one on disk is read when it is first asked for."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        """Learn the name of the table, whose description is that of the attribute."""
+        self._name = name
+        self.__doc__ = TABLE_DESCRIPTIONS[name]
+
+    @overload
+    def __get__(self, result: None, owner: type[Any]) -> None: ...
+
+    @overload
+    def __get__(self, result: "RunResult", owner: type[Any]) -> pd.DataFrame: ...
+
+    def __get__(self, result: "RunResult | None", owner: type[Any]) -> pd.DataFrame | None:
+        """Return the table; of the class None, which is the default and stands for a table without rows."""
+        if result is None:
+            return None
+        held = result._held[self._name]
+        if isinstance(held, TableFile):
+            result._held[self._name] = held = held.load()
+        return held
+
+    def __set__(self, result: "RunResult", table: pd.DataFrame | TableFile | None) -> None:
+        """Hold a table; a result itself is frozen and does so once."""
+        result._held[self._name] = empty_table(self._name) if table is None else table
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class RunResult:
     """Everything that one run produced.
 
@@ -102,45 +136,37 @@ class RunResult:
         The fully resolved scenario.
     """
 
-    series: pd.DataFrame = field(default_factory=partial(empty_table, "series"), repr=False)
-    events: pd.DataFrame = field(default_factory=partial(empty_table, "events"), repr=False)
-    trades: pd.DataFrame = field(default_factory=partial(empty_table, "trades"), repr=False)
-    transfers: pd.DataFrame = field(default_factory=partial(empty_table, "transfers"), repr=False)
-    accounts: pd.DataFrame = field(default_factory=partial(empty_table, "accounts"), repr=False)
-    depth: pd.DataFrame = field(default_factory=partial(empty_table, "depth"), repr=False)
-    liquidation_map: pd.DataFrame = field(default_factory=partial(empty_table, "liquidation_map"), repr=False)
-    causes: pd.DataFrame = field(default_factory=partial(empty_table, "causes"), repr=False)
-    arms: pd.DataFrame = field(default_factory=lambda: arm_table({}), repr=False)
-    counterfactual: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    series: HeldTable = HeldTable()
+    events: HeldTable = HeldTable()
+    trades: HeldTable = HeldTable()
+    transfers: HeldTable = HeldTable()
+    accounts: HeldTable = HeldTable()
+    depth: HeldTable = HeldTable()
+    liquidation_map: HeldTable = HeldTable()
+    causes: HeldTable = HeldTable()
+    arms: pd.DataFrame = field(default_factory=lambda: arm_table({}))
+    counterfactual: pd.DataFrame = field(default_factory=pd.DataFrame)
     summary: dict[str, Any] = field(default_factory=dict)
-    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
-    scenario_yaml: str = field(default="", repr=False)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    scenario_yaml: str = ""
 
     def __post_init__(self) -> None:
         """Normalise the summary and the manifest, so that a saved and loaded result compares equal."""
         object.__setattr__(self, "summary", json_ready(self.summary))
         identity = {"kind": RUN_KIND, "schema_version": SCHEMA_VERSION}
         object.__setattr__(self, "manifest", identity | json_ready(self.manifest))
-        files = {name: self.__dict__[name] for name in RESULT_TABLES}
-        files = {name: table for name, table in files.items() if isinstance(table, TableFile)}
-        for name in files:
-            del self.__dict__[name]
-        self.__dict__["_files"] = files
 
-    if not TYPE_CHECKING:  # it would make every misspelt attribute a frame
+    @cached_property
+    def _held(self) -> dict[str, pd.DataFrame | TableFile]:
+        return {}
 
-        def __getattr__(self, name: str) -> pd.DataFrame:
-            """Read a table that is still on disk."""
-            file = self.__dict__.get("_files", {}).get(name)
-            if file is None:
-                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-            self.__dict__[name] = frame = file.load()
-            return frame
+    def __repr__(self) -> str:
+        """Say what was measured; the tables are long."""
+        return f"{type(self).__name__}(summary={self.summary!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Take every table into memory: a file without a name cannot travel."""
-        tables = {name: getattr(self, name) for name in RESULT_TABLES}
-        return {**self.__dict__, **tables, "_files": {}}
+        return {**self.__dict__, "_held": {name: getattr(self, name) for name in RESULT_TABLES}}
 
     def replaced(self, **changes: Any) -> "RunResult":
         """Return this result with other values of some fields; tables on disk stay there.
@@ -155,17 +181,17 @@ class RunResult:
         RunResult
         """
         kept = {item.name: self.__dict__.get(item.name) for item in fields(self)}
-        return RunResult(**{**kept, **self.__dict__["_files"], **changes})
+        return RunResult(**{**kept, **self._held, **changes})
 
     @property
     def is_on_disk(self) -> bool:
         """Whether any table is still on disk and nowhere else."""
-        return any(name not in self.__dict__ for name in RESULT_TABLES)
+        return any(isinstance(held, TableFile) for held in self._held.values())
 
     def rows(self, name: str) -> int:
         """Return the number of rows of a table without reading it."""
-        file = self.__dict__["_files"].get(name)
-        return len(getattr(self, name)) if file is None else file.rows
+        held = self._held[name]
+        return held.rows if isinstance(held, TableFile) else len(held)
 
     def pieces(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield a table in the order of its rows, in pieces that fit into memory whatever its length.
@@ -182,11 +208,10 @@ class RunResult:
         iterator of DataFrame
             At least one; a table in memory is one piece.
         """
-        if name in self.__dict__:
-            frame = self.__dict__[name]
-            return iter([frame if columns is None else frame[list(columns)]])
-        file: TableFile = self.__dict__["_files"][name]
-        return file.pieces(columns)
+        held = self._held[name]
+        if isinstance(held, TableFile):
+            return held.pieces(columns)
+        return iter([held if columns is None else held[list(columns)]])
 
     def columns(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Return some columns of a table, in the given order, without reading the others.
@@ -202,11 +227,8 @@ class RunResult:
         -------
         pandas.DataFrame
         """
-        if name in self.__dict__:
-            frame: pd.DataFrame = self.__dict__[name][list(columns)]
-            return frame
-        file: TableFile = self.__dict__["_files"][name]
-        return file.load(columns)
+        held = self._held[name]
+        return held.load(columns) if isinstance(held, TableFile) else held[list(columns)]
 
     @property
     def scenario_tree(self) -> dict[str, Any]:
@@ -246,10 +268,9 @@ class RunResult:
             documentation, or the disk refuses.
         """
         target = Path(directory).resolve()
-        files: dict[str, TableFile] = self.__dict__["_files"]
-        frames = {name: self.__dict__[name] for name in RESULT_TABLES if name not in files}
-        for name, frame in frames.items():
-            check_table(name, frame)
+        for name, held in self._held.items():
+            if not isinstance(held, TableFile):
+                check_table(name, held)
         refuse_foreign(target)
         inside = stays(target)
         missing = [parent for parent in target.parents if not parent.exists()]
@@ -258,10 +279,7 @@ class RunResult:
             place.mkdir(parents=True, exist_ok=True)
             restore_or_remove(place)
             with scratch(place) as unfinished:
-                for name, frame in frames.items():
-                    write_table(name, frame, unfinished / f"{name}.parquet")
-                for name, file in files.items():
-                    file.copy(unfinished / f"{name}.parquet")
+                _write_tables(self._held, unfinished)
                 if len(self.arms):
                     write_frame(self.arms, unfinished / ARMS)
                 if add is not None:
@@ -313,6 +331,26 @@ class RunResult:
             write_frame(self.counterfactual, folder / SUBSETS)
         _write_text(folder / MANIFEST, _json_text(self.manifest))
         _write_text(folder / SUMMARY, _json_text(self.summary))
+
+
+def _write_tables(tables: Mapping[str, pd.DataFrame | TableFile], folder: Path) -> None:
+    """Write every table; two at a time, since compression and the disk leave the interpreter free."""
+
+    def write(name: str) -> None:
+        table, path = tables[name], folder / f"{name}.parquet"
+        if isinstance(table, TableFile):
+            table.copy(path)
+        else:
+            write_table(name, table, path)
+
+    with ThreadPoolExecutor(2) as writers:
+        written = [writers.submit(write, name) for name in tables]
+        try:
+            for each in written:
+                each.result()
+        except BaseException:
+            writers.shutdown(cancel_futures=True)
+            raise
 
 
 def _refused(expected: str, error: OSError | OutputError) -> OutputError:
@@ -475,11 +513,18 @@ def _check_run(folder: Path, manifest: dict[str, Any], summary: dict[str, Any], 
         raise DataFileError(f"expected figures in {folder / SUMMARY}, received none")
     for name in {key.name for key in SUMMARY_KEYS} & summary.keys():
         value = summary[name]
-        several = isinstance(value, _LISTED.get(name, ()))
-        items = (value.values() if isinstance(value, dict) else value) if several else [value]
-        for item in items:
+        for item in _items(value, _LISTED.get(name, ())):
             if not isinstance(item, int | float | None):
                 raise DataFileError(expectation(f"{folder / SUMMARY}: {name}", "a number or null", item))
+
+
+def _items(value: Any, kinds: Sequence[type[Any]]) -> Iterator[Any]:
+    """Yield what a figure is made of, as deep as it may be made of something."""
+    if kinds and isinstance(value, kinds[0]):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _items(item, kinds[1:])
+    else:
+        yield value
 
 
 def _json_text(value: Any) -> str:

@@ -90,9 +90,10 @@ def run_and_save(request: Request) -> Any:
     from cascade_sim.manifest import CHARTS, IMPACT_PROBE, with_missing
 
     started = time.perf_counter()
+    importing = threading.Thread(target=_import_what_draws, daemon=True)
     if request.charts:
         # The engine leaves the interpreter free while it runs: time to import what draws.
-        threading.Thread(target=import_module, args=("cascade_sim.plots.drawing",), daemon=True).start()
+        importing.start()
     stop: CapacityError | RunInterrupted | None = None
     try:
         result = _run(request)
@@ -115,7 +116,7 @@ def run_and_save(request: Request) -> Any:
     if isinstance(stop, RunInterrupted):
         missing.pop(IMPACT_PROBE, None)
         complain(f"{stop}; what was recorded until then is in {folder}")
-    parts = Parts(request, result, folder)
+    parts = Parts(request, result, folder, importing)
     with parts.drawers:
         parts.add(list(missing), interrupted=interrupted)
     if isinstance(stop, CapacityError):
@@ -125,6 +126,12 @@ def run_and_save(request: Request) -> Any:
     if refusal is not None:
         raise RunFailed(f"{refusal}; the result is in {folder}")
     return parts.result
+
+
+def _import_what_draws() -> None:
+    # What is wrong with it is met again, and told, when the charts are made.
+    with suppress(Exception):
+        import_module("cascade_sim.plots.catalogue")
 
 
 def _run(request: Request) -> Any:
@@ -173,6 +180,8 @@ class Parts:
         As it is saved.
     folder
         Where.
+    importing
+        Thread that imports what draws, if there is one.
 
     Attributes
     ----------
@@ -182,10 +191,13 @@ class Parts:
         With the parts that were made; its manifest says which are missing and why.
     """
 
-    def __init__(self, request: Request, result: Any, folder: Path) -> None:
+    def __init__(
+        self, request: Request, result: Any, folder: Path, importing: threading.Thread | None = None
+    ) -> None:
         from cascade_sim.plots.apart import Drawers
 
         self.request = request
+        self.importing = importing
         self.drawers = Drawers()
         self.result = result
         self.folder = folder
@@ -211,6 +223,9 @@ class Parts:
         try:
             if interrupted:
                 raise KeyboardInterrupt
+            if self.importing is not None and self.importing.ident is not None:
+                # Half of an import does not go with a fork.
+                self.importing.join()
             if CHARTS in left and self.request.apart:
                 self.drawers.start(self.result)
             while left:

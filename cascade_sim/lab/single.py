@@ -29,6 +29,7 @@ from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.lab.several import combine
 from cascade_sim.manifest import IMPACT_PROBE, with_missing
 from cascade_sim.metrics import RunFacts, summarise
+from cascade_sim.metrics.summary import figures_of_one_market
 from cascade_sim.model import Market, Simulation, build
 from cascade_sim.model.capacities import STRAINED, strain, strain_text
 from cascade_sim.recorder import AccountRecords, run_totals
@@ -174,11 +175,17 @@ def _result(model: Simulation) -> RunResult:
     """Turn what a model has recorded into tables and figures, those of the probe left out."""
     markets = list(model.markets.values())
     results = [collect(market) for market in markets]
-    error = sum(int(measure_conservation(*each)) for each in zip(markets, results, strict=True))
-    if error != 0:
+    errors = [int(measure_conservation(*each)) for each in zip(markets, results, strict=True)]
+    error = sum(int(each) for each in errors)
+    if any(errors):
         raise RunFailed(expectation("conservation_error", "0 atoms", error))
-    # Tables hold every market; the summary is that of the first.
-    summary = summarise(results[0], run_facts(markets[0]), {"conservation_error": error})
+    summaries = [
+        summarise(own, run_facts(market), {"conservation_error": off})
+        for own, market, off in zip(results, markets, errors, strict=True)
+    ]
+    # Tables hold every market; the summary is that of the first, and says the main figures of all.
+    told = {name: figures_of_one_market(each) for name, each in zip(model.markets, summaries, strict=True)}
+    summary = summaries[0] | {"conservation_error": error, "markets": told}
     counts = [market.account_count for market in markets]
     result = results[0] if len(results) == 1 else combine(results, counts)
     use: dict[str, Any] = {}

@@ -9,6 +9,9 @@ from cascade_sim.metrics.catalogue import METRICS, metric
 from cascade_sim.metrics.facts import RunFacts
 from cascade_sim.result import RunResult, json_ready
 
+SEVERAL_NUMBERS = frozenset(("loss_by_class", "cascade_sizes"))
+"""Metrics that are no single number."""
+
 
 @metric("-")
 def steps(result: RunResult, facts: RunFacts) -> int:
@@ -73,3 +76,22 @@ def summarise(result: RunResult, facts: RunFacts, extras: Mapping[str, Any] | No
     ready = json_ready(values)
     assert isinstance(ready, dict)
     return ready
+
+
+def figures_of_one_market(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a summary says of a market in one number each: what is measured on the tables of one run.
+
+    Parameters
+    ----------
+    summary : mapping
+        As `summarise` returns it, with ``conservation_error``.
+
+    Returns
+    -------
+    dict
+        In the order of the summary; None where a figure is undefined.
+    """
+    measured = METRICS.keys() | {"conservation_error"}
+    return {
+        name: value for name, value in summary.items() if name in measured and name not in SEVERAL_NUMBERS
+    }

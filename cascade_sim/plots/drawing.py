@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cascade_sim.plots.catalogue import CHARTS
 from cascade_sim.plots.picture import Picture
 from cascade_sim.result import RunResult
 
@@ -36,6 +35,8 @@ def draw_all(result: RunResult) -> dict[str, Picture]:
     dict
         Picture by the name of its chart.
     """
+    from cascade_sim.plots.catalogue import CHARTS
+
     return draw(result, CHARTS)
 
 
@@ -54,6 +55,10 @@ def draw(result: RunResult, names: Iterable[str]) -> dict[str, Picture]:
     dict
         Picture by the name of its chart.
     """
+    # Not above: the catalogue imports every module beside it, and two threads that began at two ends would wait for
+    # each other.
+    from cascade_sim.plots.catalogue import CHARTS
+
     drawn: dict[str, tuple[Future[bytes], str]] = {}
     # Texts of scenarios are texts: a dollar sign begins no formula, and a letter that no font has is drawn as a box.
     with (

@@ -181,10 +181,47 @@ def test_the_first_market_alone_has_no_index_of_others() -> None:
 def test_the_summary_is_that_of_the_first_market() -> None:
     alone = run(small(), seed=4, probe=False).summary
     pair = run(small(spot={**QUIET, **APART}), seed=4, probe=False)
+    figures = pair.summary.pop("markets")
+    assert figures["main"] == alone.pop("markets")["main"]
     assert pair.summary == alone
     main = pair.series[pair.series["venue"] == "main"]
     assert isinstance(main, pd.DataFrame)
     assert len(main) * 2 == len(pair.series)
+
+
+def test_the_summary_tells_the_main_figures_of_every_market() -> None:
+    quiet = run(small(spot=QUIET), seed=4, probe=False)
+    told, series, trades = quiet.summary["markets"], quiet.series, quiet.trades
+    assert list(told) == ["main", "spot"]
+    assert told["main"].keys() == told["spot"].keys()
+    for name, figures in told.items():
+        own = series[series["venue"] == name]
+        assert figures["trades"] == len(trades[(trades["venue"] == name) & (trades["step"] >= 0)])
+        marks = np.concatenate(([own["mark"].iloc[0]], own.loc[own["step"] >= 0, "mark"]))
+        fall = 1.0 - float((own["mark"] / own["mark"].cummax()).min())
+        assert len(marks) > 100
+        assert figures["max_drawdown"] == pytest.approx(fall, abs=0.02)
+        assert figures["conservation_error"] == 0
+    assert told["main"]["trades"] != told["spot"]["trades"]
+    for name, value in told["main"].items():
+        assert quiet.summary[name] == value
+
+
+def test_a_run_of_one_market_tells_its_figures_as_those_of_that_market_too() -> None:
+    summary = run(small(), seed=4, probe=False).summary
+    assert list(summary["markets"]) == ["main"]
+    figures = summary["markets"]["main"]
+    assert {
+        "max_drawdown",
+        "liquidated_accounts",
+        "bad_debt",
+        "messages",
+        "conservation_error",
+    } <= figures.keys()
+    assert not {"markets", "loss_by_class", "permanent_impact", "attribution"} & figures.keys()
+    for name, value in figures.items():
+        assert summary[name] == value
+        assert isinstance(value, int | float | None)
 
 
 class Buyer(Participant):

@@ -84,6 +84,19 @@ def test_pyplot_stays_out() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_two_threads_may_import_what_draws_from_two_ends() -> None:
+    code = (
+        "import threading, sys; sys.setswitchinterval(1e-5)\n"
+        "from importlib import import_module as begin\n"
+        "other = threading.Thread(target=begin, args=('cascade_sim.plots.catalogue',)); other.start()\n"
+        "from cascade_sim.plots.drawing import draw_all\n"
+        "from cascade_sim.result import RunResult\n"
+        "assert len(draw_all(RunResult())) == 5; other.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("name", list(plots.CHARTS))
 @pytest.mark.parametrize("kind", ["result", "quiet", "empty"])
 def test_labels_are_there_and_no_text_leaves_the_figure(
