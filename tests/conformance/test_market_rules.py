@@ -98,7 +98,8 @@ def test_both_forms_mark_random_markets_to_the_bit(name: str, seed: int, one_sid
 
 
 def with_python_mark(model: CascadeModel, rule: Any) -> CascadeModel:
-    model.mark_rule = rule
+    for market in model.markets.values():
+        market.mark_rule = rule
     model.state.world.config.mark_rule = lay.RULE_PYTHON
     return model
 
