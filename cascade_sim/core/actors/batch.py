@@ -6,8 +6,9 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.ground.compile import kernel, leaf, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
-from cascade_sim.core.layout.book import ORDER_CAPACITY, ORDER_SLOT_BITS, PRICE_BITS
+from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY, ORDER_SLOT_BITS
 from cascade_sim.core.venue.book import cancel
+from cascade_sim.core.venue.window import tick_of_order
 
 _ACTOR_DRAW = np.int64(1)
 _SLOT_MASK = ORDER_CAPACITY - 1
@@ -139,9 +140,9 @@ def look_up(w, book, order_ids, found):
         found[k, 1] = 0
         if slot != 0:
             order = book.orders[slot]
-            tick = np.int64(order.key) & ((1 << PRICE_BITS) - 1)
+            tick = tick_of_order(book, slot)
             side = 1 if tick <= book.best_bid else -1
-            if tick == 0:
+            if np.int64(order.key) & INDEX_MASK == 0:
                 # It waits for a call auction, beside the book.
                 limit = np.int64(w.venue.limit[slot])
                 tick, side = abs(limit), (1 if limit > 0 else -1)

@@ -13,7 +13,7 @@ from cascade_sim.core.clearing.margin import (
 )
 from cascade_sim.core.clearing.trigger_index import set_triggers
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
-from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, NO_ASK, ORDER_SLOT_BITS
 from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.core.venue.book import submit
 from cascade_sim.core.venue.flight import defer
@@ -302,7 +302,7 @@ def touch(w, book, bucket):
     if w.config.formation == lay.FORMATION_LINEAR:
         mid = market.linear_price
         market.one_sided = 0
-    elif book.best_bid > 0 and book.best_ask < TICKS and market.halted == 0:
+    elif book.best_bid > 0 and book.best_ask < NO_ASK and market.halted == 0:
         mid = 0.5 * (book.best_bid + book.best_ask)
         market.one_sided = 0
     else:
@@ -313,7 +313,7 @@ def touch(w, book, bucket):
 
 
 @routine
-def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
+def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
     """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
 
     The price stays within those that a book has: what would move it beyond is not filled.
@@ -323,9 +323,9 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
     if order_type == _POST_ONLY or order_type == _SLIDE:
         return 0
     if order_type == _MARKET:
-        tick = np.int64(TICKS - 1 if side > 0 else 1)
+        tick = np.int64(book.ticks - 1 if side > 0 else 1)
     if impact > 0.0:
-        room = side * (min(max(tick, 1), TICKS - 1) - market.linear_price) / impact
+        room = side * (min(max(tick, 1), book.ticks - 1) - market.linear_price) / impact
         quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
     if quantity <= 0:
         return 0
@@ -341,7 +341,7 @@ def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order
     return quantity
 
 
-@kernel
+@routine
 def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
     """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
 
@@ -368,9 +368,11 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         if order_type == CALL:
             return enter_call(w, book, side, tick, quantity, account, cause, parent), filled
     if w.config.formation == lay.FORMATION_LINEAR:
-        filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
+        filled = _place_linear(
+            w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause
+        )
     else:
-        tick = min(max(tick, 1), TICKS - 1)
+        tick = min(max(tick, 1), book.ticks - 1)
         left = quantity
         while True:
             book.fill_count = 0

@@ -50,6 +50,7 @@ CONTROL = record(
     next_transfer=_I,
     arrival=_I,
     next_agents=_I,
+    trigger_origin=_I,
 )
 
 MARKET = record(

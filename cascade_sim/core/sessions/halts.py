@@ -14,9 +14,10 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
 from cascade_sim.core.clearing.ledger import touch
 from cascade_sim.core.ground.compile import part, routine
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import ORDER_SLOT_BITS
 from cascade_sim.core.sessions.reopening import uncross
 from cascade_sim.core.venue.book import cancel
+from cascade_sim.core.venue.window import first_at
 from cascade_sim.domain.enums import Cause, EventType, Stage
 
 _HALT = np.int64(EventType.HALT)
@@ -28,9 +29,10 @@ _QUOTE = np.int64(Cause.QUOTE)
 @part
 def _drop_best(book, tick):
     """Cancel the orders of one price level."""
-    while book.levels[tick].head != 0:
-        slot = np.int64(book.levels[tick].head)
+    slot = first_at(book, tick)
+    while slot != 0:
         cancel(book, (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
+        slot = first_at(book, tick)
 
 
 @routine
@@ -40,7 +42,7 @@ def set_band(w, book):
     venue = w.venue
     if rules.band == 0:
         return
-    highest = float(TICKS - 1)
+    highest = float(book.ticks - 1)
     venue.lower = np.int64(min(max(1.0, math.ceil(venue.reference * (1.0 - rules.half_width))), highest))
     venue.upper = np.int64(min(max(1.0, math.floor(venue.reference * (1.0 + rules.half_width))), highest))
     venue.next_update = w.control.step + rules.update_steps
