@@ -12,7 +12,7 @@ from cascade_sim.agents.desk import Chunk, Floats, Integers, OrderDesk
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.agents.participant import MarketPrices, order_kind
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import ORDER_SLOT_BITS
 from cascade_sim.domain.enums import OrderType
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import steps_within
@@ -276,7 +276,7 @@ class CohortMarket(MarketPrices):
         ticks: Any = np.zeros(())
         if price is not None:
             limits = _numbers("price", price, count)
-            expected = f"numbers from {desk.tick:g} to {(TICKS - 1) * desk.tick:g}"
+            expected = f"numbers from {desk.tick:g} to {(desk.ticks - 1) * desk.tick:g}"
             inside = (limits > desk.lowest) & (limits < desk.highest)
             _require("price", inside if whole else inside | ~sent, expected, limits)
             ticks = steps_within(limits, desk.tick, sides)

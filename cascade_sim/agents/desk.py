@@ -16,7 +16,7 @@ from cascade_sim.core.actors.batch import execute_batch, look_up
 from cascade_sim.core.drivers.state import State, System
 from cascade_sim.core.ground.memory import allocate
 from cascade_sim.core.ground.rng import PURPOSE_AGENT, PURPOSE_ORDERING, fill_uniform
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import NO_ASK, ORDER_SLOT_BITS
 from cascade_sim.core.venue.book import depth_within
 from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import Cause, OrderType, Side
@@ -93,9 +93,9 @@ class OrderDesk:
         self._tick_parts = decimal_fraction(self.tick).as_integer_ratio()
         self._lot_parts = decimal_fraction(self.lot).as_integer_ratio()
         # As far off the grid as still counts as on it.
-        slack = 0.5 * float(GRID_TOLERANCE)
-        self.least = (1.0 - slack) * self.lot
-        self.lowest, self.highest = (1.0 - slack) * self.tick, (TICKS - 1.0 + slack) * self.tick
+        self._slack = 0.5 * float(GRID_TOLERANCE)
+        self.least = (1.0 - self._slack) * self.lot
+        self.lowest = (1.0 - self._slack) * self.tick
         self.agents: list[tuple[Any, Any]] = []
         self.views: dict[int, Any] = {}
         self.requests = array("d")
@@ -133,6 +133,8 @@ class OrderDesk:
         self._fill_rows = column(system.tapes, "agent_fills")[0]
         config = self.state.world.config
         self.largest = int(config.largest_order) * self.lot
+        self.ticks = int(self.state.book.ticks)
+        self.highest = (self.ticks - 1.0 + self._slack) * self.tick
         self.seed = config.seed
         self.linear = int(config.formation) == lay.FORMATION_LINEAR
         # Most accounts are no agent's: memory that nobody writes to is not taken.
@@ -171,7 +173,7 @@ class OrderDesk:
         self.last: float = self.price(values["last"])
         bid, ask = self._quotes["best_bid"].item(0), self._quotes["best_ask"].item(0)
         self.best_bid: float = self.price(bid) if bid > 0 and not self.linear else nan
-        self.best_ask: float = self.price(ask) if ask < TICKS and not self.linear else nan
+        self.best_ask: float = self.price(ask) if ask < NO_ASK and not self.linear else nan
         self._past: dict[int, Floats] = {}
         self._depth: dict[tuple[int, float], float] = {}
         self._fills_by_account: dict[int, NDArray[Any]] | None = None
@@ -219,8 +221,8 @@ class OrderDesk:
             raise ScenarioError(expectation("distance", "a fraction of the mid, at least 0", distance))
         if self.mid != self.mid or self.linear:
             return nan
-        edge = self.raw_mid * (1.0 - int(side) * min(distance, float(TICKS)))
-        limit = max(1, ceil(edge)) if side > 0 else min(TICKS - 1, floor(edge))
+        edge = self.raw_mid * (1.0 - int(side) * min(distance, float(self.ticks)))
+        limit = max(1, ceil(edge)) if side > 0 else min(self.ticks - 1, floor(edge))
         lots = int(depth_within(self.state.book, int(side), np.int64(limit)))
         return self._depth.setdefault((int(side), distance), self.quantity(lots))
 

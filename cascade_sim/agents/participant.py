@@ -11,7 +11,6 @@ import numpy as np
 from cascade_sim.agents.desk import Floats, OrderDesk, serial
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import TICKS
 from cascade_sim.domain.enums import Cause, OrderType, Refusal, Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT
@@ -403,7 +402,7 @@ class ParticipantMarket(MarketPrices):
             except (TypeError, ValueError):
                 good = False
             if not good:
-                expected = f"a number from {desk.tick:g} to {(TICKS - 1) * desk.tick:g}"
+                expected = f"a number from {desk.tick:g} to {(desk.ticks - 1) * desk.tick:g}"
                 raise ScenarioError(expectation("price", expected, price))
         if order_type is not None or reduce:
             kind = order_kind(price is not None, order_type, reduce)

@@ -18,7 +18,7 @@ from cascade_sim.clearing.views import (
 )
 from cascade_sim.core import layout as lay
 from cascade_sim.core.drivers.state import State
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import MARKET_TICKS
 from cascade_sim.domain.enums import Stage
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument, steps_within
@@ -233,7 +233,7 @@ class LiquidationEngine:
 
     def _ticks(self, prices: NDArray[np.float64], sides: NDArray[np.int64]) -> int:
         ticks = steps_within(prices, self.instrument.tick_size, sides)[0]
-        return int(min(max(ticks, 1.0), TICKS - 1.0))
+        return int(min(max(ticks, 1.0), MARKET_TICKS - 1.0))
 
 
 def _stages(scenario: Scenario) -> tuple[Any, ...]:

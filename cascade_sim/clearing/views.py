@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.core.drivers.state import State
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, uniforms_of
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.domain.units import ATOMS_PER_UNIT
 
 Floats = NDArray[np.float64]
@@ -267,7 +267,7 @@ def market_view(state: State, lot_size: float, tick_size: float) -> MarketView:
         mid=float(market.mid) * tick_size,
         last=float(market.last) * tick_size,
         best_bid=bid * tick_size if bid > 0 else np.nan,
-        best_ask=ask * tick_size if ask < TICKS else np.nan,
+        best_ask=ask * tick_size if ask < NO_ASK else np.nan,
         tick_size=tick_size,
         lot_size=lot_size,
         step=int(world.control.step),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_prices
 from cascade_sim.core.drivers.state import State
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import INDEX_MASK, NO_ASK, NO_BID, WINDOW
 from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.model import Simulation, build
 from cascade_sim.scenario import Scenario, load_scenario
@@ -125,19 +125,19 @@ def check_book(state: State) -> Iterator[str]:
     orders = book.orders[: used + 1]
     lots, following = _integers(orders["quantity_lot"]), _integers(orders["next"])
     live = np.flatnonzero(lots)
-    levels = book.levels[: TICKS + 1]
+    levels = book.levels
     heads, sums = _integers(levels["head"]), np.asarray(levels["quantity_lot"])
     occupied = np.flatnonzero(heads)
     if int(book.live_orders) != len(live):
         yield "live orders are miscounted"
     if not _pool_is_whole(heads[occupied], int(book.free_slot), following, used):
         yield "an order slot is lost or in two lists"
-    ticks = _integers(orders["key"])[live] & (TICKS - 1)
-    expected = np.zeros(TICKS + 1, np.int64)
-    np.add.at(expected, ticks, lots[live])
+    places = _integers(orders["key"])[live] & INDEX_MASK
+    expected = np.zeros(len(levels), np.int64)
+    np.add.at(expected, places, lots[live])
     if not np.array_equal(expected, sums):
         yield "a level does not hold the lots of its orders"
-    if not np.array_equal(np.unique(ticks), occupied):
+    if not np.array_equal(np.unique(places), occupied):
         yield "an occupied price is empty, or an empty one occupied"
     behind = live[following[live] > 0]
     if (_integers(orders["previous"])[following[behind]] != behind).any():
@@ -145,8 +145,12 @@ def check_book(state: State) -> Iterator[str]:
     bits = np.flatnonzero(np.unpackbits(book.bits_low.view(np.uint8), bitorder="little"))
     if not np.array_equal(bits, occupied):
         yield "the bitset does not show the occupied prices"
-    bids, asks = bits[(bits > 0) & (bits <= int(book.best_bid))], bits[bits > int(book.best_bid)]
-    best = int(bids.max(initial=0)), int(asks.min(initial=TICKS))
+    origin, far = int(book.origin), places >= WINDOW
+    ticks = np.where(far, np.asarray(book.far_ticks)[live], origin + places)[places > 0]
+    if (far[places > 0] != ((ticks <= origin) | (ticks >= origin + WINDOW))).any():
+        yield "an order is on the wrong side of an end of the window"
+    bids, asks = ticks[ticks <= int(book.best_bid)], ticks[ticks > int(book.best_bid)]
+    best = int(bids.max(initial=NO_BID)), int(asks.min(initial=NO_ASK))
     if best != (int(book.best_bid), int(book.best_ask)):
         yield "the best prices are not those of the orders"
 
@@ -156,8 +160,9 @@ def check_open_orders(state: State) -> Iterator[str]:
     book, world, rows = state.book, state.world, state.accounts
     orders = book.orders[: int(book.fresh_slot)]
     live = np.flatnonzero(_integers(orders["quantity_lot"]))
-    ticks, owners = _integers(orders["key"])[live] & (TICKS - 1), _integers(orders["owner"])[live]
-    buys = np.where(ticks > 0, ticks <= int(book.best_bid), world.venue.limit[live] > 0)
+    places, owners = _integers(orders["key"])[live] & INDEX_MASK, _integers(orders["owner"])[live]
+    ticks = np.where(places >= WINDOW, np.asarray(book.far_ticks)[live], int(book.origin) + places)
+    buys = np.where(places > 0, ticks <= int(book.best_bid), world.venue.limit[live] > 0)
     margined = np.asarray(rows["traits"])[owners] & lay.FLAG_MARGINED != 0
     expected = np.zeros((2, len(rows)))
     np.add.at(

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import MARKET_TICKS
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -56,7 +56,7 @@ def configure_venue(world: Any, scenario: Scenario, instrument: Instrument) -> N
                 scenario.market.price_formation.name,
             )
         )
-    world.venue.lower, world.venue.upper = 1, TICKS - 1
+    world.venue.lower, world.venue.upper = 1, MARKET_TICKS - 1
     world.venue.limit_since = -1
     rules.gate = int(venue.has_rules)
     rules.band = int(band.half_width > 0.0)

@@ -12,17 +12,21 @@ from cascade_sim.core.layout.book import (
     BOOK,
     FILL,
     FILL_CAPACITY,
+    INDEX_BITS,
+    INDEX_MASK,
     INTERRUPT_REPORT_FULL,
+    NO_ASK,
+    NO_BID,
     ORDER_SLOT_BITS,
     STATUS_ORDERS_FULL,
-    TICKS,
+    WINDOW,
 )
-from cascade_sim.core.venue.book import enter, next_above, next_below, open_book, reduce, remove
+from cascade_sim.core.venue.book import enter, list_levels, list_queue, open_book, reduce, remove
 from cascade_sim.core.venue.replay import MESSAGE, first_wrong_message, replay
 from cascade_sim.domain.enums import Cause, OrderType, SelfTradePolicy, Side
 from cascade_sim.domain.errors import CapacityError, CascadeError, expectation
 
-FILLS = np.dtype([("price_tick", np.int32), ("quantity", np.int64), ("maker", np.int32), ("taker", np.int32)])
+FILLS = np.dtype([("price_tick", np.int64), ("quantity", np.int64), ("maker", np.int32), ("taker", np.int32)])
 LEVELS = np.dtype([("price_tick", np.int64), ("quantity", np.int64)])
 ORDERS = np.dtype(
     [
@@ -53,7 +57,7 @@ def _complaint(index: int, kind: int, side: int, price: int, quantity: int) -> s
         return expectation(name, "side +1 or -1", side)
     if quantity < 1:
         return expectation(name, "quantity of at least 1", quantity)
-    return expectation(name, f"price of 1 to {TICKS - 1}", price)
+    return expectation(name, f"price of 1 to {_LARGEST}", price)
 
 
 def _rows(stream: NDArray[np.int32]) -> Any:
@@ -105,7 +109,7 @@ class RestingOrder:
 class OrderBook:
     """A price-time-priority limit order book.
 
-    Prices are whole ticks from 1 to 262143, quantities whole lots. Cancellation by id is O(1).
+    Prices are whole ticks from 1 to 2**63 - 2, quantities whole lots. Cancellation by id is O(1).
 
     Parameters
     ----------
@@ -137,13 +141,13 @@ class OrderBook:
     def best_bid(self) -> int | None:
         """Highest buying price in ticks, None when nobody buys."""
         tick = int(self._book.best_bid)
-        return tick if tick > 0 else None
+        return tick if tick > NO_BID else None
 
     @property
     def best_ask(self) -> int | None:
         """Lowest selling price in ticks, None when nobody sells."""
         tick = int(self._book.best_ask)
-        return tick if tick < TICKS else None
+        return tick if tick < NO_ASK else None
 
     def __len__(self) -> int:
         """Number of resting orders."""
@@ -170,7 +174,7 @@ class OrderBook:
         ----------
         side : Side
         price_tick : int
-            1 to 262143.
+            1 to 2**63 - 2.
         quantity : int
             Lots, at least 1.
         owner : int
@@ -189,8 +193,8 @@ class OrderBook:
         CapacityError
             If no order slot is free.
         """
-        if not 1 <= price_tick < TICKS:
-            raise CascadeError(expectation("price_tick", f"1 to {TICKS - 1}", price_tick))
+        if not 1 <= price_tick < NO_ASK:
+            raise CascadeError(expectation("price_tick", f"1 to {NO_ASK - 1}", price_tick))
         kind = int(order_type)
         if kind == _MARKET:
             known = "an order with a limit price (use market())"
@@ -229,11 +233,12 @@ class OrderBook:
         if not notional >= 1:
             raise CascadeError(expectation("notional", "at least 1 (whole ticks x lots)", notional))
         left, parts = int(notional), [_NO_FILLS]
-        while True:
-            tick = self.best_ask if side > 0 else self.best_bid
-            if tick is None or left < tick:
+        best = np.empty((1, 2), np.int64)
+        while list_levels(self._book, -int(side), best) > 0:
+            tick, resting = best[0].tolist()
+            if left < tick:
                 break
-            lots = min(left // tick, int(self._book.levels[tick].quantity_lot), _LARGEST)
+            lots = min(left // tick, resting, _LARGEST)
             report = self._enter(int(side), tick, lots, owner, int(OrderType.IOC), int(cause), parent)
             parts.append(report._raw)
             left -= tick * int(report.fills["quantity"].sum())
@@ -271,8 +276,8 @@ class OrderBook:
         order = self.order(int(order_id))
         if quantity is not None and not 1 <= quantity <= _LARGEST:
             raise CascadeError(expectation("quantity", f"1 to {_LARGEST} lots", quantity))
-        if price_tick is not None and not 1 <= price_tick < TICKS:
-            raise CascadeError(expectation("price_tick", f"1 to {TICKS - 1}", price_tick))
+        if price_tick is not None and not 1 <= price_tick < NO_ASK:
+            raise CascadeError(expectation("price_tick", f"1 to {NO_ASK - 1}", price_tick))
         if order is None:
             return Report(0, _NO_FILLS, 0)
         lots = order.quantity if quantity is None else int(quantity)
@@ -335,16 +340,12 @@ class OrderBook:
 
     def depth(self, levels: int = 10) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return bids and asks from the best price outwards, rows of :data:`LEVELS`, at most ``levels`` each."""
-        sides: list[list[tuple[int, int]]] = [[], []]
-        tick = int(self._book.best_bid)
-        while tick > 0 and len(sides[0]) < levels:
-            sides[0].append((tick, int(self._book.levels[tick].quantity_lot)))
-            tick = int(next_below(self._book, np.int64(tick)))
-        tick = int(self._book.best_ask)
-        while tick < TICKS and len(sides[1]) < levels:
-            sides[1].append((tick, int(self._book.levels[tick].quantity_lot)))
-            tick = int(next_above(self._book, np.int64(tick)))
-        return np.array(sides[0], LEVELS), np.array(sides[1], LEVELS)
+        rows = np.empty((2, max(0, min(levels, len(self))), 2), np.int64)
+        counts = [
+            list_levels(self._book, side, side_rows) for side, side_rows in zip((1, -1), rows, strict=True)
+        ]
+        bids, asks = (side[:count].view(LEVELS)[:, 0] for side, count in zip(rows, counts, strict=True))
+        return bids, asks
 
     def order(self, order_id: int) -> RestingOrder | None:
         """Return a resting order, None when the id does not rest any more."""
@@ -352,27 +353,30 @@ class OrderBook:
         row = self._book.orders[slot]
         if order_id <= 0 or int(row.quantity_lot) == 0 or int(row.serial) != order_id >> ORDER_SLOT_BITS:
             return None
-        tick = int(row.key) % TICKS
+        index = int(row.key) & INDEX_MASK
+        tick = int(self._book.origin) + index if index < WINDOW else int(self._book.far_ticks[slot])
         return RestingOrder(
             order_id=order_id,
             side=Side.BUY if tick <= int(self._book.best_bid) else Side.SELL,
             price_tick=tick,
             quantity=int(row.quantity_lot),
             owner=int(row.owner),
-            cause=Cause(int(row.key) // TICKS),
+            cause=Cause(int(row.key) >> INDEX_BITS),
             parent=int(self._book.parents[slot]),
         )
 
     def queue(self, price_tick: int) -> list[RestingOrder]:
         """Return the orders of one price, oldest first."""
-        found = []
-        slot = int(self._book.levels[price_tick].head)
-        while slot:
-            order = self.order((int(self._book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
-            assert order is not None
-            found.append(order)
-            slot = int(self._book.orders[slot].next)
-        return found
+        if not 1 <= price_tick < NO_ASK:
+            return []
+        slots = np.empty(len(self), np.int64)
+        count = int(list_queue(self._book, price_tick, slots))
+        serials = self._book.orders[slots[:count]]["serial"].tolist()
+        ids = [
+            serial << ORDER_SLOT_BITS | slot
+            for serial, slot in zip(serials, slots[:count].tolist(), strict=True)
+        ]
+        return [order for order in map(self.order, ids) if order is not None]
 
     def _enter(
         self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import ORDER_CAPACITY, TICKS
+from cascade_sim.core.layout.book import INDEX_MASK, MARKET_TICKS, ORDER_CAPACITY, WINDOW
 from cascade_sim.core.layout.flight import FLIGHT_POOL
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -20,6 +20,8 @@ from cascade_sim.scenario import Scenario
 if TYPE_CHECKING:
     from cascade_sim.model.market import Market
 
+ROOM_TO_MOVE = 8
+"""How far a price can at least rise from the initial one."""
 CERTAIN = 20.0
 """Events expected of a Poisson number that is then zero once in half a billion runs."""
 _WIDER = 8.0
@@ -31,9 +33,37 @@ _BYTES_PER_ACCOUNT = {"summary": 790, "series": 830, "full": 1130}
 """Measured growth of the peak memory of a process with the number of accounts, from 10^5 to 10^6 of them."""
 
 
-def largest_order(instrument: Instrument) -> int:
-    """Lots of the largest order: quantities have 32 bits in the book, and its worth at any price 62."""
-    return int(min(2**31 - 1, 2**62 // (TICKS * instrument.atoms_per_tick_lot)))
+def ticks_of(initial_tick: int) -> int:
+    """First price, in ticks, that is too high for a market that begins at ``initial_tick``.
+
+    Any of a window, or a power of two that leaves room for a rise to :data:`ROOM_TO_MOVE` times the initial price.
+    """
+    return min(MARKET_TICKS, max(WINDOW, 1 << (ROOM_TO_MOVE * initial_tick - 1).bit_length()))
+
+
+def start_tick(scenario: Scenario, instrument: Instrument, price: float) -> int:
+    """Return the price at the start in ticks.
+
+    Raises
+    ------
+    ScenarioError
+        If it is less than one tick, or so many that there is no room for it to rise.
+    """
+    tick, most = instrument.price_to_tick(price), MARKET_TICKS // ROOM_TO_MOVE
+    if not 1 <= tick <= most:
+        origin = (
+            "market.initial_price"
+            if scenario.options.chain.path is None
+            else "the forward of the option chain"
+        )
+        expected = f"a step at which {price:g}, {origin}, is from 1 to {most} ticks, such as {_step_for(price, most):g}"
+        raise ScenarioError(expectation("market.tick_size", expected, instrument.tick_size))
+    return tick
+
+
+def largest_order(instrument: Instrument, initial_tick: int) -> int:
+    """Lots of the largest order: quantities have 32 bits in the book, and its worth at any price of the market 62."""
+    return int(min(2**31 - 1, 2**62 // (ticks_of(initial_tick) * instrument.atoms_per_tick_lot)))
 
 
 def check_capacities(scenario: Scenario, instrument: Instrument, initial_tick: int) -> None:
@@ -141,18 +171,17 @@ def _too_rich(path: str, worth: float, received: object) -> str:
 
 
 def _ticks(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
-    if not 1 <= tick < TICKS:
-        price = tick * instrument.tick_size
-        yield expectation(
-            "market.tick_size",
-            f"at least {price / (TICKS / 4):.3g}, so that a price of {price:g} is one of the {TICKS - 1} ticks of a "
-            "book with room to move",
-            instrument.tick_size,
-        )
     if _has_ladders(scenario):
         liquidity = scenario.liquidity
         narrowest = liquidity.half_spread * (1.0 - liquidity.half_spread_dispersion) / instrument.tick_size
         yield from _ladder(scenario, instrument, tick, narrowest)
+
+
+def _step_for(price: float, most: int) -> float:
+    """A step, round in decimals, of which the price is at most ``most``, and hundreds where that allows it."""
+    finest = price / most
+    sizes = (step * 10.0**power for power in range(-8, 9) for step in (1.0, 2.0, 5.0))
+    return next((size for size in sizes if size >= max(finest, 1e-4 * price)), 5e8)
 
 
 def _ladder(scenario: Scenario, instrument: Instrument, tick: int, half_spread: float) -> Iterator[str]:
@@ -161,11 +190,12 @@ def _ladder(scenario: Scenario, instrument: Instrument, tick: int, half_spread: 
     steps = np.arange(liquidity.levels)
     quoted = np.floor(liquidity.size / instrument.lot_size * liquidity.size_growth**steps + 0.5) >= 1.0
     reach = tick + half_spread * liquidity.level_growth**steps
-    if not (quoted & (np.ceil(reach) >= TICKS)).any():
+    ticks = ticks_of(tick)
+    if not (quoted & (np.ceil(reach) >= ticks)).any():
         return
     widest = liquidity.half_spread * (1.0 + liquidity.half_spread_dispersion) / instrument.tick_size
     # Spreads widen under stress: what is proposed leaves room for that.
-    room = (TICKS - 2 - tick) / _WIDER
+    room = (ticks - 2 - tick) / _WIDER
     if room > widest and liquidity.level_growth > 1.0:
         most = max(1, int(math.log(max(1.0, room / widest)) / math.log(liquidity.level_growth)) + 1)
         path, expected, received = "liquidity.levels", f"at most {most}", float(liquidity.levels)
@@ -176,14 +206,14 @@ def _ladder(scenario: Scenario, instrument: Instrument, tick: int, half_spread: 
     yield expectation(
         path,
         f"{expected} with liquidity.level_growth {liquidity.level_growth:g} and market.tick_size "
-        f"{instrument.tick_size:g}, for the last ask to be one of the {TICKS - 1} ticks of a book",
+        f"{instrument.tick_size:g}, for the last ask to be one of the {ticks - 1} prices of this market",
         received,
     )
 
 
-def _sizes(scenario: Scenario, instrument: Instrument, _tick: int) -> Iterator[str]:
+def _sizes(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
     """Orders larger than the book can hold: always, or so many expected that one must come."""
-    most = largest_order(instrument)
+    most = largest_order(instrument, tick)
     lot, linear = instrument.lot_size, scenario.market.price_formation.name == "linear_impact"
     liquidity, background, shock = scenario.liquidity, scenario.background, scenario.shock
     growth = max(1.0, liquidity.size_growth ** (liquidity.levels - 1))
@@ -388,13 +418,22 @@ def _resting(market: Market, side: int, edge: float) -> float:
         impact = float(config.impact)
         return edge / impact if impact > 0.0 else math.inf
     first, last = (max(1, math.ceil(tick - edge)), tick) if side > 0 else (tick, math.floor(tick + edge))
-    levels = state.book.levels[first : min(last, TICKS - 1) + 1]["quantity_lot"]
+    resting = _resting_between(state.book, first, last)
     providers = config.providers
     count, quotes = int(providers.count), int(providers.levels)
     spreads = np.array([state.world.providers[k].half_spread for k in range(count)])
     reach = np.outer(spreads, providers.level_distance[:quotes])
     ladders = np.where(reach <= edge, np.floor(providers.level_size[:quotes] + 0.5), 0.0).sum()
-    return float(levels.sum()) + float(ladders)
+    return float(resting) + float(ladders)
+
+
+def _resting_between(book: Any, first: int, last: int) -> int:
+    """Lots in the book from one tick to another, both included."""
+    orders = book.orders[: int(book.fresh_slot)]
+    places = np.asarray(orders["key"], np.int64) & INDEX_MASK
+    ticks = np.where(places < WINDOW, int(book.origin) + places, np.asarray(book.far_ticks)[: len(orders)])
+    inside = (places > 0) & (first <= ticks) & (ticks <= last)
+    return int(np.asarray(orders["quantity_lot"], np.int64)[inside].sum())
 
 
 def strain_text(ratio: float) -> str:

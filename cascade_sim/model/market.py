@@ -34,7 +34,7 @@ from cascade_sim.core.actors.account_actions import open_activity
 from cascade_sim.core.actors.background import opening_stock
 from cascade_sim.core.actors.hedging import dealers_gamma, update_greeks
 from cascade_sim.core.drivers.state import State, System
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import WINDOW
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -43,7 +43,7 @@ from cascade_sim.market.circuit_breaker import configure_venue
 from cascade_sim.market.latency import configure_latency
 from cascade_sim.market.mark_price import MarkInputs
 from cascade_sim.market.prices import check_sources
-from cascade_sim.model.capacities import check_capacities, check_opening, largest_order
+from cascade_sim.model.capacities import check_capacities, check_opening, largest_order, start_tick, ticks_of
 from cascade_sim.options.hedging import HedgeInputs
 from cascade_sim.recorder import Recorder
 from cascade_sim.registry import HEDGINGS, MARK_PRICES, PRICE_FORMATIONS
@@ -71,8 +71,6 @@ COHORTS: tuple[type[Cohort], ...] = (
 )
 PARTICIPANT_ACCOUNTS = 64
 """Accounts kept for agents written in Python, before the traders, whose number varies between scenarios."""
-ROOM_TO_MOVE = 2
-"""How far a price may rise from that of an option chain: the book has as many ticks as it has, from the first one up."""
 RECORD_LEVELS = {"summary": lay.RECORD_SUMMARY, "series": lay.RECORD_SERIES, "full": lay.RECORD_FULL}
 
 _CHANGING = ("cash", "position", "entry_tick")
@@ -104,7 +102,7 @@ def _check_market(scenario: Scenario) -> None:
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
     price = load_options(scenario)[1]
-    tick = _start_tick(scenario, instrument, price)
+    tick = start_tick(scenario, instrument, price)
     _load_brackets(scenario, price)
     check_capacities(scenario, instrument, tick)
 
@@ -115,22 +113,6 @@ def instrument_of(scenario: Scenario) -> Instrument:
     return Instrument(
         market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
     )
-
-
-def _start_tick(scenario: Scenario, instrument: Instrument, price: float) -> int:
-    """Return the price at the start in ticks; one that a chain brings must leave the book room to move in."""
-    tick = instrument.price_to_tick(price)
-    if scenario.options.chain.path is not None and not 1 <= tick <= TICKS // ROOM_TO_MOVE:
-        sizes = (step * 10.0**power for power in range(-8, 9) for step in (1.0, 2.0, 5.0))
-        works = next(size for size in sizes if price / size <= 0.5 * TICKS / ROOM_TO_MOVE)
-        if tick < 1:
-            works = 10.0 ** math.floor(math.log10(price) - 3.0)
-        expected = (
-            f"a step at which {price:g}, the forward of the option chain, is from 1 to {TICKS // ROOM_TO_MOVE} ticks, "
-            f"such as {works:g}"
-        )
-        raise ScenarioError(expectation("market.tick_size", expected, instrument.tick_size))
-    return tick
 
 
 def _load_brackets(scenario: Scenario, price: float) -> BracketTable | None:
@@ -206,7 +188,7 @@ class Market:
         self.mark_rule: Any = MARK_PRICES.create(market.mark_price)
         self.formation: Any = PRICE_FORMATIONS.create(market.price_formation)
         self.options, price, self.chain = load_options(settings)
-        self.initial_tick = _start_tick(settings, self.instrument, price)
+        self.initial_tick = start_tick(settings, self.instrument, price)
         check_capacities(settings, self.instrument, self.initial_tick)
         self.brackets = _load_brackets(settings, price)
         self.recorder = Recorder(self.instrument, settings.run.dt, RECORD_LEVELS[settings.run.record])
@@ -272,7 +254,10 @@ class Market:
         config.value_seed, config.own_weight = config.seed, 1.0
         config.dt, config.steps, config.burn_in = dt, scenario.run.steps, scenario.run.burn_in_steps
         config.atoms = self.instrument.atoms_per_tick_lot
-        config.largest_order = largest_order(self.instrument)
+        config.largest_order = largest_order(self.instrument, self.initial_tick)
+        book = self.state.book
+        book.ticks = ticks_of(self.initial_tick)
+        book.origin = world.control.trigger_origin = max(0, self.initial_tick - WINDOW // 2)
         config.maker_fee, config.taker_fee = scenario.market.maker_fee_rate, scenario.market.taker_fee_rate
         config.volatility = volatility_per_sqrt_second(scenario.fundamental.volatility) * math.sqrt(dt)
         config.record = RECORD_LEVELS[scenario.run.record]

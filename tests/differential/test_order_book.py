@@ -13,25 +13,37 @@ from reference.order_book import ReferenceBook
 
 import cascade_sim as cs
 from cascade_sim.core.ground.memory import allocate
-from cascade_sim.core.layout.book import BOOK, FILL_CAPACITY, ORDER_SLOT_BITS
+from cascade_sim.core.layout.book import BOOK, FILL_CAPACITY, ORDER_SLOT_BITS, WINDOW
 from cascade_sim.core.venue.book import open_book
 from cascade_sim.core.venue.replay import MESSAGE, replay
 
 pytestmark = pytest.mark.kernel
 
-OPERATION = st.tuples(
-    st.sampled_from([1, -1]),
-    st.integers(95, 105),
-    st.integers(1, 9),
-    st.integers(0, 3),
-    st.sampled_from(
-        ["limit"] * 6
-        + ["cancel"] * 4
-        + ["amend"] * 2
-        + ["market", "ioc", "fok", "post_only", "slide", "reduce", "spend"]
-    ),
-    st.integers(0, 60),
+WHAT = ["limit"] * 6 + ["cancel"] * 4 + ["amend"] * 2
+WHAT += ["market", "ioc", "fok", "post_only", "slide", "reduce", "spend"]
+Operation = tuple[int, int, int, int, str, int]
+
+
+def operations(ticks: st.SearchStrategy[int]) -> st.SearchStrategy[list[Operation]]:
+    """Operations on a book: side, tick, lots, owner, what is done, and to which order."""
+    one = st.tuples(
+        st.sampled_from([1, -1]),
+        ticks,
+        st.integers(1, 9),
+        st.integers(0, 3),
+        st.sampled_from(WHAT),
+        st.integers(0, 60),
+    )
+    return st.lists(one, max_size=60)
+
+
+PLACES = [100, WINDOW - 1, WINDOW, 3 * WINDOW, 5 * WINDOW + 7, 10**9, 2**40, 2**63 - 12]
+FAR = st.one_of(
+    st.builds(lambda place, away: place + away, st.sampled_from(PLACES), st.integers(-5, 5)),
+    st.builds(lambda place, away: place + away, st.sampled_from(PLACES[3:]), st.integers(-WINDOW, 5)),
+    st.integers(1, 2**63 - 2),
 )
+"""Few prices many windows apart, others up to a window below them, and any."""
 KINDS = {
     "limit": cs.OrderType.LIMIT,
     "market": cs.OrderType.MARKET,
@@ -63,14 +75,40 @@ def compare(book: cs.OrderBook, twin: ReferenceBook) -> None:
 
 
 @pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
-@given(operations=st.lists(OPERATION, max_size=60))
+@given(done=operations(st.integers(95, 105)))
 @settings(deadline=None)
-def test_book_equals_its_twin(
-    policy: cs.SelfTradePolicy, operations: list[tuple[int, int, int, int, str, int]]
+def test_book_equals_its_twin(policy: cs.SelfTradePolicy, done: list[Operation]) -> None:
+    check_operations(policy, done)
+
+
+@pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
+@given(done=operations(FAR))
+@settings(deadline=None)
+def test_a_book_over_many_windows_equals_its_twin(policy: cs.SelfTradePolicy, done: list[Operation]) -> None:
+    check_operations(policy, done)
+
+
+@pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
+@given(
+    done=operations(st.one_of(st.integers(-5, 5), st.integers(-2 * WINDOW, 2 * WINDOW))),
+    moves=st.lists(st.integers(-WINDOW, WINDOW), min_size=60, max_size=60),
+)
+@settings(deadline=None)
+def test_a_book_that_wanders_equals_its_twin(
+    policy: cs.SelfTradePolicy, done: list[Operation], moves: list[int]
 ) -> None:
+    centre, placed = 5 * WINDOW, []
+    for (side, away, *rest), move in zip(done, moves, strict=False):
+        centre = max(3 * WINDOW, centre + move)
+        placed.append((side, centre + away, *rest))
+    check_operations(policy, placed)
+
+
+def check_operations(policy: cs.SelfTradePolicy, done: list[Operation]) -> None:
+    """Do the same in a book and in its twin, and compare everything after each operation."""
     book, twin = cs.OrderBook(policy, anonymous=2), ReferenceBook(int(policy), anonymous=2)
     ids: list[tuple[int, int]] = []
-    for side, tick, quantity, owner, name, pick in operations:
+    for side, tick, quantity, owner, name, pick in done:
         if name == "cancel":
             if ids:
                 mine, other = ids[pick % len(ids)]
@@ -107,7 +145,7 @@ def test_book_equals_its_twin(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((cs.Side.BUY, 0, 1, 0), "price_tick: expected 1 to 262143, received 0"),
+        ((cs.Side.BUY, 0, 1, 0), "price_tick: expected 1 to 9223372036854775806, received 0"),
         ((cs.Side.BUY, 100, 0, 0), "quantity: expected 1 to"),
         ((cs.Side.BUY, 100, 1, -1), "owner: expected 0 to"),
     ],
@@ -127,7 +165,7 @@ def test_wrong_orders_leave_the_book_alone(arguments: tuple[cs.Side, int, int, i
             r"messages\[1\]: expected kind 0 \(limit\), 1 \(cancel\) or 2 \(market\), received 3",
         ),
         ((0, 0, 100, 1), r"messages\[1\]: expected side \+1 or -1, received 0"),
-        ((0, 1, 0, 1), r"messages\[1\]: expected price of 1 to 262143, received 0"),
+        ((0, 1, 0, 1), r"messages\[1\]: expected price of 1 to 2147483647, received 0"),
         ((2, 1, 0, 0), r"messages\[1\]: expected quantity of at least 1, received 0"),
         (
             (1, 0, 1, 0),

@@ -14,7 +14,7 @@ from cascade_sim.core.clearing.ledger import place
 from cascade_sim.core.drivers.state import State, allocate_state
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.core.ground.rng import PURPOSE_ARRIVAL, PURPOSE_LATENCY, uniforms_of
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import INDEX_MASK
 from cascade_sim.core.layout.flight import FLIGHT_POOL, FLIGHT_SLOTS
 from cascade_sim.core.sessions.arrivals import orders_arrive, orders_set_out
 from cascade_sim.domain.enums import Cause, OrderType
@@ -84,7 +84,7 @@ def hook(state: State, function: Any) -> None:
 def entered(state: State) -> list[int]:
     """Return the labels of all orders in the book in the order in which they came to rest."""
     rows = state.book.orders[1 : int(state.book.fresh_slot)]
-    prices = np.asarray(rows["key"], np.int64) & (TICKS - 1)
+    prices = np.asarray(rows["key"], np.int64) & INDEX_MASK
     return (prices[np.argsort(rows["serial"])] - 1).tolist()
 
 

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from reference.venue import Order, hold_auction
 from venue_world import FEES, VenueWorld
 
+from cascade_sim.core.layout.book import NO_ASK, WINDOW
 from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import EventType, OrderType
+from cascade_sim.lab.soak import check_book as check_levels
 
 pytestmark = pytest.mark.kernel
 
@@ -48,14 +50,27 @@ def enter(
     book=st.lists(ORDER, max_size=12),
     call=st.lists(st.one_of(ORDER, ORDER, ORDER, CANCEL), max_size=40),
     reference=st.integers(85, 115),
+    above=st.sampled_from([None, 0, 100 * WINDOW]),
+    end=st.integers(90, 110),
+    lower=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=120)
 def test_the_auction_is_the_one_that_tries_every_price(
     book: list[tuple[int, int, int, int]],
     call: list[tuple[int, int, int, int] | int],
     reference: int,
+    above: int | None,
+    end: int,
+    lower: bool,
 ) -> None:
+    # Above prices that fit in one window, the window ends among those of the orders as they begin to come.
+    shift = above or 0
+    book = [(side, tick + shift, *rest) for side, tick, *rest in book]
+    call = [(each[0], each[1] + shift, *each[2:]) if isinstance(each, tuple) else each for each in call]
+    reference += shift
     world = VenueWorld(reference, maker_fee=-0.0001, taker_fee=0.00037)
+    if above is not None:
+        world.state.book.origin = max(0, shift + end - (0 if lower else WINDOW))
     orders = enter(world, book, call)
     assert int(world.state.book.best_bid) < int(world.state.book.best_ask)
     messages = int(world.state.book.messages)
@@ -85,11 +100,11 @@ def check_book(world: VenueWorld, left: list[Order], messages: int) -> None:
     bids = [order.tick for order in left if order.side > 0]
     asks = [order.tick for order in left if order.side < 0]
     assert int(book.best_bid) == max(bids, default=0)
-    assert int(book.best_ask) == min(asks, default=len(book.levels) - 1)
+    assert int(book.best_ask) == min(asks, default=NO_ASK)
     assert int(book.live_orders) == len(left)
     assert int(book.messages) == messages
-    bits = np.unpackbits(book.bits_low.view(np.uint8), bitorder="little")
-    assert np.flatnonzero(bits).tolist() == sorted({*bids, *asks})
+    assert sorted(world.queues()) == sorted({*bids, *asks})
+    assert list(check_levels(world.state)) == []
 
 
 def check_cash(world: VenueWorld) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cascade_sim.core.actors.guard_index import reached, set_guards
 from cascade_sim.core.drivers.state import State, allocate_state
 from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.layout.book import WINDOW
 
 TRADERS = 10
 PRICE = st.one_of(st.just(0.0), st.floats(0.25, 9.0, width=32), st.integers(1, 9).map(float), st.just(3e5))
@@ -50,6 +51,33 @@ def test_index_and_scan_agree_after_every_move(
     moves: list[tuple[int, int, float, float, float, float]],
 ) -> None:
     state = allocate_state(TRADERS, 0, 0)
+    out = np.zeros(TRADERS, np.int64)
+    for number, side, stop, take, call, mark in moves:
+        move(state.world.activity, number, np.int64(side), stop, take, call)
+        found = out[: listed(state.world.activity, mark, out)].tolist()
+        assert len(found) == len(set(found))
+        assert sorted(found) == by_scan(state, mark)
+
+
+FAR = st.one_of(
+    st.just(0.0),
+    st.floats(1.0, 3e6, width=32),
+    st.integers(1, 12).map(lambda k: k * WINDOW / 2),
+    st.floats(1.0, 1e9, width=32),
+)
+FAR_MOVE = st.tuples(
+    st.integers(0, TRADERS - 1), st.sampled_from([1, -1]), FAR, FAR, FAR, FAR.filter(lambda mark: mark > 0.0)
+)
+
+
+@pytest.mark.kernel
+@settings(deadline=None, max_examples=60)
+@given(moves=st.lists(FAR_MOVE, max_size=60))
+def test_index_and_scan_agree_wherever_the_mark_goes(
+    moves: list[tuple[int, int, float, float, float, float]],
+) -> None:
+    state = allocate_state(TRADERS, 0, 0)
+    state.world.activity.config.count = TRADERS
     out = np.zeros(TRADERS, np.int64)
     for number, side, stop, take, call, mark in moves:
         move(state.world.activity, number, np.int64(side), stop, take, call)

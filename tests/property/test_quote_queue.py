@@ -16,7 +16,7 @@ from cascade_sim.core.clearing.ledger import place
 from cascade_sim.core.drivers.state import State, allocate_state
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.core.ground.rng import PURPOSE_ARRIVAL, PURPOSE_LATENCY, PURPOSE_ORDERING, uniforms_of
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import INDEX_MASK
 from cascade_sim.core.sessions.arrivals import orders_arrive, orders_set_out
 from cascade_sim.domain.enums import Cause, OrderType
 
@@ -112,7 +112,7 @@ def resting(state: State) -> list[tuple[int, int]]:
     rows = state.book.orders[1 : int(state.book.fresh_slot)]
     rows = rows[rows["quantity_lot"] > 0]
     rows = rows[np.argsort(rows["serial"])]
-    prices = np.asarray(rows["key"], np.int64) & (TICKS - 1)
+    prices = np.asarray(rows["key"], np.int64) & INDEX_MASK
     return list(zip(rows["owner"].tolist(), prices.tolist(), strict=True))
 
 

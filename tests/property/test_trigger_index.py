@@ -12,6 +12,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.trigger_index import lots_between, set_triggers, triggered
 from cascade_sim.core.drivers.state import State, allocate_state
 from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.layout.book import WINDOW
 
 ACCOUNTS = 12
 PRICE = st.one_of(st.floats(0.2, 9.0), st.integers(1, 9).map(float), st.just(3e5))
@@ -59,6 +60,37 @@ def test_index_and_scan_agree_after_every_move(
     for account, (low, high), mark in moves:
         move(state.world, state.accounts, state.watch, account, low, high)
         state.world.market.mark = mark
+        assert by_index(state) == by_scan(state)
+
+
+FAR = st.one_of(st.floats(0.5, 3e6), st.integers(1, 12).map(lambda k: k * WINDOW / 2), st.floats(1.0, 2e9))
+FAR_TRIGGER = st.one_of(
+    st.tuples(FAR, st.just(np.inf)),
+    st.tuples(st.just(0.0), FAR),
+    st.sampled_from([(0.0, np.inf), (np.inf, np.inf)]),
+)
+
+
+@pytest.mark.kernel
+@given(
+    moves=st.lists(st.tuples(st.integers(0, ACCOUNTS - 1), FAR_TRIGGER, FAR), max_size=60), lots=st.booleans()
+)
+@settings(deadline=None, max_examples=60)
+def test_index_and_scan_agree_wherever_the_mark_goes(
+    moves: list[tuple[int, tuple[float, float], float]], lots: bool
+) -> None:
+    state = allocate_state(ACCOUNTS, 0, 0)
+    state.accounts["position"] = 1
+    for account, (low, high), mark in moves:
+        move(state.world, state.accounts, state.watch, account, low, high)
+        state.world.market.mark = mark
+        if lots:
+            for row in (lay.WATCH_LIQUIDATE_LONG, lay.WATCH_LIQUIDATE_SHORT):
+                prices = state.watch[row]
+                expected = int(((0.9 * mark <= prices) & (prices <= mark)).sum())
+                assert (
+                    lots_between(state.world, state.accounts, state.watch, row, 0.9 * mark, mark) == expected
+                )
         assert by_index(state) == by_scan(state)
 
 

@@ -7,7 +7,7 @@ from reference.venue import Quotes, Rules, VenueTwin
 from venue_world import VenueWorld
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import MARKET_TICKS
 from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import EventType, OrderType
 from cascade_sim.market.circuit_breaker import BAND_REFERENCES
@@ -75,7 +75,7 @@ BOTH = (False, False)
 def test_the_venue_is_its_twin(rules: Rules, path: list[tuple[int, int, int, tuple[bool, bool]]]) -> None:
     if not rules.half_width and not rules.levels:
         rules.levels = [0.02]
-    world, twin, price = VenueWorld(1_000), VenueTwin(rules, TICKS), 1_000
+    world, twin, price = VenueWorld(1_000), VenueTwin(rules, MARKET_TICKS), 1_000
     configure(world, rules)
     market, book = world.state.world.market, world.state.book
     market.fundamental, mid, resting = 1_000.0, 1_000.0, [0, 0]
@@ -100,9 +100,9 @@ def test_the_venue_is_its_twin(rules: Rules, path: list[tuple[int, int, int, tup
         assert (bool(market.halted), int(world.venue.lower), int(world.venue.upper)) == (
             expected,
             twin.lower if rules.half_width else 1,
-            twin.upper if rules.half_width else TICKS - 1,
+            twin.upper if rules.half_width else MARKET_TICKS - 1,
         )
         halts = [row for row in world.events()[before:] if row.type == EventType.HALT]
         assert [NAMES[int(row.rule)] for row in halts] == ([rule] if rule else [])
-        if not expected and book.best_bid > 0 and book.best_ask < TICKS:
+        if not expected and book.best_bid > 0 and book.best_ask < MARKET_TICKS:
             mid = 0.5 * (book.best_bid + book.best_ask)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 LIMIT, MARKET, IOC, FOK, POST_ONLY, SLIDE, REDUCE_ONLY = range(7)
 ALLOW, CANCEL_RESTING, CANCEL_INCOMING, CANCEL_BOTH, DECREMENT = range(5)
-TICKS = 1 << 18
 
 
 @dataclass
@@ -22,9 +21,10 @@ class Order:
 class ReferenceBook:
     """The rules, written down as plainly as possible."""
 
-    def __init__(self, policy: int = ALLOW, anonymous: int = -1) -> None:
+    def __init__(self, policy: int = ALLOW, anonymous: int = -1, ticks: int = 2**63 - 1) -> None:
         self.policy = policy
         self.anonymous = anonymous
+        self.ticks = ticks
         self.resting: list[Order] = []
         self.positions: dict[int, int] = {}
         self.arrivals = 0
@@ -123,12 +123,12 @@ class ReferenceBook:
             if quantity == 0:
                 return 0, [], dropped
         if kind == MARKET:
-            tick = TICKS - 1 if side > 0 else 1
+            tick = self.ticks - 1 if side > 0 else 1
         if kind == SLIDE and self.crosses(side, tick):
             opposite = self.best(-side)
             assert opposite is not None
             tick = opposite - side
-            if not 1 <= tick < TICKS:
+            if not 1 <= tick < self.ticks:
                 return 0, [], quantity
         if kind == POST_ONLY and self.crosses(side, tick):
             return 0, [], quantity

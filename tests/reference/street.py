@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reference.order_book import LIMIT, MARKET, POST_ONLY, SLIDE, TICKS, Order, ReferenceBook
+from reference.order_book import LIMIT, MARKET, POST_ONLY, SLIDE, Order, ReferenceBook
 
 IOC = 2
+TICKS = 1 << 18
+"""The first price that is too high, in a market that begins below an eighth of it."""
 __all__ = ["IOC", "LIMIT", "MARKET", "SLIDE", "TICKS", "Cancellation", "Message", "Street", "Trade", "inward"]
 
 

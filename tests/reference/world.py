@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from reference.order_book import FOK, LIMIT, MARKET, POST_ONLY, SLIDE, TICKS, Order, ReferenceBook
+from reference.order_book import FOK, LIMIT, MARKET, POST_ONLY, SLIDE, Order, ReferenceBook
 from reference.prices import funding_payments, rounded
 from reference.venue import Order as CallOrder
 from reference.venue import hold_auction
 
 IOC = 2
+TICKS = 1 << 18
+"""First price that is too high for an order of this market."""
 NOBODY = -1
 PARTIAL, LIQUIDATED, TAKEN_OVER, DELEVERAGED = 3, 4, 5, 6
 Entry = tuple[str, int, int, int, int]
@@ -115,7 +117,7 @@ class WorldTwin:
 
     def __post_init__(self) -> None:
         """Begin with an empty book around the mark."""
-        self.book = ReferenceBook(self.rules.self_trade)
+        self.book = ReferenceBook(self.rules.self_trade, ticks=TICKS)
         self.index = self.last = self.mid = self.mark
 
     # --- accounts -----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from cascade_sim.agents.liquidity_provider import LiquidityProviders
 from cascade_sim.agents.options_dealer import OptionsDealers
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground import rng
-from cascade_sim.core.layout.book import PRICE_BITS, TICKS
+from cascade_sim.core.layout.book import INDEX_BITS, INDEX_MASK, WINDOW
 from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.domain.enums import Cause, EventType
 from cascade_sim.domain.units import ATOMS_PER_UNIT
@@ -167,10 +167,12 @@ def read_book(state: Any) -> tuple[ReferenceBook, list[Order], dict[int, str]]:
     live = np.flatnonzero(rows["quantity_lot"] > 0)
     live = live[np.argsort(rows["serial"][live])]
     columns = (rows[name][live].tolist() for name in ("key", "serial", "quantity_lot", "owner"))
-    for key, number, lots, owner, limit in zip(*columns, limits[live].tolist(), strict=True):
-        tick = key & (TICKS - 1)
-        causes[number] = _CAUSE_NAMES[key >> PRICE_BITS]
-        if tick == 0:
+    far = book.far_ticks[: len(rows)][live].tolist()
+    for key, number, lots, owner, limit, beyond in zip(*columns, limits[live].tolist(), far, strict=True):
+        place = key & INDEX_MASK
+        tick = beyond if place >= WINDOW else int(book.origin) + place
+        causes[number] = _CAUSE_NAMES[key >> INDEX_BITS]
+        if place == 0:
             pool.append(Order(number, 1 if limit > 0 else -1, abs(limit), lots, owner))
         else:
             twin.resting.append(Order(number, 1 if tick <= best_bid else -1, tick, lots, owner))

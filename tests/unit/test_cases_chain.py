@@ -86,8 +86,9 @@ def test_a_chain_on_bitcoin(shared_cases: Path) -> None:
         assert by_name[name] == pytest.approx(percent, abs=0.005)
     assert chain.volatility_gap == pytest.approx(0.0, abs=1e-4)
     scenario = cs.load_scenario("gamma_shock").with_overrides({"options.chain.path": str(path)})
+    check_inputs(scenario)
     with pytest.raises(ScenarioError) as caught:
-        check_inputs(scenario)
+        check_inputs(scenario.with_overrides({"market.tick_size": 0.0001}))
     message = str(caught.value)
     assert message.startswith("market.tick_size: ")
     works = float(message.partition("such as ")[2].partition(",")[0])
@@ -263,4 +264,4 @@ def test_the_market_is_that_of_the_chain(tmp_path: Path) -> None:
     named = speak_of_chain(plain.with_overrides(changes | {"options.chain.path": str(path)}))
     assert (named.market.base, named.market.quote) == ("BTC", "USDC")
     with pytest.raises(CascadeError, match=r"market\.tick_size"):
-        check_inputs(named.with_overrides({"market.tick_size": 0.01}))
+        check_inputs(named.with_overrides({"market.tick_size": 0.0001}))

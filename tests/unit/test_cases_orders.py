@@ -8,6 +8,7 @@ import pytest
 import trading_agents
 
 import cascade_sim as cs
+from cascade_sim.core.layout.book import INDEX_MASK
 
 
 def case(folder: Path, name: str) -> Any:
@@ -92,7 +93,7 @@ def resting(model: cs.CascadeModel, account: int) -> list[tuple[int, int]]:
     book = model.state.book
     live = book.orders[: int(book.fresh_slot)]
     mine = live[(live["owner"] == account) & (live["quantity_lot"] > 0)]
-    return [(int(order["key"]) % (1 << 18), int(order["quantity_lot"])) for order in mine]
+    return [(int(order["key"]) & INDEX_MASK, int(order["quantity_lot"])) for order in mine]
 
 
 EMPTY = {

@@ -105,7 +105,8 @@ def test_a_linear_price_stays_within_the_prices_of_a_book() -> None:
 def test_a_linear_price_that_the_value_carries_off_stops_the_run(news: float) -> None:
     nobody = {"traders.count": 0, "traders.open_interest": 0.0}
     side = "sell" if news < 0.0 else "buy"
-    early = {"shock.quantity": 300_000.0, "shock.side": side, "market.initial_price": 20_000.0}
+    # Eight times this price are the first that is too high: a news of 2 takes it 7.4 times as far, the purchases the rest.
+    early = {"shock.quantity": 2_500_000.0, "shock.side": side, "market.initial_price": 26_214.4}
     scenario = small(**{**QUIET, **nobody, **early, "shock.news": news})
     model = cs.CascadeModel(scenario, rng=1)
     with pytest.raises(CapacityError, match="room for more price ticks"):

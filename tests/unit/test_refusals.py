@@ -57,7 +57,10 @@ class SkippingCohort(cs.Cohort):
 CERTAIN_ENDS: list[tuple[dict[str, Any], str]] = [
     ({"liquidity.levels": 30}, "liquidity.levels: expected at most 19 with liquidity.level_growth 1.6"),
     ({"liquidity.half_spread": 1e6}, "liquidity.half_spread: expected at most"),
-    ({"market.tick_size": 0.001, "market.lot_size": 1.0}, "market.tick_size: expected at least 0.0336"),
+    (
+        {"market.tick_size": 1e-6, "market.lot_size": 1.0},
+        "market.tick_size: expected a step at which 2200, market.initial_price, is from 1 to 268435456 ticks, such as 0.5",
+    ),
     ({"liquidity.size": 1e9, "liquidity.size_growth": 1}, "liquidity.size: expected at most 1.75e+06"),
     ({"background.market_size": 1e10}, "background.market_size: expected at most"),
     (

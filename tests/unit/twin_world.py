@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from reference.world import Account, Entry, Rules, WorldTwin
+from reference.world import TICKS, Account, Entry, Rules, WorldTwin
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, refresh_triggers, transfer
@@ -15,7 +15,7 @@ from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.ground.compile import kernel
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, Stage, TransferKind
 
 EXTERNAL, FUND, FEES, ROUNDING = range(4)
@@ -196,6 +196,7 @@ class TwinWorld:
         self.system: System = allocate_system(ACCOUNTS, 0, [rules.self_trade])
         self.state: State = self.system.state(0)
         _configure(self.state.world, rules)
+        self.state.book.ticks = TICKS
         rows = self.state.accounts
         rows["account_class"] = [
             AccountClass.EXTERNAL,
@@ -352,7 +353,7 @@ class TwinWorld:
         sums = {tick: sum(lots for _, _, lots in queue) for tick, queue in expected.items()}
         assert {tick: int(book.levels[tick].quantity_lot) for tick in levels} == sums
         assert int(book.best_bid) == (twin.book.best(1) or 0)
-        assert int(book.best_ask) == (twin.book.best(-1) or TICKS)
+        assert int(book.best_ask) == (twin.book.best(-1) or NO_ASK)
         assert int(book.best_bid) < int(book.best_ask)
         live = sum(len(queue) for queue in expected.values())
         assert int(book.live_orders) == live

@@ -8,7 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import MARKET_TICKS, WINDOW
 from cascade_sim.domain.enums import AccountClass, Cause, OrderType, SelfTradePolicy
 
 ACCOUNTS = 8
@@ -33,7 +33,7 @@ class VenueWorld:
         self.rules.open_interest_cap, self.rules.limit_steps = -1, -1
         self.rules.position_cap[:] = -1
         self.venue = world.venue
-        self.venue.lower, self.venue.upper, self.venue.limit_since = 1, TICKS - 1, -1
+        self.venue.lower, self.venue.upper, self.venue.limit_since = 1, MARKET_TICKS - 1, -1
         self.state.accounts["account_class"] = AccountClass.PARTICIPANT
 
     def place(
@@ -70,13 +70,21 @@ class VenueWorld:
 
     def queues(self) -> dict[int, list[tuple[int, int]]]:
         """Owner and lots of every resting order by tick, oldest first."""
-        book, found = self.state.book, {}
-        for tick in np.flatnonzero(book.levels["quantity_lot"]):
-            level, slot = [], int(book.levels[tick].head)
+        book, found = self.state.book, dict[int, list[tuple[int, int]]]()
+        for index in np.flatnonzero(book.levels["quantity_lot"]).tolist():
+            slot = int(book.levels[index].head)
             while slot:
-                level.append((int(book.orders[slot].owner), int(book.orders[slot].quantity_lot)))
-                slot = int(book.orders[slot].next)
-            found[int(tick)] = level
+                order = book.orders[slot]
+                # Level 0 is the pool of the call.
+                tick = (
+                    int(book.origin) + index
+                    if 0 < index < WINDOW
+                    else int(book.far_ticks[slot])
+                    if index
+                    else 0
+                )
+                found.setdefault(tick, []).append((int(order.owner), int(order.quantity_lot)))
+                slot = int(order.next)
         return found
 
     def trades(self) -> Any:

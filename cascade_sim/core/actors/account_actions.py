@@ -164,6 +164,7 @@ def _empty(w):
         actor.side = 0
         actor.traits = 0
         actor.leverage = 0.0
+    activity.origin = w.control.trigger_origin
 
 
 @kernel

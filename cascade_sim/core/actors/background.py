@@ -29,8 +29,9 @@ from cascade_sim.core.ground.rng import (
     uniform,
 )
 from cascade_sim.core.ground.wheel import release, schedule, turn
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import NO_ASK, ORDER_SLOT_BITS
 from cascade_sim.core.venue.book import cancel
+from cascade_sim.core.venue.window import first_at, next_at
 from cascade_sim.domain.enums import Cause, OrderType
 
 _LIMIT = np.int64(OrderType.LIMIT)
@@ -95,7 +96,7 @@ def _limit_orders(w, book, accounts, watch, tape):
         distance = flow.distance_scale * (uniform(key, k, 1) ** (-1.0 / flow.distance_tail) - 1.0)
         offset = 1 + np.int64(min(distance, flow.distance_cap * market.mid))
         if side > 0:
-            reference = book.best_ask if book.best_ask < TICKS else np.int64(market.mid) + 1
+            reference = book.best_ask if book.best_ask < NO_ASK else np.int64(market.mid) + 1
         else:
             reference = book.best_bid if book.best_bid > 0 else np.int64(market.mid)
         tick = reference - side * offset
@@ -181,7 +182,7 @@ def _santa_fe(w, book, accounts, watch, tape):
             continue
         distance = 1 + np.int64(uniform(key, k, 2) * flow.window_ticks)
         if side > 0:
-            tick = (book.best_ask if book.best_ask < TICKS else np.int64(w.market.mid) + 1) - distance
+            tick = (book.best_ask if book.best_ask < NO_ASK else np.int64(w.market.mid) + 1) - distance
         else:
             tick = (book.best_bid if book.best_bid > 0 else np.int64(w.market.mid)) + distance
         order_id, _ = place(
@@ -195,7 +196,7 @@ def _santa_fe(w, book, accounts, watch, tape):
 def _queue_tick(book, side, distance):
     """Price of one side at ``distance`` ticks from the opposite best quote, 0 where there is no such quote."""
     if side > 0:
-        return book.best_ask - distance if book.best_ask < TICKS else 0
+        return book.best_ask - distance if book.best_ask < NO_ASK else 0
     return book.best_bid + distance if book.best_bid > 0 else 0
 
 
@@ -204,26 +205,25 @@ def _queue_length(w, book, side, distance):
     """How many orders of the flow rest at a distance; those of others live and die as their owners like."""
     length = 0
     tick = _queue_tick(book, side, distance)
-    if tick > 0 and tick < TICKS:
-        slot = np.int64(book.levels[tick].head)
+    if tick > 0 and tick < book.ticks:
+        slot = first_at(book, tick)
         while slot != 0:
             if book.orders[slot].owner == w.config.background_account:
                 length += 1
-            slot = np.int64(book.orders[slot].next)
+            slot = next_at(book, slot)
     return length
 
 
 @part
 def _cancel_in_queue(w, book, tick, pick):
     """Cancel the flow's order number ``pick`` (from the front) of a price level."""
-    slot = np.int64(book.levels[tick].head)
+    slot = first_at(book, tick)
     while slot != 0:
-        order = book.orders[slot]
-        if order.owner == w.config.background_account:
+        if book.orders[slot].owner == w.config.background_account:
             if pick == 0:
                 break
             pick -= 1
-        slot = np.int64(order.next)
+        slot = next_at(book, slot)
     cancel(book, (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
     touch(w, book, _CAUSE)
 

@@ -9,14 +9,14 @@ import math
 
 import numpy as np
 
-from cascade_sim.core.clearing.trigger_index import tick_of
+from cascade_sim.core.clearing.trigger_index import empty_triggers, new_origin, tick_of
 from cascade_sim.core.ground.compile import leaf, routine
-from cascade_sim.core.layout.book import TICKS
-from cascade_sim.core.venue.book import clear_bit, next_above, next_below, set_bit
+from cascade_sim.core.layout.book import WINDOW
+from cascade_sim.core.venue.window import clear_bit, next_above, next_below, set_bit
 
 BELOW = 0
 ABOVE = 1
-_LAST = TICKS - 1
+_LAST = WINDOW - 1
 
 
 @leaf
@@ -65,15 +65,16 @@ def _link(activity, number, direction, tick):
 def set_guards(activity, number, side, stop, take, call):
     """Give a trader who holds ``side`` its trigger prices in ticks, 0 for none."""
     guard = activity.guards[number]
-    old_below = tick_of(BELOW, _nearest(activity, number, BELOW))
-    old_above = tick_of(ABOVE, _nearest(activity, number, ABOVE))
+    origin = activity.origin
+    old_below = tick_of(BELOW, _nearest(activity, number, BELOW), origin)
+    old_above = tick_of(ABOVE, _nearest(activity, number, ABOVE), origin)
     activity.actors[number].side = side
     guard.stop = stop
     guard.profit = take
     if activity.calls[number] != call:
         activity.calls[number] = call
-    new_below = tick_of(BELOW, _nearest(activity, number, BELOW))
-    new_above = tick_of(ABOVE, _nearest(activity, number, ABOVE))
+    new_below = tick_of(BELOW, _nearest(activity, number, BELOW), origin)
+    new_above = tick_of(ABOVE, _nearest(activity, number, ABOVE), origin)
     if old_below != new_below and old_below != 0:
         _unlink(activity, number, BELOW, old_below)
     if old_above != new_above and old_above != 0:
@@ -85,15 +86,32 @@ def set_guards(activity, number, side, stop, take, call):
 
 
 @routine
+def _follow_mark(activity, mark):
+    """Move the window of lists with the mark: every trader goes to its new lists."""
+    origin = new_origin(activity.origin, mark)
+    if origin == activity.origin:
+        return
+    activity.origin = origin
+    for direction in range(2):
+        empty_triggers(activity.lists[direction])
+        for number in range(activity.config.count):
+            tick = tick_of(direction, _nearest(activity, number, direction), origin)
+            if tick != 0:
+                _link(activity, number, direction, tick)
+
+
+@routine
 def reached(activity, mark, out):
     """List in ``out`` the traders whose trigger the mark has reached, in no particular order; returns their number.
 
     Nobody is listed twice: whoever is reached in both directions is listed below.
     """
+    _follow_mark(activity, mark)
+    origin = activity.origin
     count = 0
     lists = activity.lists[BELOW]
     tick = _LAST if lists.head[_LAST] != 0 else next_below(lists, _LAST)
-    while tick > 0 and tick >= math.floor(mark):
+    while tick > 0 and tick >= min(math.floor(mark) - origin, _LAST):
         link = np.int64(lists.head[tick])
         while link != 0:
             if mark <= _nearest(activity, link - 1, BELOW):
@@ -103,7 +121,7 @@ def reached(activity, mark, out):
         tick = next_below(lists, tick)
     lists = activity.lists[ABOVE]
     tick = next_above(lists, 0)
-    while tick < TICKS and tick <= math.ceil(mark):
+    while tick < WINDOW and tick <= max(math.ceil(mark) - origin, 1):
         link = np.int64(lists.head[tick])
         while link != 0:
             if mark >= _nearest(activity, link - 1, ABOVE) and mark > _nearest(activity, link - 1, BELOW):

@@ -12,8 +12,8 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.margin import bracket_tier
 from cascade_sim.core.ground.compile import leaf, routine
-from cascade_sim.core.layout.book import TICKS
-from cascade_sim.core.venue.book import next_above, next_below
+from cascade_sim.core.layout.book import NO_ASK
+from cascade_sim.core.venue.window import lots_at, next_price
 from cascade_sim.domain.enums import OrderType
 
 _LIMIT = np.int64(OrderType.LIMIT)
@@ -53,15 +53,15 @@ def may_rest(order_type):
 
 
 @leaf
-def linear_lots(w, side, tick, quantity, order_type):
+def linear_lots(w, book, side, tick, quantity, order_type):
     """Lots of an order that a market of linear impact fills: those within its limit and the prices that a book has."""
     if order_type == _POST_ONLY or order_type == _SLIDE:
         return np.int64(0)
     if order_type == _MARKET:
-        tick = np.int64(TICKS - 1 if side > 0 else 1)
+        tick = np.int64(book.ticks - 1 if side > 0 else 1)
     impact = w.config.impact
     if impact > 0.0:
-        room = side * (min(max(tick, 1), TICKS - 1) - w.market.linear_price) / impact
+        room = side * (min(max(tick, 1), book.ticks - 1) - w.market.linear_price) / impact
         quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
     return quantity
 
@@ -71,18 +71,18 @@ def trading_loss(w, book, side, tick, quantity, order_type):
     """What an order would lose against the mark (ticks x lots) by what it trades at once; returns it and those lots."""
     mark = w.market.mark
     if w.config.formation == lay.FORMATION_LINEAR:
-        lots = linear_lots(w, side, tick, quantity, order_type)
+        lots = linear_lots(w, book, side, tick, quantity, order_type)
         price = w.market.linear_price + 0.5 * side * w.config.impact * lots
         return side * (price - mark) * lots, lots
     loss, left = 0.0, quantity
     if order_type == _POST_ONLY or order_type == _SLIDE or w.market.halted != 0:
         return loss, np.int64(0)
     if order_type == _MARKET:
-        tick = np.int64(TICKS - 1 if side > 0 else 1)
+        tick = np.int64(book.ticks - 1 if side > 0 else 1)
     level = book.best_ask if side > 0 else book.best_bid
-    while left > 0 and 0 < level < TICKS and side * (tick - level) >= 0:
-        lots = min(left, np.int64(book.levels[level].quantity_lot))
+    while left > 0 and 0 < level < NO_ASK and side * (tick - level) >= 0:
+        lots = min(left, lots_at(book, level))
         loss += side * (level - mark) * lots
         left -= lots
-        level = next_above(book, level) if side > 0 else next_below(book, level)
+        level = next_price(book, -side, level)
     return loss, quantity - left

@@ -15,7 +15,7 @@ from cascade_sim.core.clearing.margin import (
 from cascade_sim.core.clearing.open_orders import note_entered, note_open
 from cascade_sim.core.clearing.trigger_index import set_triggers
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
-from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, NO_ASK, ORDER_SLOT_BITS
 from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
 from cascade_sim.core.venue.book import submit
 from cascade_sim.core.venue.flight import defer
@@ -306,7 +306,7 @@ def touch(w, book, bucket):
     if w.config.formation == lay.FORMATION_LINEAR:
         mid = market.linear_price
         market.one_sided = 0
-    elif book.best_bid > 0 and book.best_ask < TICKS and market.halted == 0:
+    elif book.best_bid > 0 and book.best_ask < NO_ASK and market.halted == 0:
         mid = 0.5 * (book.best_bid + book.best_ask)
         market.one_sided = 0
     else:
@@ -323,14 +323,14 @@ def limit_tick(price, side):
 
 
 @routine
-def _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
+def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
     """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
 
     The price stays within those that a book has: what would move it beyond is not filled.
     """
     market = w.market
     impact = w.config.impact
-    quantity = linear_lots(w, side, tick, quantity, order_type)
+    quantity = linear_lots(w, book, side, tick, quantity, order_type)
     if quantity <= 0:
         return 0
     after = market.linear_price + side * impact * quantity
@@ -411,9 +411,11 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
             note_open(w, accounts, watch, account, side, quantity if order_id != 0 else np.int64(0))
             return order_id, filled
     if w.config.formation == lay.FORMATION_LINEAR:
-        filled = _place_linear(w, accounts, watch, tape, account, side, tick, quantity, order_type, cause)
+        filled = _place_linear(
+            w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause
+        )
     else:
-        tick = min(max(tick, 1), TICKS - 1)
+        tick = min(max(tick, 1), book.ticks - 1)
         left = quantity
         book.withdrawn = 0
         while True:

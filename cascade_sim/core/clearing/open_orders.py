@@ -9,11 +9,11 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import kernel, leaf, routine
-from cascade_sim.core.layout.book import ORDER_CAPACITY, ORDER_SLOT_BITS, TICKS
+from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY, ORDER_SLOT_BITS
 from cascade_sim.core.venue.book import cancel
+from cascade_sim.core.venue.window import tick_of_order
 
 _SLOT_MASK = ORDER_CAPACITY - 1
-_PRICE_MASK = TICKS - 1
 
 
 @leaf
@@ -37,9 +37,9 @@ def order_id_of(book, slot):
 @leaf
 def signed_tick(w, book, slot):
     """Price of a resting order with the sign of its side; in the pool of a call auction it stands beside the book."""
-    tick = np.int64(book.orders[slot].key) & _PRICE_MASK
-    if tick == 0:
+    if (np.int64(book.orders[slot].key) & INDEX_MASK) == 0:
         return np.int64(w.venue.limit[slot])
+    tick = tick_of_order(book, slot)
     return tick if tick <= book.best_bid else -tick
 
 

@@ -24,11 +24,11 @@ from cascade_sim.core.clearing.ledger import equity, maintenance, notional, tran
 from cascade_sim.core.clearing.margin import bracket_tier
 from cascade_sim.core.clearing.trigger_index import set_triggers
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import WINDOW
 from cascade_sim.domain.enums import TransferKind
 
 _COLLATERAL = np.int64(TransferKind.COLLATERAL)
-_ANY_PRICE = TICKS - 1
+_ANY_PRICE = WINDOW - 1
 """The list of the trigger index that accounts distressed at any price are in."""
 _CAUTION = 1.0 - 1.0e-9
 """Against rounding of sums and logarithms."""

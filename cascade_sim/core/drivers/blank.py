@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.trigger_index import empty_triggers
 from cascade_sim.core.drivers.state import System
 from cascade_sim.core.ground.compile import routine
 from cascade_sim.core.ground.records import Field, marks_of
 from cascade_sim.core.ground.wheel import empty
-from cascade_sim.core.layout.book import BOOK, TICKS
-from cascade_sim.core.venue.book import clear_bit, next_above
+from cascade_sim.core.layout.book import BOOK, WINDOW
+from cascade_sim.core.venue.window import clear_bit, next_above
 
 Words = NDArray[np.uint64]
 _WORD = 8
@@ -144,25 +145,17 @@ def restore(words, saved, spans):
 
 @routine
 def empty_levels(book):
-    """Empty every occupied price of a book."""
-    tick = next_above(book, 0)
-    while tick < TICKS:
-        level = book.levels[tick]
-        level.head = 0
-        level.tail = 0
-        level.quantity_lot = 0
-        clear_bit(book, tick)
-        tick = next_above(book, tick)
-
-
-@routine
-def empty_triggers(lists):
-    """Empty every list of liquidation triggers on one side."""
-    tick = next_above(lists, 0)
-    while tick < TICKS:
-        lists.head[tick] = 0
-        clear_bit(lists, tick)
-        tick = next_above(lists, tick)
+    """Empty every occupied level of a book, in the window and beyond."""
+    for half in range(2):
+        first = half * WINDOW
+        index = next_above(book, first)
+        while index < first + WINDOW:
+            level = book.levels[index]
+            level.head = 0
+            level.tail = 0
+            level.quantity_lot = 0
+            clear_bit(book, index)
+            index = next_above(book, index)
 
 
 @routine

@@ -43,7 +43,7 @@ def run_phase(w, book, accounts, traders, watch, scratch, scores, tape):
             return lay.RETURN_DRAIN
         if control.step == 0:
             begin_figures(w, book, accounts)
-        news(w)
+        news(w, book)
     elif phase == lay.PHASE_QUOTES:
         quote(w, book, accounts, tape)
     elif phase == lay.PHASE_FLOW:

@@ -4,7 +4,7 @@ import numpy as np
 
 from cascade_sim.core.ground.records import emptied, record, scratch
 from cascade_sim.core.ground.wheel import wheel_record
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import WINDOW
 from cascade_sim.core.layout.codes import ACTOR_CAPACITY, ACTOR_CHUNKS, SORT_BUCKETS, TIER_CAPACITY
 
 _F, _I = np.float64, np.int64
@@ -12,9 +12,9 @@ _F, _I = np.float64, np.int64
 
 TRIGGERS = record(
     bits_top=(np.uint64, (1,)),
-    bits_mid=(np.uint64, (TICKS >> 12,)),
-    bits_low=(np.uint64, (TICKS >> 6,)),
-    head=(np.int32, (TICKS,)),
+    bits_mid=(np.uint64, (WINDOW >> 12,)),
+    bits_low=(np.uint64, (WINDOW >> 6,)),
+    head=(np.int32, (WINDOW,)),
 )
 """Accounts with a liquidation trigger on one side, by tick (see ``core/clearing/trigger_index.py``)."""
 
@@ -58,6 +58,7 @@ GUARD = record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
 
 ACTIVITY = record(
     config=ACTIVITY_CONFIG,
+    origin=scratch(_I),
     lists=emptied(TRIGGERS, 2),
     starts=scratch(_I, SORT_BUCKETS + 1),
     wheel=wheel_record(np.int32, 7, ACTOR_CHUNKS),

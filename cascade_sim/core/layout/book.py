@@ -4,9 +4,16 @@ import numpy as np
 
 from cascade_sim.core.ground.records import emptied, record, scratch
 
-PRICE_BITS = 18
-TICKS = 1 << PRICE_BITS
-"""Prices are 1 .. TICKS - 1; 0 means "no bid", TICKS "no ask"."""
+WINDOW_BITS = 18
+WINDOW = 1 << WINDOW_BITS
+"""Prices that a book has a level for: those above its ``origin``, below ``origin`` + WINDOW."""
+INDEX_BITS = WINDOW_BITS + 1
+INDEX_MASK = (1 << INDEX_BITS) - 1
+NO_BID = 0
+NO_ASK = (1 << 63) - 1
+"""The best price of a side where nobody is; prices lie between the two."""
+MARKET_TICKS = 1 << 31
+"""No market has a price of that many ticks: its trades are recorded with 32 bits each. A book alone has no such bound."""
 ORDER_SLOT_BITS = 21
 ORDER_CAPACITY = 1 << ORDER_SLOT_BITS
 FILL_CAPACITY = 4096
@@ -20,25 +27,27 @@ ORDER = record(
     owner=np.int32,
     serial=np.uint32,
 )
-"""What matching touches: 24 bytes. ``key`` is the price in ticks plus the cause times :data:`TICKS`. A free slot has
-quantity 0 and links the free list through ``next``. The event that provoked an order is kept apart, in ``parents``: only
-records need it."""
+"""What matching touches: 24 bytes. ``key`` is the number of the level that the order waits in, plus the cause shifted by
+:data:`INDEX_BITS`. A free slot has quantity 0 and links the free list through ``next``. The event that provoked an order is
+kept apart, in ``parents``: only records need it; so is the price of one outside of the window, in ``far_ticks``."""
 
 LEVEL = record(head=np.uint32, tail=np.uint32, quantity_lot=np.int64)
 
 FILL = record(
-    price_tick=np.int32,
+    price_tick=np.int64,
     quantity=np.int32,
     maker=np.int32,
     taker=np.int32,
-    maker_order_id=np.int64,
     maker_cause=np.int8,
-    pad=(np.int8, (7,)),
+    pad=(np.int8, (3,)),
+    maker_order_id=np.int64,
 )
 
 BOOK = record(
     best_bid=np.int64,
     best_ask=np.int64,
+    origin=np.int64,
+    ticks=np.int64,
     free_slot=np.int64,
     fresh_slot=np.int64,
     live_orders=np.int64,
@@ -51,14 +60,17 @@ BOOK = record(
     withdrawn=np.int64,
     messages=np.int64,
     status=np.int64,
-    bits_top=emptied(np.uint64, 1),
-    bits_mid=emptied(np.uint64, TICKS >> 12),
-    bits_low=emptied(np.uint64, TICKS >> 6),
+    bits_top=emptied(np.uint64, 2),
+    bits_mid=emptied(np.uint64, 2 * WINDOW >> 12),
+    bits_low=emptied(np.uint64, 2 * WINDOW >> 6),
     fills=scratch(FILL, FILL_CAPACITY),
-    levels=emptied(LEVEL, TICKS + 1),
+    levels=emptied(LEVEL, 2 * WINDOW),
     orders=scratch(ORDER, ORDER_CAPACITY),
     parents=scratch(np.int64, ORDER_CAPACITY),
+    far_ticks=scratch(np.int64, ORDER_CAPACITY),
 )
+"""``ticks`` is the first price that is too high for an order. Level 0 is nobody's price; those from 1 on are the prices of
+the window, and the second half of them holds the orders outside of it (:mod:`cascade_sim.core.venue.window`)."""
 
 INTERRUPT_NONE = 0
 INTERRUPT_REPORT_FULL = 1

@@ -58,6 +58,7 @@ CONTROL = record(
     next_agents=_I,
     refusal=_I,
     open_lots=_F,
+    trigger_origin=_I,
 )
 """``open_lots`` rest for margined accounts, all of them together; ``refusal`` is why the last order was not taken whole."""
 

@@ -7,7 +7,6 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_NEWS, normal, stream
-from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.prices.mark_rules import median_of_three, note_index, other_mark
 
 _ACROSS_BP = 1.0e4
@@ -16,7 +15,7 @@ _LARGEST_VALUE = 1.0e18
 
 
 @routine
-def news(w):
+def news(w, book):
     """Phase 1: the fundamental takes a step of its exogenous path plus scheduled news (log moves)."""
     market = w.market
     step = w.control.step
@@ -38,7 +37,7 @@ def news(w):
     if w.config.formation == lay.FORMATION_LINEAR:
         move = market.fundamental - market.previous_fundamental
         market.linear_price += move
-        if not 1.0 <= market.linear_price < TICKS:
+        if not 1.0 <= market.linear_price < book.ticks:
             w.control.capacity = lay.CAPACITY_PRICE
         market.mid += move
         market.mid_move[lay.MOVE_NEWS] += move

@@ -4,8 +4,8 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import leaf, routine
-from cascade_sim.core.layout.book import TICKS
-from cascade_sim.core.venue.book import next_above, next_below
+from cascade_sim.core.layout.book import NO_ASK
+from cascade_sim.core.venue.window import lots_at, next_price
 
 _RING = np.int64(lay.MID_RING - 1)
 
@@ -56,14 +56,14 @@ def average_price(book, tick, upwards, value):
     """Average price of a market order worth ``value`` (ticks x lots) that starts at ``tick``; 0 when the side is thinner."""
     spent = 0.0
     lots = 0.0
-    while 0 < tick < TICKS:
-        here = float(book.levels[tick].quantity_lot)
+    while 0 < tick < NO_ASK:
+        here = float(lots_at(book, tick))
         worth = here * tick
         if spent + worth >= value:
             return value / (lots + (value - spent) / tick)
         spent += worth
         lots += here
-        tick = next_above(book, tick) if upwards != 0 else next_below(book, tick)
+        tick = next_price(book, -1 if upwards != 0 else 1, tick)
     return 0.0
 
 

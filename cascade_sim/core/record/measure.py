@@ -9,9 +9,9 @@ from cascade_sim.core.actors.hedging import update_greeks
 from cascade_sim.core.clearing.ledger import equity
 from cascade_sim.core.clearing.trigger_index import lots_between
 from cascade_sim.core.ground.compile import kernel, part, routine
-from cascade_sim.core.layout.book import TICKS
+from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.core.record.figures import observe
-from cascade_sim.core.record.snapshots import resting_between
+from cascade_sim.core.venue.window import resting_between
 from cascade_sim.domain.enums import Stage
 
 _BACKSTOP = np.int64(Stage.BACKSTOP)
@@ -60,7 +60,7 @@ def _slow_measures(w, accounts, watch):
 
 @part
 def _price(tick):
-    return float(tick) if 0 < tick < TICKS else np.nan
+    return float(tick) if 0 < tick < NO_ASK else np.nan
 
 
 @routine

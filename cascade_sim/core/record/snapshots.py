@@ -5,31 +5,8 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.ground.compile import routine, trailing_zeros
-from cascade_sim.core.layout.book import TICKS
-
-_ONE = np.uint64(1)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-@routine
-def resting_between(book, first, last):
-    """Lots that rest from tick ``first`` to tick ``last``, both included; walks the set bits of occupied levels."""
-    first = max(first, np.int64(1))
-    last = min(last, np.int64(TICKS - 1))
-    total = np.int64(0)
-    if first > last:
-        return total
-    for low in range(first >> 6, (last >> 6) + 1):
-        word = book.bits_low[low]
-        if low == first >> 6:
-            word &= _ALL << np.uint64(first & 63)
-        if low == last >> 6:
-            word &= _ALL >> np.uint64(63 - (last & 63))
-        while word != 0:
-            total += book.levels[(low << 6) + trailing_zeros(word)].quantity_lot
-            word &= word - _ONE
-    return total
+from cascade_sim.core.ground.compile import routine
+from cascade_sim.core.venue.window import resting_between
 
 
 @routine

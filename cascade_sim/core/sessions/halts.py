@@ -15,8 +15,8 @@ from cascade_sim.core.clearing.events import begin_event, commit_event
 from cascade_sim.core.clearing.ledger import touch
 from cascade_sim.core.clearing.open_orders import cancel_slot
 from cascade_sim.core.ground.compile import part, routine
-from cascade_sim.core.layout.book import TICKS
 from cascade_sim.core.sessions.reopening import uncross
+from cascade_sim.core.venue.window import first_at
 from cascade_sim.domain.enums import Cause, EventType, Stage
 
 _HALT = np.int64(EventType.HALT)
@@ -28,8 +28,10 @@ _QUOTE = np.int64(Cause.QUOTE)
 @part
 def _drop_best(w, book, accounts, watch, tick):
     """Cancel the orders of one price level."""
-    while book.levels[tick].head != 0:
-        cancel_slot(w, book, accounts, watch, np.int64(book.levels[tick].head))
+    slot = first_at(book, tick)
+    while slot != 0:
+        cancel_slot(w, book, accounts, watch, slot)
+        slot = first_at(book, tick)
 
 
 @routine
@@ -39,7 +41,7 @@ def set_band(w, book, accounts, watch):
     venue = w.venue
     if rules.band == 0:
         return
-    highest = float(TICKS - 1)
+    highest = float(book.ticks - 1)
     venue.lower = np.int64(min(max(1.0, math.ceil(venue.reference * (1.0 - rules.half_width))), highest))
     venue.upper = np.int64(min(max(1.0, math.floor(venue.reference * (1.0 + rules.half_width))), highest))
     venue.next_update = w.control.step + rules.update_steps

@@ -13,8 +13,16 @@ from cascade_sim.core.clearing.ledger import fills_left, settle, touch
 from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.sorting import sort_by_score
-from cascade_sim.core.layout.book import ORDER_SLOT_BITS, PRICE_BITS, TICKS
-from cascade_sim.core.venue.book import SERIAL_MASK, clear_bit, reduce, set_bit
+from cascade_sim.core.layout.book import INDEX_BITS, NO_ASK, ORDER_SLOT_BITS, WINDOW
+from cascade_sim.core.venue.book import SERIAL_MASK, level_for, reduce
+from cascade_sim.core.venue.window import (
+    clear_bit,
+    first_at,
+    lots_at,
+    next_occupied,
+    resting_between,
+    set_bit,
+)
 
 _HALF_OF_SERIALS = (SERIAL_MASK + 1) // 2
 
@@ -42,8 +50,8 @@ def _collect(w, book):
             w.control.capacity = lay.CAPACITY_AUCTION
             return
         venue.pool[index, place] = slot
-        # Best price first; prices and arrivals together stay far below the integers that doubles hold.
-        venue.pool_key[index, place] = float(((TICKS - limit) << ORDER_SLOT_BITS) + arrival)
+        # Best price first; prices of markets and arrivals together are integers that doubles hold.
+        venue.pool_key[index, place] = float((-limit << ORDER_SLOT_BITS) + arrival)
         venue.pooled[index] = place + 1
         arrival += 1
         slot = np.int64(book.orders[slot].next)
@@ -62,10 +70,26 @@ def _pool_lots(w, book, index, place):
 
 
 @routine
+def _choose(best, tick, demand, supply, reference):
+    """The better of the best ``(price, volume, imbalance)`` so far and those of a tick dearer than it."""
+    price, volume, imbalance = best
+    traded = min(demand, supply)
+    surplus = abs(demand - supply)
+    better = traded > volume
+    if traded == volume and traded > 0:
+        nearer = abs(tick - reference) < abs(price - reference)
+        better = surplus < imbalance or (surplus == imbalance and nearer)
+    if better:
+        return np.int64(tick), traded, surplus
+    return price, volume, imbalance
+
+
+@routine
 def clearing_price(w, book, reference):
     """Find the auction price of the book and the listed pool; returns ``(tick, lots)``, lots 0 if nothing crosses.
 
-    Every tick from the lowest offer to the highest bid is looked at: supply and demand are running sums.
+    Supply and demand are running sums, which change at the limits of orders alone: of the ticks between two limits, the one
+    nearest to ``reference`` stands for all.
     """
     venue = w.venue
     highest = book.best_bid
@@ -75,51 +99,51 @@ def clearing_price(w, book, reference):
     if venue.pooled[1] > 0:
         lowest = min(lowest, _pool_tick(w, 1, 0))
     demand = np.int64(0)
-    for tick in range(lowest, book.best_bid + 1):
-        demand += book.levels[tick].quantity_lot
+    if lowest <= book.best_bid:
+        demand = resting_between(book, lowest, book.best_bid)
     buy = np.int64(0)
     while buy < venue.pooled[0] and _pool_tick(w, 0, buy) >= lowest:
         demand += _pool_lots(w, book, 0, buy)
         buy += 1
     sell = np.int64(0)
     supply = np.int64(0)
-    price = np.int64(0)
-    volume = np.int64(0)
-    imbalance = np.int64(0)
-    for tick in range(lowest, highest + 1):
-        if tick >= book.best_ask and tick < TICKS:
-            supply += book.levels[tick].quantity_lot
+    best = (np.int64(0), np.int64(0), np.int64(0))
+    tick = lowest
+    while tick <= highest:
+        if tick >= book.best_ask:
+            supply += lots_at(book, tick)
         while sell < venue.pooled[1] and _pool_tick(w, 1, sell) == tick:
             supply += _pool_lots(w, book, 1, sell)
             sell += 1
-        traded = min(demand, supply)
-        surplus = abs(demand - supply)
-        better = traded > volume
-        if traded == volume and traded > 0:
-            nearer = abs(tick - reference) < abs(price - reference)
-            better = surplus < imbalance or (surplus == imbalance and nearer)
-        if better:
-            price, volume, imbalance = np.int64(tick), traded, surplus
+        best = _choose(best, tick, demand, supply, reference)
         if tick <= book.best_bid:
-            demand -= book.levels[tick].quantity_lot
+            demand -= lots_at(book, tick)
         while buy > 0 and _pool_tick(w, 0, buy - 1) == tick:
             demand -= _pool_lots(w, book, 0, buy - 1)
             buy -= 1
-    return price, volume
+        following = min(next_occupied(book, tick), highest + 1)
+        if sell < venue.pooled[1]:
+            following = min(following, _pool_tick(w, 1, sell))
+        if buy > 0:
+            following = min(following, _pool_tick(w, 0, buy - 1))
+        if following > tick + 1:
+            best = _choose(best, min(max(reference, tick + 1), following - 1), demand, supply, reference)
+        tick = following
+    return best[0], best[1]
 
 
 @leaf
 def _next_order(w, book, index, place):
     """Slot that comes next on a side: the head of the book or the listed order number ``place`` of the pool."""
     tick = book.best_bid if index == 0 else book.best_ask
-    resting = tick > 0 and tick < TICKS
+    resting = 0 < tick < NO_ASK
     if place >= w.venue.pooled[index]:
-        return np.int64(book.levels[tick].head)
+        return first_at(book, tick)
     pooled = w.venue.pool[index, place]
     limit = _pool_tick(w, index, place)
     if not resting or (tick < limit if index == 0 else tick > limit):
         return pooled
-    head = np.int64(book.levels[tick].head)
+    head = first_at(book, tick)
     if tick == limit and not _is_older(book, head, pooled):
         return pooled
     return head
@@ -149,8 +173,8 @@ def _fill(w, book, accounts, watch, tape, price, lots, buy, sell):
         price * lots * w.config.atoms,
         np.int64(taker.owner),
         np.int64(maker.owner),
-        np.int64(taker.key) >> PRICE_BITS,
-        np.int64(maker.key) >> PRICE_BITS,
+        np.int64(taker.key) >> INDEX_BITS,
+        np.int64(maker.key) >> INDEX_BITS,
         np.int64(taker.serial),
         np.int64(maker.serial),
         1,
@@ -164,13 +188,19 @@ def _fill(w, book, accounts, watch, tape, price, lots, buy, sell):
 @part
 def _join_queue(book, slot, side, tick):
     """Put an order of the pool into the queue of its price, behind every order that was entered before it."""
+    index = level_for(book, side, tick)
     order = book.orders[slot]
-    level = book.levels[tick]
+    level = book.levels[index]
     before = np.int64(level.tail)
-    while before != 0 and not _is_older(book, before, slot):
+    # Beyond the window a level has other prices too, whose orders may stand on either side.
+    while before != 0 and not (
+        _is_older(book, before, slot) and (index < WINDOW or book.far_ticks[before] == tick)
+    ):
         before = np.int64(book.orders[before].previous)
     following = np.int64(level.head) if before == 0 else np.int64(book.orders[before].next)
-    order.key = tick | ((np.int64(order.key) >> PRICE_BITS) << PRICE_BITS)
+    order.key = index | ((np.int64(order.key) >> INDEX_BITS) << INDEX_BITS)
+    if index >= WINDOW:
+        book.far_ticks[slot] = tick
     order.previous = before
     order.next = following
     if before != 0:
@@ -182,7 +212,7 @@ def _join_queue(book, slot, side, tick):
     else:
         level.tail = slot
     level.quantity_lot += order.quantity_lot
-    set_bit(book, tick)
+    set_bit(book, index)
     if side > 0:
         book.best_bid = max(book.best_bid, tick)
     else:

@@ -13,8 +13,9 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import part, routine
-from cascade_sim.core.layout.book import ORDER_CAPACITY, STATUS_PRICE_OUTSIDE, TICKS
-from cascade_sim.core.venue.book import next_above, next_below, rest, slide, submit
+from cascade_sim.core.layout.book import ORDER_CAPACITY, STATUS_PRICE_OUTSIDE, WINDOW
+from cascade_sim.core.venue.book import enqueue, rest, slide, submit
+from cascade_sim.core.venue.window import far_lots, step_away
 from cascade_sim.domain.enums import Cause, OrderType
 
 _LIMIT = np.int64(OrderType.LIMIT)
@@ -44,11 +45,12 @@ def _queue_of(book, slot, account):
 @routine
 def own_resting(w, book, account, side):
     """Lots that an account has resting on one side, in the book and in the pool."""
-    total = np.int64(0)
-    tick = book.best_bid if side > 0 else book.best_ask
-    while tick > 0 and tick < TICKS:
-        total += _queue_of(book, np.int64(book.levels[tick].head), account)
-        tick = next_below(book, tick) if side > 0 else next_above(book, tick)
+    low, high = (np.int64(1), book.best_bid) if side > 0 else (book.best_ask, book.ticks)
+    total = far_lots(book, low, high, account)
+    index = (book.best_bid if side > 0 else book.best_ask) - book.origin
+    while 0 < index < WINDOW:
+        total += _queue_of(book, np.int64(book.levels[index].head), account)
+        index = step_away(book, side, index)
     slot = np.int64(book.levels[0].head)
     while slot != 0:
         order = book.orders[slot]
@@ -89,7 +91,7 @@ def admit(w, book, accounts, account, side, tick, quantity, order_type, resting)
     rules = w.config.venue
     venue = w.venue
     none = np.int64(0)
-    tick = min(max(tick, 1), TICKS - 1)
+    tick = min(max(tick, 1), book.ticks - 1)
     post_only = order_type == _POST_ONLY or order_type == _SLIDE
     halted = w.market.halted != 0
     if halted and order_type != _LIMIT and not post_only:
@@ -103,7 +105,7 @@ def admit(w, book, accounts, account, side, tick, quantity, order_type, resting)
         return tick, max(quantity, none), CALL
     limit = tick
     if order_type == _MARKET:
-        limit = TICKS - 1 if side > 0 else 1
+        limit = book.ticks - 1 if side > 0 else 1
     crossing = slide(book, side, limit) != limit
     if rules.band != 0:
         edge = venue.upper if side > 0 else venue.lower
@@ -130,8 +132,8 @@ def enter_call(w, book, side, tick, quantity, owner, cause, parent):
     book.messages += 1
     if slide(book, side, tick) == tick:
         return rest(book, side, tick, quantity, owner, cause, parent)
-    # Entered as if to buy: a sale at level 0 would become the best ask.
-    order_id = rest(book, 1, 0, quantity, owner, cause, parent)
+    # Entered as if to buy, at no price: it becomes nobody's best price.
+    order_id = enqueue(book, 1, 0, 0, quantity, owner, cause, parent)
     w.venue.limit[order_id & (ORDER_CAPACITY - 1)] = side * tick
     return order_id
 
@@ -139,7 +141,7 @@ def enter_call(w, book, side, tick, quantity, owner, cause, parent):
 @routine
 def submit_quote(w, book, accounts, account, side, tick, lots):
     """Send one quote of a provider's ladder under the venue's rules; returns its id, 0 if nothing rests."""
-    if tick >= TICKS:
+    if tick >= book.ticks:
         book.status = STATUS_PRICE_OUTSIDE
         return np.int64(0)
     index = 0 if side > 0 else 1

@@ -1,32 +1,46 @@
 """Price-time-priority matching on one book record (layout: :mod:`cascade_sim.core.layout.book`).
 
-Occupied price levels sit in a three-level 64-ary bitset, so the next best price costs the same however empty the
-book is. Orders of a level form a doubly linked queue through their slots: cancellation by id is O(1). Every function
-takes the record itself (``books[0]``); quantities are lots, prices ticks, sides +1 (buy) and -1 (sell).
+Orders of a level form a doubly linked queue through their slots: cancellation by id is O(1). Where the level of a price
+is, and what happens far from the market, is the business of :mod:`cascade_sim.core.venue.window`. Every function takes the
+record itself (``books[0]``); quantities are lots, prices ticks, sides +1 (buy) and -1 (sell).
 """
 
 import numpy as np
 
-from cascade_sim.core.ground.compile import kernel, leading_zeros, leaf, part, routine, trailing_zeros
+from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.layout.book import (
     FILL_CAPACITY,
+    INDEX_BITS,
+    INDEX_MASK,
     INTERRUPT_NONE,
     INTERRUPT_REPORT_FULL,
     INTERRUPT_SELF_TRADE,
+    NO_ASK,
+    NO_BID,
     ORDER_CAPACITY,
     ORDER_SLOT_BITS,
-    PRICE_BITS,
     STATUS_ORDERS_FULL,
     STATUS_PRICE_OUTSIDE,
-    TICKS,
+    WINDOW,
+)
+from cascade_sim.core.venue.window import (
+    best_far,
+    clear_bit,
+    first_at,
+    follow,
+    lots_at,
+    next_above,
+    next_at,
+    next_below,
+    next_price,
+    resting_between,
+    set_bit,
+    shared_level,
 )
 from cascade_sim.domain.enums import OrderType, SelfTradePolicy
 
-_PRICE_MASK = TICKS - 1
 _SLOT_MASK = ORDER_CAPACITY - 1
 SERIAL_MASK = 0x7FFFFFFF
-_ONE = np.uint64(1)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _TYPE_LIMIT = np.int64(OrderType.LIMIT)
 _TYPE_MARKET = np.int64(OrderType.MARKET)
 _TYPE_IOC = np.int64(OrderType.IOC)
@@ -39,87 +53,15 @@ _CANCEL_INCOMING = np.int64(SelfTradePolicy.CANCEL_INCOMING)
 _CANCEL_BOTH = np.int64(SelfTradePolicy.CANCEL_BOTH)
 
 
-@part
-def set_bit(book, tick):
-    """Mark a tick as occupied in a record with the three bitset levels."""
-    low = tick >> 6
-    mid = tick >> 12
-    book.bits_low[low] |= _ONE << np.uint64(tick & 63)
-    book.bits_mid[mid] |= _ONE << np.uint64(low & 63)
-    book.bits_top[0] |= _ONE << np.uint64(mid)
-
-
-@part
-def clear_bit(book, tick):
-    """Mark a tick as empty."""
-    low = tick >> 6
-    mid = tick >> 12
-    word = book.bits_low[low] & ~(_ONE << np.uint64(tick & 63))
-    book.bits_low[low] = word
-    if word == 0:
-        word = book.bits_mid[mid] & ~(_ONE << np.uint64(low & 63))
-        book.bits_mid[mid] = word
-        if word == 0:
-            book.bits_top[0] &= ~(_ONE << np.uint64(mid))
-
-
-@part
-def _over(word, bit):
-    """Bits of ``word`` strictly above ``bit``; two shifts, because a shift by 64 is undefined."""
-    return word & ((_ALL << np.uint64(bit)) << _ONE)
-
-
-@part
-def _under(word, bit):
-    return word & ((_ONE << np.uint64(bit)) - _ONE)
-
-
-@leaf
-def next_above(book, tick):
-    """Lowest occupied tick above ``tick``, TICKS if none."""
-    low = tick >> 6
-    word = _over(book.bits_low[low], tick & 63)
-    if word != 0:
-        return (low << 6) + trailing_zeros(word)
-    mid = low >> 6
-    word = _over(book.bits_mid[mid], low & 63)
-    if word == 0:
-        word = _over(book.bits_top[0], mid)
-        if word == 0:
-            return TICKS
-        mid = trailing_zeros(word)
-        word = book.bits_mid[mid]
-    low = (mid << 6) + trailing_zeros(word)
-    return (low << 6) + trailing_zeros(book.bits_low[low])
-
-
-@leaf
-def next_below(book, tick):
-    """Highest occupied tick below ``tick``, 0 if none."""
-    low = tick >> 6
-    word = _under(book.bits_low[low], tick & 63)
-    if word != 0:
-        return (low << 6) + 63 - leading_zeros(word)
-    mid = low >> 6
-    word = _under(book.bits_mid[mid], low & 63)
-    if word == 0:
-        word = _under(book.bits_top[0], mid)
-        if word == 0:
-            return 0
-        mid = 63 - leading_zeros(word)
-        word = book.bits_mid[mid]
-    low = (mid << 6) + 63 - leading_zeros(word)
-    return (low << 6) + 63 - leading_zeros(book.bits_low[low])
-
-
 @kernel
 def open_book(book, self_trade):
     """Make a zeroed record an empty book with the given :class:`SelfTradePolicy`.
 
     ``book.anonymous`` may name an owner that stands for many traders, whose orders may meet.
     """
-    book.best_bid = 0
-    book.best_ask = TICKS
+    book.best_bid = NO_BID
+    book.best_ask = NO_ASK
+    book.ticks = NO_ASK
     book.fresh_slot = 1
     book.fill_limit = FILL_CAPACITY
     book.self_trade = self_trade
@@ -135,12 +77,24 @@ def _release(book, slot):
     book.live_orders -= 1
 
 
+@routine
+def _leave_far(book, slot, index):
+    """Keep the best prices true after an order beyond the window has left its level."""
+    if book.levels[index].head == 0:
+        clear_bit(book, index)
+    tick = book.far_ticks[slot]
+    if tick == book.best_bid:
+        book.best_bid = best_far(book, 1)
+    elif tick == book.best_ask:
+        book.best_ask = best_far(book, -1)
+
+
 @part
 def _unlink(book, slot):
     """Take an order out of its queue and keep best prices true; the slot stays allocated."""
     order = book.orders[slot]
-    tick = np.int64(order.key) & _PRICE_MASK
-    level = book.levels[tick]
+    index = np.int64(order.key) & INDEX_MASK
+    level = book.levels[index]
     level.quantity_lot -= order.quantity_lot
     following = np.int64(order.next)
     before = np.int64(order.previous)
@@ -152,12 +106,20 @@ def _unlink(book, slot):
         book.orders[following].previous = before
     else:
         level.tail = before
-    if level.head == 0:
-        clear_bit(book, tick)
-        if tick == book.best_bid:
-            book.best_bid = next_below(book, tick)
+    if index >= WINDOW:
+        _leave_far(book, slot, index)
+    elif level.head == 0:
+        clear_bit(book, index)
+        tick = book.origin + index
+        # Level 0 is no price, though a far bid may have the tick that it would have.
+        if index == 0:
+            pass
+        elif tick == book.best_bid:
+            index = next_below(book, index)
+            book.best_bid = book.origin + index if index > 0 else best_far(book, 1)
         elif tick == book.best_ask:
-            book.best_ask = next_above(book, tick)
+            index = next_above(book, index)
+            book.best_ask = book.origin + index if index < WINDOW else best_far(book, -1)
 
 
 @part
@@ -184,7 +146,7 @@ def withdraw(book, order_id):
     return removed
 
 
-@kernel
+@routine
 def cancel(book, order_id):
     """Remove a resting order. Returns the quantity removed, 0 when the order no longer rests."""
     book.messages += 1
@@ -201,7 +163,7 @@ def reduce(book, order_id, quantity):
     if quantity >= order.quantity_lot:
         return cancel(book, order_id)
     order.quantity_lot -= quantity
-    book.levels[np.int64(order.key) & _PRICE_MASK].quantity_lot -= quantity
+    book.levels[np.int64(order.key) & INDEX_MASK].quantity_lot -= quantity
     return quantity
 
 
@@ -215,14 +177,15 @@ def _report(book, tick, quantity, slot, taker):
     fill.maker = order.owner
     fill.taker = taker
     fill.maker_order_id = (np.int64(order.serial) << ORDER_SLOT_BITS) | slot
-    fill.maker_cause = np.int64(order.key) >> PRICE_BITS
+    fill.maker_cause = np.int64(order.key) >> INDEX_BITS
     book.fill_count += 1
 
 
 @leaf
-def _take_level(book, tick, left, taker):
-    """Trade against one price level, oldest order first. Returns what is left of the incoming order."""
-    level = book.levels[tick]
+def _take_level(book, index, left, taker):
+    """Trade against one level of the window, oldest order first. Returns what is left of the incoming order."""
+    level = book.levels[index]
+    tick = book.origin + index
     slot = np.int64(level.head)
     gone = np.int64(0)
     while slot != 0 and left > 0:
@@ -256,13 +219,20 @@ def _take_level(book, tick, left, taker):
         book.orders[slot].previous = 0
     else:
         level.tail = 0
-        clear_bit(book, tick)
+        clear_bit(book, index)
     return left
+
+
+@routine
+def _bring(book, side, best):
+    """Move the window to the best price of a side; returns its level."""
+    follow(book, side, best, 1)
+    return best - book.origin
 
 
 @leaf
 def take(book, side, limit_tick, quantity, taker):
-    """Trade an incoming order against the other side up to its limit; returns the quantity left.
+    """Trade an incoming order against the other side up to its limit, a price; returns the quantity left.
 
     Fills are appended to ``book.fills``. ``book.interrupt`` says why matching stopped early, if it did: the report is
     full (the caller empties it and continues) or the next resting order has the same owner.
@@ -271,19 +241,27 @@ def take(book, side, limit_tick, quantity, taker):
     book.interrupt = INTERRUPT_NONE
     if side > 0:
         best = book.best_ask
-        while left > 0 and best <= limit_tick and best < TICKS:
-            left = _take_level(book, best, left, taker)
-            if book.levels[best].head != 0:
+        while left > 0 and best <= limit_tick:
+            index = best - book.origin
+            if index >= WINDOW:
+                index = _bring(book, -1, best)
+            left = _take_level(book, index, left, taker)
+            if book.levels[index].head != 0:
                 break
-            best = next_above(book, best)
+            index = next_above(book, index)
+            best = book.origin + index if index < WINDOW else best_far(book, -1)
         book.best_ask = best
     else:
         best = book.best_bid
-        while left > 0 and best >= limit_tick and best > 0:
-            left = _take_level(book, best, left, taker)
-            if book.levels[best].head != 0:
+        while left > 0 and best >= limit_tick:
+            index = best - book.origin
+            if index <= 0:
+                index = _bring(book, 1, best)
+            left = _take_level(book, index, left, taker)
+            if book.levels[index].head != 0:
                 break
-            best = next_below(book, best)
+            index = next_below(book, index)
+            best = book.origin + index if index > 0 else best_far(book, 1)
         book.best_bid = best
     return left
 
@@ -295,7 +273,7 @@ def _settle_with_own(book, side, limit_tick, left, taker):
     ``book.interrupt`` stays where what is left must not rest.
     """
     while book.interrupt == INTERRUPT_SELF_TRADE:
-        level = book.levels[book.best_ask if side > 0 else book.best_bid]
+        level = book.levels[(book.best_ask if side > 0 else book.best_bid) - book.origin]
         slot = np.int64(level.head)
         order = book.orders[slot]
         resting = np.int64(order.quantity_lot)
@@ -327,8 +305,11 @@ def trade(book, side, limit_tick, quantity, taker):
 
 
 @leaf
-def rest(book, side, tick, quantity, owner, cause, parent):
-    """Append an order to the queue of its price, which must not cross. Returns its id, 0 if no slot is free."""
+def enqueue(book, side, tick, index, quantity, owner, cause, parent):
+    """Append an order at ``tick`` to the queue of a level; returns its id, 0 if no slot is free.
+
+    In a level that is its price's alone, the best price of its side is kept true.
+    """
     slot = book.free_slot
     if slot != 0:
         book.free_slot = np.int64(book.orders[slot].next)
@@ -340,10 +321,10 @@ def rest(book, side, tick, quantity, owner, cause, parent):
         book.fresh_slot = slot + 1
     serial = (book.serial + 1) & SERIAL_MASK
     book.serial = serial
-    level = book.levels[tick]
+    level = book.levels[index]
     last = np.int64(level.tail)
     order = book.orders[slot]
-    order.key = tick | (cause << PRICE_BITS)
+    order.key = index | (cause << INDEX_BITS)
     order.quantity_lot = quantity
     order.next = 0
     order.previous = last
@@ -354,7 +335,7 @@ def rest(book, side, tick, quantity, owner, cause, parent):
         book.orders[last].next = slot
     else:
         level.head = slot
-        set_bit(book, tick)
+        set_bit(book, index)
         if side > 0:
             if tick > book.best_bid:
                 book.best_bid = tick
@@ -366,29 +347,62 @@ def rest(book, side, tick, quantity, owner, cause, parent):
     return (serial << ORDER_SLOT_BITS) | slot
 
 
-@kernel
+@routine
+def level_for(book, side, tick):
+    """Level for an order of ``side`` at ``tick``; the window moves to it where it becomes the best price of its side."""
+    index = tick - book.origin
+    if 0 < index < WINDOW:
+        return index
+    if tick > book.best_bid if side > 0 else tick < book.best_ask:
+        follow(book, side, tick, 0)
+        index = tick - book.origin
+    return index if 0 < index < WINDOW else shared_level(tick)
+
+
+@routine
+def _note_far(book, side, tick, order_id):
+    """Write down the price of an order that rests beyond the window, and keep the best price true."""
+    if order_id == 0:
+        return
+    book.far_ticks[order_id & _SLOT_MASK] = tick
+    if side > 0:
+        book.best_bid = max(book.best_bid, tick)
+    else:
+        book.best_ask = min(book.best_ask, tick)
+
+
+@leaf
+def rest(book, side, tick, quantity, owner, cause, parent):
+    """Append an order to the queue of its price, which must not cross. Returns its id, 0 if no slot is free."""
+    index = tick - book.origin
+    if not 0 < index < WINDOW:
+        index = level_for(book, side, tick)
+    order_id = enqueue(book, side, tick, index, quantity, owner, cause, parent)
+    if index >= WINDOW:
+        _note_far(book, side, tick, order_id)
+    return order_id
+
+
+@routine
 def fillable(book, side, limit_tick, quantity, taker):
     """Quantity, at most ``quantity``, that an order could trade now under the book's self-trade policy."""
     found = np.int64(0)
     tick = book.best_ask if side > 0 else book.best_bid
     while found < quantity:
-        if side > 0:
-            if tick > limit_tick or tick >= TICKS:
-                break
-        elif tick < limit_tick or tick <= 0:
+        if side * (limit_tick - tick) < 0:
             break
         if book.self_trade == _ALLOW or taker == book.anonymous:
-            found += book.levels[tick].quantity_lot
+            found += lots_at(book, tick)
         else:
-            slot = np.int64(book.levels[tick].head)
+            slot = first_at(book, tick)
             while slot != 0:
                 order = book.orders[slot]
                 if order.owner != taker:
                     found += order.quantity_lot
                 elif book.self_trade != _CANCEL_RESTING:
                     return min(found, quantity)
-                slot = np.int64(order.next)
-        tick = next_above(book, tick) if side > 0 else next_below(book, tick)
+                slot = next_at(book, slot)
+        tick = next_price(book, -side, tick)
     return min(found, quantity)
 
 
@@ -400,7 +414,7 @@ def slide(book, side, tick):
     return max(tick, book.best_bid + 1)
 
 
-@kernel
+@routine
 def submit(book, side, tick, quantity, owner, order_type, cause, parent):
     """Enter one order; returns ``(order_id, left)``.
 
@@ -410,13 +424,13 @@ def submit(book, side, tick, quantity, owner, order_type, cause, parent):
     book.messages += 1
     limit = tick
     if order_type == _TYPE_MARKET:
-        limit = TICKS - 1 if side > 0 else 1
-    if limit < 1 or limit >= TICKS:
+        limit = book.ticks - 1 if side > 0 else 1
+    if limit < 1 or limit >= book.ticks:
         book.status = STATUS_PRICE_OUTSIDE
         return 0, quantity
     if order_type == _TYPE_SLIDE:
         limit = slide(book, side, limit)
-        if limit < 1 or limit >= TICKS:
+        if limit < 1 or limit >= book.ticks:
             return 0, quantity
     elif order_type == _TYPE_POST_ONLY:
         if slide(book, side, limit) != limit:
@@ -454,15 +468,30 @@ def remove(books, order_id):
 @kernel
 def depth_within(book, side, limit_tick):
     """Resting quantity of one side (+1 bids) from its best price to ``limit_tick`` inclusive, in lots."""
-    total = np.int64(0)
-    if side > 0:
-        tick = book.best_bid
-        while tick >= limit_tick and tick > 0:
-            total += book.levels[tick].quantity_lot
-            tick = next_below(book, tick)
-    else:
-        tick = book.best_ask
-        while tick <= limit_tick and tick < TICKS:
-            total += book.levels[tick].quantity_lot
-            tick = next_above(book, tick)
-    return total
+    low, high = (limit_tick, book.best_bid) if side > 0 else (book.best_ask, limit_tick)
+    return resting_between(book, low, high)
+
+
+@kernel
+def list_levels(book, side, rows):
+    """Write price and lots of the levels of one side to ``rows`` (n, 2), best price first; returns how many there are."""
+    count = 0
+    tick = book.best_bid if side > 0 else book.best_ask
+    while count < len(rows) and NO_BID < tick < NO_ASK:
+        rows[count, 0] = tick
+        rows[count, 1] = lots_at(book, tick)
+        count += 1
+        tick = next_price(book, side, tick)
+    return count
+
+
+@kernel
+def list_queue(book, tick, slots):
+    """Write the slots of the orders at a price to ``slots``, oldest first; returns how many there are."""
+    count = 0
+    slot = first_at(book, tick)
+    while slot != 0:
+        slots[count] = slot
+        count += 1
+        slot = next_at(book, slot)
+    return count

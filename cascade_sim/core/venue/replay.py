@@ -11,9 +11,9 @@ from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.layout.book import (
     INTERRUPT_NONE,
     INTERRUPT_REPORT_FULL,
+    NO_ASK,
     ORDER_CAPACITY,
     ORDER_SLOT_BITS,
-    TICKS,
 )
 from cascade_sim.core.venue.book import SERIAL_MASK, rest, trade, withdraw
 
@@ -31,7 +31,7 @@ def _is_right(message, index):
     kind, side, price, quantity = message.kind, message.side, message.price, message.quantity
     cancel_ok = (kind == _KIND_CANCEL) & (price >= 0) & (price < index)
     entered_ok = ((side == 1) | (side == -1)) & (quantity >= 1)
-    limit_ok = (kind == _KIND_LIMIT) & (price >= 1) & (price < TICKS)
+    limit_ok = (kind == _KIND_LIMIT) & (price >= 1)
     return cancel_ok | (entered_ok & (limit_ok | (kind == _KIND_MARKET)))
 
 
@@ -74,7 +74,7 @@ def replay(book, messages, slots, tape):
         left = np.int64(message.quantity)
         owner = np.int64(index & (REPLAY_OWNERS - 1))
         rests = kind == _KIND_LIMIT
-        farthest = TICKS - 1 if side > 0 else 1
+        farthest = NO_ASK - 1 if side > 0 else 1
         tick = np.int64(message.price) if rests else np.int64(farthest)
         book.serial = first_serial + index
         while True:
