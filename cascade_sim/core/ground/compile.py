@@ -23,12 +23,14 @@ __all__ = [
     "cache_is_cold",
     "cache_is_kept",
     "compilation_enabled",
+    "detour",
     "kernel",
     "leading_zeros",
     "leaf",
     "part",
     "routine",
     "trailing_zeros",
+    "unlikely",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,6 +118,23 @@ def leaf(function: F) -> F:
         The compiled dispatcher, or ``function`` itself when compilation is off.
     """
     return _compile(function, "leaf")
+
+
+def detour(function: F) -> F:
+    """Compile a small `routine` that a busy kernel hardly ever calls: it stays out of the kernel, which does not slow down.
+
+    Parameters
+    ----------
+    function : callable
+        As for `routine`. LLVM neither copies it into its caller nor optimises it; what costs time belongs in a routine
+        that it calls, which stays out of the kernel as well.
+
+    Returns
+    -------
+    callable
+        The compiled dispatcher, or ``function`` itself when compilation is off.
+    """
+    return _compile(function, "detour")
 
 
 def part(function: F) -> F:
@@ -207,6 +226,21 @@ def leading_zeros(word: int) -> int:
     return 64 - (int(word) & _WORD_MASK).bit_length()
 
 
+def unlikely(value: bool) -> bool:
+    """Say that a condition is hardly ever true: a kernel then keeps what follows from it out of its way.
+
+    Parameters
+    ----------
+    value : bool
+
+    Returns
+    -------
+    bool
+        ``value``.
+    """
+    return value
+
+
 def _compile(function: F, kind: str) -> F:
     if not compilation_enabled():
         return function
@@ -216,3 +250,4 @@ def _compile(function: F, kind: str) -> F:
 if compilation_enabled():
     numba_private.lower_bit_count(trailing_zeros, "cttz")
     numba_private.lower_bit_count(leading_zeros, "ctlz")
+    numba_private.lower_hint(unlikely)

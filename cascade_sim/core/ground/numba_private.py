@@ -34,6 +34,7 @@ _cpu: Any = importlib.import_module("numba.core.cpu")
 _settings: Any = importlib.import_module("numba.core.config")
 _typing: Any = importlib.import_module("numba.core.typing")
 _cgutils: Any = importlib.import_module("numba.core.cgutils")
+_llvm: Any = importlib.import_module("llvmlite.ir")
 _extending: Any = importlib.import_module("numba.extending")
 _runtime: Any = getattr(importlib.import_module("numba.core.runtime.nrt"), "rtsys", None)
 _dumps: Any = importlib.import_module("numba.core.serialize").dumps
@@ -47,6 +48,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "routine": _INNER,
     "leaf": {**_INNER, "forceinline": True},
     "part": {**_INNER, "inline": "always"},
+    "detour": {**_INNER, "_dbg_optnone": True},
 }
 """Options of numba by kind of function."""
 _CACHED = ("kernel", "allocating_kernel")
@@ -59,7 +61,7 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "function compiler": ("compile", "_customize_flags"),
     "CompileResult": ("_reduce", "_rebuild", "_replace"),
     "Flags": ("no_compile",),
-    "CPUTargetOptions": ("_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "forceinline"),
+    "CPUTargetOptions": ("_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "forceinline", "_dbg_optnone"),
     "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
     "runtime": ("initialize",),
@@ -312,6 +314,25 @@ def lower_bit_count(function: Callable[[int], int], instruction: str) -> None:
 
     _extending.type_callable(function)(word_signature)
     _extending.lower_builtin(function, types.uint64)(lower)
+
+
+def lower_hint(function: Callable[[bool], bool]) -> None:
+    """Let kernels say by a function of one truth value, which it returns, that the value is false almost always."""
+
+    def hint_signature(_context: Any) -> Callable[[Any], Any]:
+        def typer(value: Any) -> Any:
+            return _typing.signature(types.boolean, types.boolean) if value == types.boolean else None
+
+        return typer
+
+    def lower(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        bit = arguments[0].type
+        whole = _llvm.FunctionType(bit, [bit, bit])
+        expect = builder.module.declare_intrinsic("llvm.expect", [bit], whole)
+        return builder.call(expect, [arguments[0], bit(0)])
+
+    _extending.type_callable(function)(hint_signature)
+    _extending.lower_builtin(function, types.boolean)(lower)
 
 
 def _compile_once_per_type(dispatcher: Any) -> None:

@@ -60,6 +60,7 @@ BOOK = record(
     withdrawn=np.int64,
     messages=np.int64,
     status=np.int64,
+    pad=(np.int64, (7,)),
     bits_top=emptied(np.uint64, 2),
     bits_mid=emptied(np.uint64, 2 * WINDOW >> 12),
     bits_low=emptied(np.uint64, 2 * WINDOW >> 6),
@@ -70,7 +71,8 @@ BOOK = record(
     far_ticks=scratch(np.int64, ORDER_CAPACITY),
 )
 """``ticks`` is the first price that is too high for an order. Level 0 is nobody's price; those from 1 on are the prices of
-the window, and the second half of them holds the orders outside of it (:mod:`cascade_sim.core.venue.window`)."""
+the window, and the second half of them holds the orders outside of it (:mod:`cascade_sim.core.venue.window`). ``pad`` lets
+the arrays begin with a line of the cache, so that no level lies on two."""
 
 INTERRUPT_NONE = 0
 INTERRUPT_REPORT_FULL = 1

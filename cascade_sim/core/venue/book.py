@@ -7,7 +7,7 @@ record itself (``books[0]``); quantities are lots, prices ticks, sides +1 (buy) 
 
 import numpy as np
 
-from cascade_sim.core.ground.compile import kernel, leaf, part, routine
+from cascade_sim.core.ground.compile import detour, kernel, leaf, part, routine, unlikely
 from cascade_sim.core.layout.book import (
     FILL_CAPACITY,
     INDEX_BITS,
@@ -77,7 +77,7 @@ def _release(book, slot):
     book.live_orders -= 1
 
 
-@routine
+@detour
 def _leave_far(book, slot, index):
     """Keep the best prices true after an order beyond the window has left its level."""
     if book.levels[index].head == 0:
@@ -106,17 +106,16 @@ def _unlink(book, slot):
         book.orders[following].previous = before
     else:
         level.tail = before
-    if index >= WINDOW:
+    if unlikely(index >= WINDOW):
         _leave_far(book, slot, index)
     elif level.head == 0:
         clear_bit(book, index)
         tick = book.origin + index
-        # Level 0 is no price, though a far bid may have the tick that it would have.
-        if index == 0:
-            pass
-        elif tick == book.best_bid:
-            index = next_below(book, index)
-            book.best_bid = book.origin + index if index > 0 else best_far(book, 1)
+        if tick == book.best_bid:
+            # Level 0 is no price, though a far bid may have the tick that it would have.
+            if index > 0:
+                index = next_below(book, index)
+                book.best_bid = book.origin + index if index > 0 else best_far(book, 1)
         elif tick == book.best_ask:
             index = next_above(book, index)
             book.best_ask = book.origin + index if index < WINDOW else best_far(book, -1)
@@ -223,7 +222,7 @@ def _take_level(book, index, left, taker):
     return left
 
 
-@routine
+@detour
 def _bring(book, side, best):
     """Move the window to the best price of a side; returns its level."""
     follow(book, side, best, 1)
@@ -243,7 +242,7 @@ def take(book, side, limit_tick, quantity, taker):
         best = book.best_ask
         while left > 0 and best <= limit_tick:
             index = best - book.origin
-            if index >= WINDOW:
+            if unlikely(index >= WINDOW):
                 index = _bring(book, -1, best)
             left = _take_level(book, index, left, taker)
             if book.levels[index].head != 0:
@@ -255,7 +254,7 @@ def take(book, side, limit_tick, quantity, taker):
         best = book.best_bid
         while left > 0 and best >= limit_tick:
             index = best - book.origin
-            if index <= 0:
+            if unlikely(index <= 0):
                 index = _bring(book, 1, best)
             left = _take_level(book, index, left, taker)
             if book.levels[index].head != 0:
@@ -347,7 +346,7 @@ def enqueue(book, side, tick, index, quantity, owner, cause, parent):
     return (serial << ORDER_SLOT_BITS) | slot
 
 
-@routine
+@detour
 def level_for(book, side, tick):
     """Level for an order of ``side`` at ``tick``; the window moves to it where it becomes the best price of its side."""
     index = tick - book.origin
@@ -359,28 +358,27 @@ def level_for(book, side, tick):
     return index if 0 < index < WINDOW else shared_level(tick)
 
 
-@routine
-def _note_far(book, side, tick, order_id):
-    """Write down the price of an order that rests beyond the window, and keep the best price true."""
-    if order_id == 0:
-        return
-    book.far_ticks[order_id & _SLOT_MASK] = tick
-    if side > 0:
-        book.best_bid = max(book.best_bid, tick)
-    else:
-        book.best_ask = min(book.best_ask, tick)
+@detour
+def _rest_far(book, side, tick, quantity, owner, cause, parent):
+    """Do what :func:`rest` does for a price beyond the window."""
+    index = level_for(book, side, tick)
+    order_id = enqueue(book, side, tick, index, quantity, owner, cause, parent)
+    if order_id != 0 and index >= WINDOW:
+        book.far_ticks[order_id & _SLOT_MASK] = tick
+        if side > 0:
+            book.best_bid = max(book.best_bid, tick)
+        else:
+            book.best_ask = min(book.best_ask, tick)
+    return order_id
 
 
 @leaf
 def rest(book, side, tick, quantity, owner, cause, parent):
     """Append an order to the queue of its price, which must not cross. Returns its id, 0 if no slot is free."""
     index = tick - book.origin
-    if not 0 < index < WINDOW:
-        index = level_for(book, side, tick)
-    order_id = enqueue(book, side, tick, index, quantity, owner, cause, parent)
-    if index >= WINDOW:
-        _note_far(book, side, tick, order_id)
-    return order_id
+    if unlikely(index <= 0 or index >= WINDOW):
+        return _rest_far(book, side, tick, quantity, owner, cause, parent)
+    return enqueue(book, side, tick, index, quantity, owner, cause, parent)
 
 
 @routine

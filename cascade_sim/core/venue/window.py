@@ -13,7 +13,7 @@ Occupied levels, of triggers too, sit in a three-level 64-ary bitset, so the nex
 
 import numpy as np
 
-from cascade_sim.core.ground.compile import leading_zeros, leaf, part, routine, trailing_zeros
+from cascade_sim.core.ground.compile import detour, leading_zeros, leaf, part, routine, trailing_zeros
 from cascade_sim.core.layout.book import INDEX_BITS, INDEX_MASK, NO_ASK, NO_BID, WINDOW, WINDOW_BITS
 
 _ONE = np.uint64(1)
@@ -217,7 +217,7 @@ def next_far(book, side, tick):
     return found
 
 
-@routine
+@detour
 def best_far(book, side):
     """Best price of a side that has nobody left in the window, which moves over it if it can; NO_BID or NO_ASK if nobody."""
     best = next_far(book, side, book.origin + 1 if side > 0 else book.origin + WINDOW - 1)
