@@ -16,7 +16,7 @@ from cascade_sim.scenario import Scenario
 
 Subset = frozenset[str]
 _CONTROLS = ("impact_off", "placebo")
-_OF_THE_WHOLE = frozenset(("loss_by_class", "cascade_sizes", "interaction_bp", "attribution"))
+_OF_THE_WHOLE = frozenset(("loss_by_class", "cascade_sizes", "markets", "interaction_bp", "attribution"))
 """Keys of a summary that are no figure of a single arm."""
 
 
