@@ -78,7 +78,7 @@ def _timed(model: Any, orders: int) -> tuple[int, float]:
 
 @cache
 def _own_agents() -> tuple[Any, Any]:
-    participant = importlib.import_module("cascade_sim.agents.base").Participant
+    participant = importlib.import_module("cascade_sim.agents.participant").Participant
     cohort = importlib.import_module("cascade_sim.agents.cohort").Cohort
     kinds = importlib.import_module("cascade_sim").OrderType
 

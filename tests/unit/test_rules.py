@@ -22,8 +22,16 @@ from cascade_sim.model import check_inputs
 from cascade_sim.registry import PRIORITIES, REGISTRIES, SIZINGS
 
 HERE = user_rules.__name__
-ASKED = ("clearing.priority", "clearing.sizing", "clearing.adl", "dealers.hedging", "market.mark_price")
-BUILT_IN_ONLY = ("clearing.margin", "clearing.execution", "market.price_formation")
+ASKED = (
+    "clearing.priority",
+    "clearing.sizing",
+    "clearing.execution",
+    "clearing.waterfall",
+    "clearing.adl",
+    "dealers.hedging",
+    "market.mark_price",
+)
+BUILT_IN_ONLY = ("clearing.margin", "market.price_formation")
 TINY = {
     "run.steps": 90,
     "run.burn_in_steps": 20,
@@ -68,6 +76,8 @@ def failed(kind: str, name: str, **parameters: Any) -> RunFailed:
     [
         ("clearing.priority", "a priority rule: a class with the method score(accounts)"),
         ("clearing.sizing", "a sizing rule: a class with the method lots(accounts)"),
+        ("clearing.execution", "an execution: a class with the method orders(accounts, lots, market)"),
+        ("clearing.waterfall", "a stage of the waterfall: a class with the method take(accounts, party) and"),
         ("clearing.adl", "a deleveraging rule: a class with the method score(accounts)"),
         ("dealers.hedging", "a hedging rule: a class with the method trade(inputs) and the attributes "),
         ("market.mark_price", "a mark-price rule: a class with the method mark(inputs)"),
@@ -76,7 +86,7 @@ def failed(kind: str, name: str, **parameters: Any) -> RunFailed:
 def test_a_class_without_the_method_is_refused(kind: str, expected: str) -> None:
     line = refused(kind, "Empty")
     assert line.startswith(f"{kind}.name: expected {expected}")
-    assert re.search(rf"received {HERE}:Empty with no method (score|lots|trade|mark)$", line)
+    assert re.search(rf"received {HERE}:Empty with no method (score|lots|orders|take|trade|mark)$", line)
 
 
 @pytest.mark.parametrize("kind", BUILT_IN_ONLY)
@@ -181,7 +191,7 @@ def test_types_that_cannot_be_read_are_refused() -> None:
 def test_what_a_rule_raises_ends_the_run_and_names_it(kind: str, error: str) -> None:
     caught = failed(kind, "Loud", error=error)
     assert re.fullmatch(
-        rf"{kind} {HERE}:Loud\.(score|lots|mark|trade)\(\), step -?[0-9]+: {TO_RAISE[error][2]}", str(caught)
+        rf"{kind} {HERE}:Loud\.(score|lots|orders|take|mark|trade)\(\), step -?[0-9]+: {TO_RAISE[error][2]}", str(caught)
     )
     assert isinstance(caught.__cause__, TO_RAISE[error][0])
 

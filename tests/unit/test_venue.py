@@ -348,7 +348,10 @@ def test_an_agent_sells_in_the_auction_at_the_auction_price() -> None:
         ),
         ({"levels": [1.0], "halt_seconds": [1.0]}, "venue.circuit_breaker.levels: expected at most 8"),
         ({"levels": [0.1]}, "halt_seconds: expected as many as venue.circuit_breaker.levels, 1"),
-        ({"window_seconds": 1e5}, "window_seconds: expected at most 16383 s, 16383 steps of run.dt"),
+        (
+            {"levels": [0.1], "halt_seconds": [1.0], "window_seconds": 1e5},
+            "window_seconds: expected at most 16383 s, 16383 steps of run.dt",
+        ),
         ({"price": "best"}, "venue.circuit_breaker.price: expected one of the known words, received 'best'"),
     ],
 )

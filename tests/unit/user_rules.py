@@ -45,12 +45,13 @@ class Loud:
     mark_seconds: float = 1.0
     band: float = 0.0
     price_limit: float = 0.01
+    capital: float = 1e6
 
-    def _raise(self, seen: Any) -> Any:
+    def _raise(self, *seen: Any) -> Any:
         error, arguments, _ = TO_RAISE[self.error]
         raise error(*arguments)
 
-    score = lots = mark = trade = _raise
+    score = lots = orders = take = mark = trade = _raise
 
 
 @dataclass(frozen=True)

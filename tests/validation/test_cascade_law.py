@@ -25,7 +25,7 @@ from reference.branching import (
 from scipy.stats import chi2
 
 import cascade_sim as cs
-from cascade_sim.domain.enums import AccountClass, Cause, EventType
+from cascade_sim.domain.enums import AccountClass, Cause, EventType, Stage
 from cascade_sim.lab.single import collect, measure_conservation
 
 PRICE = 100.0
@@ -163,7 +163,7 @@ def liquidated(run: Run, size: float) -> NDArray[np.int64]:
     counts: NDArray[np.int64] = np.rint(sold).astype(np.int64)
     # Positions are whole lots that sum to the open interest: some hold one more than others.
     assert np.abs(sold - counts).max() < 1e-3
-    assert float(run.model.state.world.totals.liquidated_fund) == 0.0
+    assert float(run.model.state.world.totals.closed[Stage.FUND]) == 0.0
     return counts
 
 
@@ -395,7 +395,8 @@ def test_every_cascade_conserves_cash_and_leaves_nobody_in_debt(
     assert int(totals.liquidated_accounts) > 20
     assert float(worth[traders].min()) >= 0.0
     assert run.price[-1] < PRICE * math.exp(-0.05)
-    taken, deleveraged = float(totals.liquidated_fund), float(totals.liquidated_adl)
+    taken = float(totals.closed[[Stage.FUND, Stage.SOCIALISED]].sum())
+    deleveraged = float(totals.closed[Stage.ADL])
     assert (deleveraged > 0.0) == (adl and (fund == 0.0 or not backstop))
     # A fund without capital still takes positions over while fees make it solvent.
     if not adl or (backstop and fund > 0.0):
