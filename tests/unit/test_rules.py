@@ -191,7 +191,8 @@ def test_types_that_cannot_be_read_are_refused() -> None:
 def test_what_a_rule_raises_ends_the_run_and_names_it(kind: str, error: str) -> None:
     caught = failed(kind, "Loud", error=error)
     assert re.fullmatch(
-        rf"{kind} {HERE}:Loud\.(score|lots|orders|take|mark|trade)\(\), step -?[0-9]+: {TO_RAISE[error][2]}", str(caught)
+        rf"{kind} {HERE}:Loud\.(score|lots|orders|take|mark|trade)\(\), step -?[0-9]+: {TO_RAISE[error][2]}",
+        str(caught),
     )
     assert isinstance(caught.__cause__, TO_RAISE[error][0])
 

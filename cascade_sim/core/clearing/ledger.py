@@ -378,7 +378,7 @@ def within_initial_margin(w, book, accounts, watch, account, side, tick, quantit
     return np.int64(0) if order_type == _FOK else closing
 
 
-@kernel
+@routine
 def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
     """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
 

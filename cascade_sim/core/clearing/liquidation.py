@@ -87,7 +87,7 @@ def screen(w, book, accounts, watch, scratch, scores, tape):
     return listed
 
 
-@part
+@routine
 def score_accounts(w, accounts, scratch, scores):
     """Scores of the compiled priority rules; the lowest is closed first."""
     rule = w.config.clearing.priority
@@ -239,7 +239,7 @@ def _close_on_book(w, book, accounts, watch, tape, account):
     return lay.RETURN_DONE
 
 
-@part
+@routine
 def _process(w, book, accounts, watch, scratch, scores, tape):
     """Carry one listed account through the pipeline; returns a RETURN code."""
     control = w.control

@@ -8,7 +8,7 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.hedging import update_greeks
 from cascade_sim.core.clearing.ledger import equity
 from cascade_sim.core.clearing.trigger_index import lots_between
-from cascade_sim.core.ground.compile import kernel, part, routine
+from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.core.record.figures import observe
 from cascade_sim.core.venue.window import resting_between
@@ -133,7 +133,7 @@ def check_totals(w, book, accounts):
         totals.check_failures += 1
 
 
-@kernel
+@routine
 def record(w, book, accounts, watch, tape):
     """Write the step down and clear what counts per step."""
     check_totals(w, book, accounts)
