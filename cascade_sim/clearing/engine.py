@@ -68,6 +68,11 @@ class LiquidationEngine:
         )
 
     @property
+    def walked(self) -> tuple[Any, ...]:
+        """The stages behind the book, as the kernels count them."""
+        return tuple(stage for stage in self.stages if getattr(stage, "compiled", None) != Stage.BOOK)
+
+    @property
     def parties(self) -> tuple[Any, ...]:
         """The stages of the user's own, each of which has an account, in order."""
         return tuple(stage for stage in self.stages if not hasattr(stage, "compiled"))
@@ -119,11 +124,9 @@ class LiquidationEngine:
         self._configure_stages(target, scenario, int(config.fund_account), first_party)
 
     def _configure_stages(self, target: Any, scenario: Scenario, fund: int, first_party: int) -> None:
-        codes = [int(getattr(stage, "compiled", Stage.BACKSTOP)) for stage in self.stages]
-        target.book = int(codes[0] == Stage.BOOK)
-        stages = [pair for pair in zip(codes, self.stages, strict=True) if pair[0] != Stage.BOOK]
-        target.stages = len(stages)
-        if Stage.FUND not in codes:
+        stages = [(int(getattr(stage, "compiled", Stage.BACKSTOP)), stage) for stage in self.walked]
+        target.book, target.stages = int(len(stages) < len(self.stages)), len(stages)
+        if Stage.FUND not in (code for code, _ in stages):
             # It still receives fees and what losses are shared for.
             stages.append((int(Stage.FUND), None))
         target.parties = len(stages)
@@ -185,7 +188,7 @@ class LiquidationEngine:
             view = distressed_view(state, np.array([control.request_account], np.int64), *units, parts)
             entry = state.world.config.clearing.waterfall[int(control.place)]
             party = int(entry.account)
-            stage = self.parties[self._number_of_party(state, int(control.place))]
+            stage = self.walked[int(control.place)]
             self._takeover(stage, view, control, party_view(state, party, *units), step)
         elif status == lay.RETURN_ADL:
             count = int(control.request_quantity)
@@ -202,11 +205,6 @@ class LiquidationEngine:
             place, step, lots > 0.0, "more than 0 lots to close (positions are signed, lots are not)", lots
         )
         return lots
-
-    @staticmethod
-    def _number_of_party(state: State, place: int) -> int:
-        codes = state.world.config.clearing.waterfall["stage"][:place]
-        return int(np.count_nonzero(np.asarray(codes) == Stage.BACKSTOP))
 
     def _order(self, view: DistressedAccounts, control: Any, market: Any, step: int) -> None:
         place = rule_place(EXECUTIONS, self.execution, "orders")

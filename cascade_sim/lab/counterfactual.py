@@ -11,12 +11,13 @@ import pandas as pd
 from cascade_sim.domain.errors import CapacityError, RunInterrupted, UnknownNameError
 from cascade_sim.domain.units import added
 from cascade_sim.lab.single import EVERYTHING_ON, run, switch_arm, with_impact_if_possible
+from cascade_sim.metrics.summary import SEVERAL_NUMBERS
 from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
 from cascade_sim.scenario import Scenario
 
 Subset = frozenset[str]
 _CONTROLS = ("impact_off", "placebo")
-_OF_THE_WHOLE = frozenset(("loss_by_class", "cascade_sizes", "markets", "interaction_bp", "attribution"))
+_OF_THE_WHOLE = SEVERAL_NUMBERS | {"markets", "interaction_bp", "attribution"}
 """Keys of a summary that are no figure of a single arm."""
 
 

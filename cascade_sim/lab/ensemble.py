@@ -311,10 +311,10 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
     def seconds(name: str) -> NDArray[np.float64]:
         return np.asarray(np.where(rows[name] >= 0, rows[name] * scenario.run.dt, np.nan))
 
-    book, fund, adl = (
-        np.trunc(rows["closed"][:, list(stages)].sum(axis=1)) / ATOMS_PER_UNIT
-        for stages in CLOSED_BY.values()
-    )
+    closed = {
+        by: np.trunc(rows["closed"][:, list(stages)].sum(axis=1)) / ATOMS_PER_UNIT
+        for by, stages in CLOSED_BY.items()
+    }
     fund_end = (
         rows["fund_cash"] + rows["fund_position"] * float(instrument.atoms_per_tick_lot) * rows["mark_end"]
     )
@@ -324,10 +324,10 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
         "max_drawdown": (peak - trough) / peak,
         "retrace": retrace,
         "liquidated_accounts": rows["liquidated_accounts"],
-        "liquidated_notional": book + fund + adl,
+        "liquidated_notional": closed["book"] + closed["backstop"] + closed["adl"],
         "liquidated_quantity": instrument.lots_to_quantities(rows["liquidated_quantity"]),
-        "backstop_notional": fund,
-        "adl_notional": adl,
+        "backstop_notional": closed["backstop"],
+        "adl_notional": closed["adl"],
         "adl_accounts": rows["adl_accounts"],
         "adl_loss": cash("adl_loss"),
         "insurance_fund_end": fund_end / ATOMS_PER_UNIT,

@@ -29,8 +29,8 @@ from cascade_sim.core.ground.rng import (
     uniform,
 )
 from cascade_sim.core.ground.wheel import release, schedule, turn
-from cascade_sim.core.layout.book import NO_ASK, ORDER_SLOT_BITS
-from cascade_sim.core.venue.book import cancel
+from cascade_sim.core.layout.book import NO_ASK
+from cascade_sim.core.venue.book import cancel, order_id_of
 from cascade_sim.core.venue.window import first_at, next_at
 from cascade_sim.domain.enums import Cause, OrderType
 
@@ -224,7 +224,7 @@ def _cancel_in_queue(w, book, tick, pick):
                 break
             pick -= 1
         slot = next_at(book, slot)
-    cancel(book, (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot)
+    cancel(book, order_id_of(book, slot))
     touch(w, book, _CAUSE)
 
 

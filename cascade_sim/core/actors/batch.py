@@ -4,9 +4,10 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
-from cascade_sim.core.clearing.open_orders import cancel_slot, resting_slot, signed_tick
+from cascade_sim.core.clearing.open_orders import cancel_slot, signed_tick
 from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
+from cascade_sim.core.venue.book import slot_of
 
 _ACTOR_DRAW = np.int64(1)
 _ORDER_TYPES = lay.REQUEST_CANCEL - 1
@@ -55,7 +56,7 @@ def _cancel(w, book, accounts, watch, batch, request):
     order_id = request.order_id
     if order_id < 0:
         order_id = batch[-1 - order_id].order_id
-    slot = resting_slot(book, order_id)
+    slot = slot_of(book, order_id)
     if slot == 0 or book.orders[slot].owner != request.account:
         return np.int64(0)
     removed = cancel_slot(w, book, accounts, watch, slot)
@@ -122,7 +123,7 @@ def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
 def look_up(w, book, order_ids, found):
     """Write tick and signed lots left of each order of ``order_ids`` (n,) to ``found`` (n, 2); 0 lots: it rests no more."""
     for k in range(len(order_ids)):
-        slot = resting_slot(book, order_ids[k])
+        slot = slot_of(book, order_ids[k])
         found[k, 0] = 0
         found[k, 1] = 0
         if slot != 0:

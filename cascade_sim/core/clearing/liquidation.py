@@ -18,6 +18,7 @@ from cascade_sim.core.clearing.ledger import (
 )
 from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.clearing.waterfall import absorb, cover_debt, settle_defaults, unwind_parties
+from cascade_sim.core.clearing.waterfall.moves import note_closed
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.ground.sorting import LONG, sort_by_score, sort_long_by_score
@@ -175,8 +176,7 @@ def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lot
         draft.fill = traded / (filled * w.config.atoms)
     commit_event(w, accounts, tape)
     totals = w.totals
-    totals.closed[_BOOK] += traded
-    w.now.closed[_BOOK] += traded
+    note_closed(w, _BOOK, traded)
     totals.liquidated_quantity += filled
     if filled > 0 and totals.first_liquidation_step < 0:
         totals.first_liquidation_step = w.control.step

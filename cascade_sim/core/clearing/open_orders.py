@@ -9,29 +9,11 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import kernel, leaf, routine
-from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY, ORDER_SLOT_BITS
-from cascade_sim.core.venue.book import cancel
+from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY
+from cascade_sim.core.venue.book import cancel, order_id_of, slot_of
 from cascade_sim.core.venue.window import tick_of_order
 
 _SLOT_MASK = ORDER_CAPACITY - 1
-
-
-@leaf
-def resting_slot(book, order_id):
-    """Slot of an order that rests, 0 when it does not."""
-    slot = order_id & _SLOT_MASK
-    if order_id <= 0:
-        return 0
-    order = book.orders[slot]
-    if order.quantity_lot == 0 or np.int64(order.serial) != order_id >> ORDER_SLOT_BITS:
-        return 0
-    return slot
-
-
-@leaf
-def order_id_of(book, slot):
-    """The id of the order in a slot."""
-    return (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot
 
 
 @leaf
@@ -74,7 +56,7 @@ def cancel_slot(w, book, accounts, watch, slot):
 @kernel
 def cancel_order(w, book, accounts, watch, order_id):
     """Cancel an order by its id; returns its lots, 0 when it no longer rests."""
-    slot = resting_slot(book, order_id)
+    slot = slot_of(book, order_id)
     if slot == 0:
         return np.int64(0)
     return cancel_slot(w, book, accounts, watch, slot)

@@ -83,7 +83,6 @@ def finish_figures(worlds, books, accounts, row):
     row.liquidated_quantity = totals.liquidated_quantity
     for stage in range(lay.STAGES):
         row.closed[stage] = totals.closed[stage]
-        row.covered[stage] = totals.covered[stage]
     row.adl_accounts = totals.adl_accounts
     row.adl_loss = totals.adl_loss
     row.bad_debt = totals.bad_debt
@@ -93,7 +92,6 @@ def finish_figures(worlds, books, accounts, row):
     row.refused_orders = totals.refused_orders
     row.first_liquidation_step = totals.first_liquidation_step
     row.first_adl_step = totals.first_adl_step
-    row.defaults = totals.defaults
     row.fund_cash = held[w.config.fund_account].cash
     row.fund_position = held[w.config.fund_account].position
     row.conservation_error = 0

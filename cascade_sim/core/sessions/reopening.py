@@ -14,7 +14,7 @@ from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.sorting import sort_by_score
 from cascade_sim.core.layout.book import INDEX_BITS, NO_ASK, ORDER_SLOT_BITS, WINDOW
-from cascade_sim.core.venue.book import SERIAL_MASK, level_for, reduce
+from cascade_sim.core.venue.book import SERIAL_MASK, level_for, order_id_of, reduce
 from cascade_sim.core.venue.window import (
     clear_bit,
     first_at,
@@ -150,11 +150,6 @@ def _next_order(w, book, index, place):
 
 
 @part
-def _order_id(book, slot):
-    return (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot
-
-
-@part
 def _fill(w, book, accounts, watch, tape, price, lots, buy, sell):
     """Settle one fill of the auction; the younger of the two orders is the taker."""
     side = np.int64(1) if _is_older(book, sell, buy) else np.int64(-1)
@@ -181,8 +176,8 @@ def _fill(w, book, accounts, watch, tape, price, lots, buy, sell):
     )
     if tape.trades_count > before:
         tape.trades[before].taker_event = book.parents[buy if side > 0 else sell]
-    reduce(book, _order_id(book, buy), lots)
-    reduce(book, _order_id(book, sell), lots)
+    reduce(book, order_id_of(book, buy), lots)
+    reduce(book, order_id_of(book, sell), lots)
 
 
 @part

@@ -122,7 +122,7 @@ def _unlink(book, slot):
 
 
 @part
-def _slot_of(book, order_id):
+def slot_of(book, order_id):
     """Slot of a live order, 0 when the id is unknown, filled or cancelled."""
     slot = order_id & _SLOT_MASK
     if order_id <= 0:
@@ -133,10 +133,16 @@ def _slot_of(book, order_id):
     return slot
 
 
+@part
+def order_id_of(book, slot):
+    """The id of the order in a slot."""
+    return (np.int64(book.orders[slot].serial) << ORDER_SLOT_BITS) | slot
+
+
 @leaf
 def withdraw(book, order_id):
     """Do what :func:`cancel` does, copied into a caller that counts its messages itself."""
-    slot = _slot_of(book, order_id)
+    slot = slot_of(book, order_id)
     if slot == 0:
         return 0
     removed = np.int64(book.orders[slot].quantity_lot)
@@ -155,7 +161,7 @@ def cancel(book, order_id):
 @kernel
 def reduce(book, order_id, quantity):
     """Lower a resting order's quantity in place, keeping its priority; returns what was removed."""
-    slot = _slot_of(book, order_id)
+    slot = slot_of(book, order_id)
     if slot == 0:
         return 0
     order = book.orders[slot]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cascade_sim.core.clearing.events import begin_event, commit_event
+from cascade_sim.core.clearing.events import commit_event
 from cascade_sim.core.clearing.ledger import equity, notional, refresh_triggers, transfer
 from cascade_sim.core.clearing.waterfall.moves import (
     begin_takeover,
@@ -14,9 +14,8 @@ from cascade_sim.core.clearing.waterfall.moves import (
     note_taken,
 )
 from cascade_sim.core.ground.compile import part, routine
-from cascade_sim.domain.enums import Cause, EventType, Stage, TransferKind
+from cascade_sim.domain.enums import EventType, Stage, TransferKind
 
-_CAUSE = np.int64(Cause.BACKSTOP)
 _TAKEOVER = np.int64(EventType.TAKEOVER)
 _STAGE = np.int64(Stage.FUND)
 _KIND_TAKEOVER = np.int64(TransferKind.TAKEOVER)
@@ -51,13 +50,13 @@ def fund_takes(w, accounts, watch, tape, account):
     lots = _room(w, accounts, account, size)
     if lots <= 0:
         return
-    worth = equity(w, row)
+    debt = debt_of(w, row)
     value = notional(w, row)
     note_end(w, row)
     event = begin_takeover(w, accounts, account, _TAKEOVER, _STAGE)
     w.draft.filled = lots
     w.draft.payer = settings.account
-    w.draft.loss = max(0.0, -worth)
+    w.draft.loss = debt
     w.draft.fill = w.draft.bankruptcy
     if lots < size:
         w.draft.loss *= lots / size
@@ -65,7 +64,6 @@ def fund_takes(w, accounts, watch, tape, account):
     commit_event(w, accounts, tape)
     if row.position == before:  # the records are full
         return
-    debt = max(0.0, -worth)
     if lots < size:
         value *= lots / size
         debt = max(0.0, debt - debt_of(w, row))
@@ -82,8 +80,7 @@ def cover_debt(w, accounts, watch, tape, account):
     if debt <= 0 or w.control.capacity != 0:
         return
     fund = w.config.fund_account
-    begin_event(w, accounts, _TAKEOVER, _STAGE, _CAUSE, account)
-    event = w.control.next_event
+    event = begin_takeover(w, accounts, account, _TAKEOVER, _STAGE)
     missing = debt - np.int64(max(0.0, equity(w, accounts[fund])))
     if missing > 0:
         external = w.config.external_account
@@ -92,7 +89,5 @@ def cover_debt(w, accounts, watch, tape, account):
     refresh_triggers(w, accounts, watch, account)
     w.draft.payer = fund
     w.draft.loss = float(debt)
-    w.draft.parent = row.breach_event
-    w.draft.breach = row.breach_event
     commit_event(w, accounts, tape)
     note_covered(w, _STAGE, debt)

@@ -57,19 +57,20 @@ def socialise(w, accounts, watch, tape, account):
     The fund takes the position of an account at the mark. A party that owes keeps its own, to sell it down.
     """
     row = accounts[account]
-    party = w.config.fund_account if w.control.defaulting == 0 else account
+    owes_itself = w.control.defaulting != 0
+    party = account if owes_itself else w.config.fund_account
     value = notional(w, row)
     deficit = np.int64(math.ceil(debt_of(w, row)))
-    if w.control.defaulting != 0 and deficit == 0:
+    if owes_itself and deficit == 0:
         return
     note_end(w, row)
     event = begin_takeover(w, accounts, account, _SOCIALISE, _STAGE)
-    w.draft.filled = abs(row.position) if w.control.defaulting == 0 else np.int64(0)
+    w.draft.filled = 0 if owes_itself else abs(row.position)
     w.draft.loss = float(deficit)
-    if w.control.defaulting == 0:
+    if not owes_itself:
         hand_over(w, accounts, watch, tape, account, party, abs(row.position), event)
     commit_event(w, accounts, tape)
-    if w.control.defaulting == 0:
+    if not owes_itself:
         if row.position != 0:  # the records are full
             return
         note_closed(w, _STAGE, value)
