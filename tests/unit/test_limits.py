@@ -106,7 +106,8 @@ def test_a_linear_price_that_the_value_carries_off_stops_the_run(news: float) ->
     nobody = {"traders.count": 0, "traders.open_interest": 0.0}
     side = "sell" if news < 0.0 else "buy"
     # Eight times this price are the first that is too high: a news of 2 takes it 7.4 times as far, the purchases the rest.
-    early = {"shock.quantity": 2_500_000.0, "shock.side": side, "market.initial_price": 26_214.4}
+    early = {"shock.quantity": 100_000.0, "shock.side": side, "market.initial_price": 26_214.4}
+    early["market.price_formation"] = {"name": "linear_impact", "impact": 0.25}
     scenario = small(**{**QUIET, **nobody, **early, "shock.news": news})
     model = cs.CascadeModel(scenario, rng=1)
     with pytest.raises(CapacityError, match="room for more price ticks"):
@@ -153,3 +154,12 @@ def test_nobody_is_listed_twice_in_a_step() -> None:
     entries = actors["entries"][held]
     assert entries.max() == 1
     assert entries.mean() > 0.9
+
+
+def test_a_shock_whose_worth_would_wrap_is_refused() -> None:
+    early = {"market.initial_price": 26_214.4, "shock.duration_seconds": 20.0}
+    with pytest.raises(
+        ScenarioError, match=r"^shock\.quantity: expected at most 219000, for its worth at any price"
+    ):
+        cs.CascadeModel(small(**{**QUIET, **early, "shock.quantity": 220_000.0}), rng=1)
+    cs.CascadeModel(small(**{**QUIET, **early, "shock.quantity": 219_000.0}), rng=1)

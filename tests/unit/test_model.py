@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mesa
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -380,6 +381,7 @@ QUICK = {
 }
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="what leaves the compiler alone needs compiled kernels")
 def test_a_run_without_agents_in_python_leaves_mesa_and_the_compiler_alone() -> None:
     code = (
         "import sys, cascade_sim as cs\n"
