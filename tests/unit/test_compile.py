@@ -579,6 +579,32 @@ print(both(2), shifted(2, 3), cube(2), twice(2), numba_private.unknown_insides()
         assert "not_there" in line
 
 
+def test_what_is_lent_to_numba_while_it_compiles_is_returned(tmp_path: Path, probe: Path) -> None:
+    watched = """
+import gc
+from numba.core import config, ir, types
+def now():
+    own = [vars(holder).get(name) for holder, name in ((ir.Loc, "__deepcopy__"), (ir.Scope, "__deepcopy__"))]
+    return [*own, types.Record.__repr__, config.OPT, gc.get_threshold()]
+before = now()
+"""
+    after = """
+assert now() == before
+@compile.kernel
+def wrong(value): return value.nothing
+try:
+    wrong(1)
+except Exception as error:
+    assert "nothing" in str(error)
+assert now() == before
+"""
+    script = tmp_path / "script.py"
+    script.write_text(watched + USE + after)
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PROBE": str(probe)}
+    done = _run(f"import runpy; runpy.run_path({str(script)!r})", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_hash_follows_settings_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {
         _run(SHOW, XDG_CACHE_HOME=str(tmp_path), **extra).stdout.split()[0]

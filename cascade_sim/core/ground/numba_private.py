@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
 import importlib
 import inspect
@@ -30,6 +31,7 @@ from cascade_sim.core.ground.cache_folder import ENTRY_SUFFIX, belongs_to_user, 
 _config: Any = numba.config
 _njit: Any = numba.njit
 _compiler: Any = importlib.import_module("numba.core.compiler")
+_ir: Any = importlib.import_module("numba.core.ir")
 _cpu: Any = importlib.import_module("numba.core.cpu")
 _settings: Any = importlib.import_module("numba.core.config")
 _typing: Any = importlib.import_module("numba.core.typing")
@@ -41,10 +43,12 @@ _dumps: Any = importlib.import_module("numba.core.serialize").dumps
 
 _HEAD = b"cascade_sim kernel 1\n"
 _CHECKSUM_BYTES = 32
-_INNER = {"_nrt": False, "no_cpython_wrapper": True}
+# What numba rewrites are expressions of whole arrays and branches on types, which kernels do not have.
+_PLAIN = {"no_rewrites": True}
+_INNER = {**_PLAIN, "_nrt": False, "no_cpython_wrapper": True}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "kernel": {"_nrt": False},
-    "allocating_kernel": {},
+    "kernel": {**_PLAIN, "_nrt": False},
+    "allocating_kernel": _PLAIN,
     "routine": _INNER,
     "leaf": {**_INNER, "forceinline": True},
     "part": {**_INNER, "inline": "always"},
@@ -61,10 +65,14 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "function compiler": ("compile", "_customize_flags"),
     "CompileResult": ("_reduce", "_rebuild", "_replace"),
     "Flags": ("no_compile",),
-    "CPUTargetOptions": ("_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "forceinline", "_dbg_optnone"),
+    "CPUTargetOptions": (
+        "_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "no_rewrites", "forceinline", "_dbg_optnone",
+    ),
     "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
     "runtime": ("initialize",),
+    "intermediate representation": ("Loc", "Scope"),
+    "types": ("Record",),
 }  # fmt: skip
 """What is used of numba that it does not publish."""
 
@@ -112,6 +120,8 @@ def unknown_insides() -> str:
         "CodeLibrary": getattr(importlib.import_module("numba.core.codegen"), "CPUCodeLibrary", None),
         "config": _settings,
         "runtime": _runtime,
+        "intermediate representation": _ir,
+        "types": types,
     }
     for holder, names in KNOWN_INSIDES.items():
         for name in names:
@@ -284,13 +294,8 @@ def _write(path: Path, content: bytes) -> None:
 def _folder_of_numba(folder: Path | None) -> Iterator[None]:
     # numba fixes a function's cache path when it is decorated, so the setting is lent for that moment only:
     # other numba users in the process keep theirs.
-    before = _config.CACHE_DIR
-    if folder is not None:
-        _config.CACHE_DIR = os.fspath(folder)
-    try:
+    with _lent(_config, "CACHE_DIR", os.fspath(folder)) if folder is not None else contextlib.nullcontext():
         yield
-    finally:
-        _config.CACHE_DIR = before
 
 
 def lower_bit_count(function: Callable[[int], int], instruction: str) -> None:
@@ -353,18 +358,78 @@ def _compile_once_per_type(dispatcher: Any) -> None:
 
 def _optimise_lightly(dispatcher: Any) -> None:
     """Have LLVM leave its costliest passes over a kernel out: they add nothing to code that branches on every message."""
-    compile_function, light = dispatcher._compiler.compile, _settings._OptLevel(2)
+    compile_function, light = dispatcher._compiler.compile, _light()
 
     def compile_lightly(arguments: Any, return_type: Any) -> Any:
         # The dispatcher holds numba's lock for compilation, so nobody else compiles meanwhile.
-        before = _config.OPT
-        _config.OPT = light
-        try:
+        if _config.OPT is light:
             return compile_function(arguments, return_type)
-        finally:
-            _config.OPT = before
+        with _lent(_config, "OPT", light), _nothing_twice():
+            return compile_function(arguments, return_type)
 
     dispatcher._compiler.compile = compile_lightly
+
+
+@functools.cache
+def _light() -> Any:
+    return _settings._OptLevel(2)
+
+
+@contextlib.contextmanager
+def _nothing_twice() -> Iterator[None]:
+    """Spare numba, as long as it compiles, what it does over and over: a fifth of a cold start.
+
+    Before each of its passes over a function it writes the types of the arguments out, whole worlds of records; and a
+    function that it copies into another it copies with the table of all names, and the line in the source of each, once
+    per block. A tenth of the time went to looking for garbage.
+    """
+    described: dict[int, tuple[Any, str]] = {}
+    describe = types.Record.__repr__
+
+    def described_once(record: Any) -> str:
+        held = described.get(id(record))
+        if held is None:
+            # The record is kept, so that no other takes its place in memory.
+            held = described[id(record)] = record, describe(record)
+        return held[1]
+
+    with (
+        _rarely_collected(),
+        _lent(types.Record, "__repr__", described_once),
+        _lent(_ir.Loc, "__deepcopy__", _itself),
+        _lent(_ir.Scope, "__deepcopy__", _itself),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Look for cycles of garbage seldom: a compiler that builds trees of millions of parts makes few, and is asked often."""
+    before = gc.get_threshold()
+    if before[0] > 0:
+        gc.set_threshold(max(before[0], 10_000), 100, 1_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _itself(shared: Any, _memo: Any) -> Any:
+    return shared
+
+
+@contextlib.contextmanager
+def _lent(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Give an attribute another value for a while."""
+    before = vars(holder).get(name, _nothing)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        if before is _nothing:
+            delattr(holder, name)
+        else:
+            setattr(holder, name, before)
 
 
 def _enter_on_demand(dispatcher: Any) -> None:
