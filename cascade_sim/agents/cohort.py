@@ -12,6 +12,7 @@ from cascade_sim.agents.desk import Chunk, Floats, Integers, OrderDesk
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.agents.participant import MarketPrices, order_kind
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.worth import equities
 from cascade_sim.core.layout.book import ORDER_SLOT_BITS
 from cascade_sim.domain.enums import OrderType
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -81,7 +82,7 @@ class CohortMarket(MarketPrices):
     @property
     def equity(self) -> Floats:
         """Cash and position at the mark (n,), quote currency."""
-        return np.asarray(self.cash + self.position * self._desk.mark)
+        return np.asarray(equities(self.cash, self.position, self._desk.mark))
 
     def uniform(self, draw: int = 0) -> Floats:
         """Return random numbers (n,) between 0 and 1, addressed by seed, step, account and ``draw``."""

@@ -11,6 +11,7 @@ import numpy as np
 from cascade_sim.agents.desk import Floats, OrderDesk, serial
 from cascade_sim.agents.parameters import Parameters
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.worth import equities
 from cascade_sim.domain.enums import Cause, OrderType, Refusal, Side
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 from cascade_sim.domain.units import ATOMS_PER_UNIT
@@ -235,7 +236,7 @@ class ParticipantMarket(MarketPrices):
     @property
     def equity(self) -> float:
         """Cash and position at the mark, quote currency."""
-        return self.cash + self.position * self._desk.mark
+        return float(equities(self.cash, self.position, self._desk.mark))
 
     def uniform(self, draw: int = 0) -> float:
         """Return a random number between 0 and 1, addressed by seed, step, this participant and ``draw``."""

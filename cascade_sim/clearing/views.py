@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_sim.core.clearing.margin import maintenance_margins, whole_position_margins
+from cascade_sim.core.clearing.worth import bankruptcy_prices, equities, notionals
 from cascade_sim.core.drivers.state import State
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, uniforms_of
 from cascade_sim.core.layout.book import NO_ASK
@@ -202,17 +204,15 @@ def distressed_view(
     mark = float(found.market.mark)
     step = int(found.control.step)
     lots = rows["position"].astype(np.int64)
-    equity = rows["cash"] + lots * mark * atoms
-    notional = np.abs(lots) * mark * atoms
+    equity = equities(rows["cash"], lots, mark, atoms)
+    notional = notionals(lots, mark, atoms)
     if found.ends is not None:
-        # The tier in force is the first whose end is not exceeded.
-        maintenance = notional * found.rates[np.searchsorted(found.ends[:-1], notional, side="left")]
+        maintenance = whole_position_margins(notional, found.rates, found.ends)
     else:
-        lines = notional[:, None] * found.rates - found.deductions
-        maintenance = np.maximum(lines.max(axis=1), 0.0) if len(ids) else np.zeros(0)
+        maintenance = maintenance_margins(notional, found.rates, found.deductions)
     # Counted from the first trader, so that other agents do not change a trader's number.
     entities = ids - found.first_trader
-    bankruptcy = -rows["cash"] / (lots * atoms)
+    bankruptcy = bankruptcy_prices(rows["cash"], lots, atoms)
     fee = found.taker_fee
     limit = np.where(lots > 0, np.ceil(bankruptcy / (1.0 - fee)), np.floor(bankruptcy / (1.0 + fee)))
     random = uniforms_of(entities, found.seed, PURPOSE_PRIORITY, step, 0)
@@ -241,8 +241,8 @@ def counterparties_view(state: State, ids: Integers, lot_size: float, tick_size:
     rows = state.accounts[ids]
     mark = float(world.market.mark)
     lots = rows["position"].astype(np.int64)
-    equity = rows["cash"] + lots * mark * world.config.atoms
-    notional = np.abs(lots) * mark * world.config.atoms
+    equity = equities(rows["cash"], lots, mark, world.config.atoms)
+    notional = notionals(lots, mark, world.config.atoms)
     entry = rows["entry_tick"]
     side = np.where(lots > 0, 1.0, -1.0)
     return Counterparties(
@@ -282,7 +282,7 @@ def party_view(state: State, account: int, lot_size: float, tick_size: float) ->
         account_id=account,
         capital=int(row.collateral) / ATOMS_PER_UNIT,
         cash=int(row.cash) / ATOMS_PER_UNIT,
-        equity=(int(row.cash) + lots * mark * int(world.config.atoms)) / ATOMS_PER_UNIT,
+        equity=equities(int(row.cash), lots, mark, int(world.config.atoms)) / ATOMS_PER_UNIT,
         position=lots * lot_size,
         position_lot=lots,
         mark=mark * tick_size,

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.worth import equities
 from cascade_sim.core.drivers.blank import blank_of
 from cascade_sim.core.drivers.many import (
     STATUS_DONE,
@@ -315,8 +316,8 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
         by: np.trunc(rows["closed"][:, list(stages)].sum(axis=1)) / ATOMS_PER_UNIT
         for by, stages in CLOSED_BY.items()
     }
-    fund_end = (
-        rows["fund_cash"] + rows["fund_position"] * float(instrument.atoms_per_tick_lot) * rows["mark_end"]
+    fund_end = equities(
+        rows["fund_cash"], rows["fund_position"], rows["mark_end"], float(instrument.atoms_per_tick_lot)
     )
     values: dict[str, Any] = {
         "seed": pd.array(seeds, dtype="int64") if _fits(seeds) else pd.array(seeds, dtype=object),

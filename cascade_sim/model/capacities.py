@@ -240,14 +240,14 @@ def _sizes(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[st
     elif background.order_size / lot > most:
         yield _too_large("background.order_size", most * lot, background.order_size, "an order")
     steps = max(1, round(shock.duration_seconds / scenario.run.dt))
-    if shock.quantity / lot / steps > most:
-        yield _too_large("shock.quantity", most * lot * steps, shock.quantity, f"each of the {steps} orders")
-    whole = 2**62 / (ticks_of(tick) * instrument.atoms_per_tick_lot)
-    if shock.quantity / lot > whole:
+    whole = 2**62 // (ticks_of(tick) * instrument.atoms_per_tick_lot)
+    if shock.quantity / lot > whole <= most * steps:
         expected = (
             f"at most {_rounded_down(whole * lot):g}, for its worth at any price to fit in 64 bits of atoms"
         )
         yield expectation("shock.quantity", expected, shock.quantity)
+    elif shock.quantity / lot / steps > most:
+        yield _too_large("shock.quantity", most * lot * steps, shock.quantity, f"each of the {steps} orders")
 
 
 def _too_large(path: str, most: float, received: float, what: str) -> str:

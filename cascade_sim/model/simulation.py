@@ -12,7 +12,7 @@ from cascade_sim.agents.base import Cohort
 from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.agents.options_dealer import speak_of_chain
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.portfolios import open_queue
+from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.core.drivers.loop import full, lean
 from cascade_sim.core.drivers.state import State, System, allocate_system, grow_system
 from cascade_sim.core.ground.memory import clear

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_prices
+from cascade_sim.core.clearing.worth import bankruptcy_prices, equities, notionals
 from cascade_sim.domain.enums import AccountClass, Cause, TransferKind
 from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -208,13 +209,13 @@ def account_columns(books: AccountRecords, flows: Flows | None, instrument: Inst
     else:
         trigger = whole_position_prices(scaled, cash_start, books.start_mark, books.tier_rate, books.tier_end)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bankruptcy = np.where(held, -cash_start / scaled, np.nan)
-        equity_start = cash_start + scaled * books.start_mark
-        leverage = np.where(equity_start > 0.0, np.abs(scaled) * books.start_mark / equity_start, np.nan)
+        bankruptcy = np.where(held, bankruptcy_prices(cash_start, scaled), np.nan)
+        equity_start = equities(cash_start, scaled, books.start_mark)
+        leverage = np.where(equity_start > 0.0, notionals(scaled, books.start_mark) / equity_start, np.nan)
     entry = np.where(
         held, start["entry_tick"], np.where(closing["position"] != 0, closing["entry_tick"], np.nan)
     )
-    equity_end = closing["cash"] + closing["position"] * float(atoms) * books.closing_mark
+    equity_end = equities(closing["cash"], closing["position"] * float(atoms), books.closing_mark)
     shared = (closing["traits"] & lay.FLAG_CROSS) != 0
     modes = np.where(shared, "cross", np.where(margined, "isolated", "none")).astype(object)
     # A leg of a portfolio has no prices of its own at which it would be liquidated or bankrupt.

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import post, refresh_triggers
-from cascade_sim.core.clearing.portfolios import open_queue, screen_portfolios
+from cascade_sim.core.clearing.looks import open_queue
+from cascade_sim.core.clearing.portfolios import screen_portfolios
 from cascade_sim.core.drivers.state import System, allocate_system
 from cascade_sim.core.ground.compile import kernel
 

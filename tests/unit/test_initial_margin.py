@@ -17,7 +17,7 @@ from trading_agents import small
 import cascade_sim as cs
 from cascade_sim.clearing.brackets import BracketTable
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.initial_margin import initial_rate, largest_exposure
+from cascade_sim.core.clearing.margin import initial_rate, largest_exposure
 from cascade_sim.core.drivers.state import allocate_state
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.domain.enums import Refusal

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cascade_sim.core.clearing import margin
+from cascade_sim.core.clearing import margin, worth
 
 pytestmark = pytest.mark.kernel
 
@@ -87,10 +87,10 @@ def test_single_tier_is_the_isolated_formula() -> None:
     short = margin.liquidation_price(-quantity, collateral + quantity * entry, rates, deductions)
     assert long == pytest.approx((quantity * entry - collateral) / (quantity * (1.0 - 0.0125)), rel=1e-15)
     assert short == pytest.approx((quantity * entry + collateral) / (quantity * (1.0 + 0.0125)), rel=1e-15)
-    assert margin.bankruptcy_price(quantity, collateral - quantity * entry) == pytest.approx(
+    assert worth.bankruptcy_prices(collateral - quantity * entry, quantity) == pytest.approx(
         2090.0, rel=1e-15
     )
-    assert margin.bankruptcy_price(-quantity, collateral + quantity * entry) == pytest.approx(
+    assert worth.bankruptcy_prices(collateral + quantity * entry, -quantity) == pytest.approx(
         2310.0, rel=1e-15
     )
 
@@ -99,4 +99,3 @@ def test_prices_without_a_cross() -> None:
     assert margin.liquidation_price(2.0, 10.0, RATES, DEDUCTIONS) == 0.0
     assert margin.liquidation_price(-2.0, -10.0, RATES, DEDUCTIONS) == 0.0
     assert math.isnan(margin.liquidation_price(0.0, 10.0, RATES, DEDUCTIONS))
-    assert math.isnan(margin.bankruptcy_price(0.0, 10.0))

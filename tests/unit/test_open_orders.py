@@ -13,7 +13,7 @@ from trading_agents import small
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place
-from cascade_sim.core.clearing.portfolios import open_queue
+from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.domain.enums import AccountClass, Cause, EventType
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.lab.soak import violations

@@ -12,17 +12,9 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.guard_index import reached, set_guards
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.initial_margin import largest_exposure
-from cascade_sim.core.clearing.ledger import (
-    equity,
-    limit_tick,
-    maintenance,
-    notional,
-    place,
-    refresh_triggers,
-    transfer,
-)
-from cascade_sim.core.clearing.margin import liquidation_price, whole_position_range
+from cascade_sim.core.clearing.ledger import limit_tick, place, refresh_triggers, transfer
+from cascade_sim.core.clearing.margin import largest_exposure, price_range, requirement
+from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.ground.rng import (
     PURPOSE_ACTIVATION,
@@ -99,13 +91,9 @@ def _call_price(w, row):
     tiers = w.config.clearing.tiers
     scaled = float(row.position * w.config.atoms)
     rates, deductions = config.call_rate[:tiers], config.call_deduction[:tiers]
-    if w.config.clearing.whole.enabled != 0:
-        # Coming from where leverage is lower: a long from above, a short from below.
-        ends = w.config.clearing.whole.ends[:tiers]
-        low, high = whole_position_range(scaled, float(row.cash), np.inf, rates, ends)
-        price = low if row.position > 0 else high
-    else:
-        price = liquidation_price(scaled, float(row.cash), rates, deductions)
+    # Coming from where leverage is lower: a long from above, a short from below.
+    low, high = price_range(w, scaled, float(row.cash), np.inf, rates, deductions)
+    price = low if row.position > 0 else high
     return max(0.0, price) if price < np.inf else 0.0
 
 
@@ -431,7 +419,7 @@ def _top_up(w, accounts, watch, tape, number, account):
     amount = np.int64(row.collateral * config.call_amount)
     begin_event(w, accounts, _EVENT_CALL, _NO_STAGE, _SPECULATION, account)
     event = w.control.next_event
-    if equity(w, row) < config.call_ratio * maintenance(w, notional(w, row)) and amount > 0:
+    if equity(w, row) < config.call_ratio * requirement(w, row) and amount > 0:
         transfer(w, accounts, tape, w.config.external_account, account, amount, _COLLATERAL, event)
         row.outcome = max(row.outcome, _TOPPED_UP)
         refresh_triggers(w, accounts, watch, account)

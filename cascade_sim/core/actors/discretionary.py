@@ -6,8 +6,8 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.initial_margin import initial_rate
 from cascade_sim.core.clearing.ledger import limit_tick, place, transfer
+from cascade_sim.core.clearing.margin import initial_rate
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_ENTRANT, stream, uniform
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage, TransferKind

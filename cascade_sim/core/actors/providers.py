@@ -11,7 +11,8 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import equity, touch
+from cascade_sim.core.clearing.ledger import touch
+from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_BELIEF, PURPOSE_ORDERING, normal, stream, word
 from cascade_sim.core.venue.admission import submit_quote

@@ -10,8 +10,10 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import equity, maintenance, notional, touch
+from cascade_sim.core.clearing.ledger import touch
+from cascade_sim.core.clearing.margin import jumps, requirement
 from cascade_sim.core.clearing.open_orders import cancel_slot
+from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.domain.enums import Cause, EventType, Stage
 
@@ -23,7 +25,7 @@ _CAUSE = np.int64(Cause.LIQUIDATION)
 @leaf
 def is_freed(w, row):
     """Whether an account that is looked at is above its requirement, which drops where the price enters a lower tier."""
-    return (row.traits & lay.FLAG_CROSS) == 0 and equity(w, row) > maintenance(w, notional(w, row))
+    return (row.traits & lay.FLAG_CROSS) == 0 and equity(w, row) > requirement(w, row)
 
 
 @part
@@ -34,9 +36,7 @@ def _mark_closing(w, accounts, watch, found, listed):
         account = np.int64(listed[k])
         row = accounts[account]
         held = watch[lay.RESTING_BUY, account] + watch[lay.RESTING_SELL, account]
-        if held > 0.0 and not (
-            row.position != 0 and w.config.clearing.whole.enabled != 0 and is_freed(w, row)
-        ):
+        if held > 0.0 and not (row.position != 0 and jumps(w) and is_freed(w, row)):
             row.closing = 1
             lots += held
     return lots

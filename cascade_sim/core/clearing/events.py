@@ -3,7 +3,8 @@
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.ledger import equity, maintenance, notional
+from cascade_sim.core.clearing.margin import requirement
+from cascade_sim.core.clearing.worth import bankruptcy_price, equity
 from cascade_sim.core.ground.compile import leaf, routine
 
 
@@ -54,9 +55,9 @@ def begin_event(w, accounts, kind, stage, cause, account):
         draft.quantity = abs(row.position)
         draft.side = -1 if row.position > 0 else 1
         if row.traits & lay.FLAG_MARGINED:
-            draft.maintenance = maintenance(w, notional(w, row))
+            draft.maintenance = requirement(w, row)
             if row.position != 0:
-                draft.bankruptcy = max(0.0, -row.cash / (row.position * w.config.atoms))
+                draft.bankruptcy = max(0.0, bankruptcy_price(w, row))
 
 
 @routine

@@ -1,8 +1,7 @@
-"""Initial margin: what an account must have to open, at the rate of the bracket that its whole exposure falls into.
+"""What an order would do at once, which decides whether initial margin lets it in.
 
 The exposure of an account on a side is what it would hold if everything that it has open there were filled, at the mark.
-Closing is never held back. Venues charge the initial rate, the inverse of the highest leverage of a bracket, on the whole
-notional, also where maintenance is charged bracket by bracket.
+Closing is never held back.
 """
 
 import math
@@ -10,7 +9,6 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.margin import bracket_tier
 from cascade_sim.core.ground.compile import leaf, routine
 from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.core.venue.window import lots_at, next_price
@@ -20,30 +18,6 @@ _LIMIT = np.int64(OrderType.LIMIT)
 _MARKET = np.int64(OrderType.MARKET)
 _POST_ONLY = np.int64(OrderType.POST_ONLY)
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
-
-
-@routine
-def initial_rate(w, value):
-    """Initial margin rate of an exposure of notional ``value`` (atoms); 0 where none is configured."""
-    initial = w.config.clearing.initial
-    if initial.tiers == 0:
-        return 0.0
-    return float(initial.rate[bracket_tier(value, initial.end[: initial.tiers])])
-
-
-@routine
-def largest_exposure(w, worth):
-    """The largest notional (atoms) that an equity of ``worth`` may open."""
-    initial = w.config.clearing.initial
-    largest = np.inf if initial.tiers == 0 else 0.0
-    start = 0.0
-    for tier in range(initial.tiers):
-        end = initial.end[tier] if tier < initial.tiers - 1 else np.inf
-        reach = min(worth / initial.rate[tier], end)
-        if reach > start:
-            largest = max(largest, reach)
-        start = end
-    return largest
 
 
 @leaf

@@ -5,15 +5,11 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.initial_margin import initial_rate, linear_lots, may_rest, trading_loss
-from cascade_sim.core.clearing.margin import (
-    liquidation_price,
-    maintenance_margin,
-    whole_position_margin,
-    whole_position_range,
-)
+from cascade_sim.core.clearing.initial_margin import linear_lots, may_rest, trading_loss
+from cascade_sim.core.clearing.margin import initial_rate, maintenance, next_look
 from cascade_sim.core.clearing.open_orders import note_entered, note_open
 from cascade_sim.core.clearing.trigger_index import set_triggers
+from cascade_sim.core.clearing.worth import equity, notional_of
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, NO_ASK, ORDER_SLOT_BITS
 from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
@@ -67,45 +63,6 @@ def transfer(w, accounts, tape, source, target, amount, kind, event):
     return amount
 
 
-@leaf
-def equity(w, account):
-    """Equity of an account record at the mark, in atoms."""
-    return account.cash + account.position * w.market.mark * w.config.atoms
-
-
-@leaf
-def notional(w, account):
-    """Absolute value of an account's position at the mark, in atoms."""
-    return abs(account.position) * w.market.mark * w.config.atoms
-
-
-@leaf
-def maintenance(w, value):
-    """Maintenance requirement of a position of notional ``value``: the highest tier line, in atoms."""
-    clearing = w.config.clearing
-    tiers = clearing.tiers
-    if clearing.whole.enabled != 0:
-        return whole_position_margin(value, clearing.tier_rate[:tiers], clearing.whole.ends[:tiers])
-    return maintenance_margin(value, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
-
-
-@routine
-def distress_range(w, row):
-    """The prices at and beyond which a position is distressed where rates are of the whole position: low, high.
-
-    A long that a higher price would catch in its next tier gets infinity as its low: an account is in one list, and that
-    one is walked in every screen, which looks at the account itself.
-    """
-    clearing = w.config.clearing
-    tiers = clearing.tiers
-    scaled = float(row.position * w.config.atoms)
-    rates, ends = clearing.tier_rate[:tiers], clearing.whole.ends[:tiers]
-    low, high = whole_position_range(scaled, float(row.cash), float(w.market.mark), rates, ends)
-    if row.position > 0 and high < np.inf:
-        low = np.inf
-    return low, high if row.position < 0 else np.inf
-
-
 @routine
 def refresh_triggers(w, accounts, watch, account):
     """Recompute the price at which a margined account becomes distressed, after its cash or position changed.
@@ -119,18 +76,8 @@ def refresh_triggers(w, accounts, watch, account):
         # One leg has no trigger of its own. The next screen looks at the whole portfolio.
         low = np.inf
     elif (row.traits & lay.FLAG_MARGINED) != 0:
-        if position != 0 and w.config.clearing.whole.enabled != 0:
-            low, high = distress_range(w, row)
-        elif position != 0:
-            clearing = w.config.clearing
-            tiers = clearing.tiers
-            scaled = float(position * w.config.atoms)
-            rates = clearing.tier_rate[:tiers]
-            price = liquidation_price(scaled, float(row.cash), rates, clearing.tier_deduction[:tiers])
-            if position > 0:
-                low = max(0.0, price)
-            else:
-                high = max(0.0, price)
+        if position != 0:
+            low, high = next_look(w, row)
         elif row.cash < 0:
             low = np.inf
     set_triggers(w, accounts, watch, account, low, high)
@@ -349,11 +296,11 @@ def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity,
 def _can_open(w, book, row, exposed, side, tick, quantity, order_type):
     """Whether equity carries ``exposed`` lots, and is above maintenance once the order has traded what it can at once."""
     worth = equity(w, row)
-    value = exposed * w.market.mark * w.config.atoms
+    value = notional_of(w, exposed)
     if value * initial_rate(w, value) > worth:
         return False
     loss, lots = trading_loss(w, book, side, tick, quantity, order_type)
-    held = abs(row.position + side * lots) * w.market.mark * w.config.atoms
+    held = notional_of(w, abs(row.position + side * lots))
     return lots == 0 or worth - loss * w.config.atoms > maintenance(w, held)
 
 

@@ -7,18 +7,12 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.cancellation import cancel_open_orders, is_freed
 from cascade_sim.core.clearing.events import begin_event, commit_event, is_filling
-from cascade_sim.core.clearing.ledger import (
-    equity,
-    maintenance,
-    notional,
-    off_book_trade,
-    place,
-    refresh_triggers,
-    transfer,
-)
+from cascade_sim.core.clearing.ledger import off_book_trade, place, refresh_triggers, transfer
+from cascade_sim.core.clearing.margin import jumps, requirement
 from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.clearing.waterfall import absorb, cover_debt, settle_defaults, unwind_parties
 from cascade_sim.core.clearing.waterfall.moves import note_closed
+from cascade_sim.core.clearing.worth import bankruptcy_price, equity, notional
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.ground.sorting import LONG, sort_by_score, sort_long_by_score
@@ -74,7 +68,7 @@ def screen(w, book, accounts, watch, scratch, scores, tape):
         if accounts[account].position == 0:
             cover_debt(w, accounts, watch, tape, account)
             continue
-        if w.config.clearing.whole.enabled != 0 and is_freed(w, accounts[account]):
+        if jumps(w) and is_freed(w, accounts[account]):
             refresh_triggers(w, accounts, watch, account)
             continue
         distressed += 1
@@ -111,7 +105,7 @@ def size_account(w, row):
     size = abs(row.position)
     if clearing.sizing == lay.SIZING_FULL or size < clearing.full_below:
         return size
-    if equity(w, row) < clearing.full_below_share * maintenance(w, notional(w, row)):
+    if equity(w, row) < clearing.full_below_share * requirement(w, row):
         return size
     return min(size, np.int64(math.ceil(size * clearing.fraction)))
 
@@ -119,7 +113,7 @@ def size_account(w, row):
 @part
 def bankruptcy_tick(w, row):
     """The worst tick at which closing leaves no debt: the bankruptcy price, and the taker fee paid out of it."""
-    price = -row.cash / (row.position * w.config.atoms)
+    price = bankruptcy_price(w, row)
     if row.position > 0:
         return np.int64(math.ceil(price / (1.0 - w.config.taker_fee)))
     return np.int64(math.floor(price / (1.0 + w.config.taker_fee)))

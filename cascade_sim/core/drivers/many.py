@@ -9,7 +9,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.account_actions import open_activity
 from cascade_sim.core.actors.background import opening_stock
-from cascade_sim.core.clearing.portfolios import open_queue
+from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.core.drivers.blank import reset
 from cascade_sim.core.drivers.loop import full, lean
 from cascade_sim.core.drivers.opening import open_portfolios, open_world

@@ -11,9 +11,8 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.hedging import dealer_delta
-from cascade_sim.core.clearing.initial_margin import initial_rate
 from cascade_sim.core.clearing.ledger import refresh_triggers
-from cascade_sim.core.clearing.margin import bracket_tier, liquidation_price, whole_position_range
+from cascade_sim.core.clearing.margin import bracket_tier, initial_rate, price_range
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.ground.rng import (
     PURPOSE_DEALER,
@@ -228,12 +227,9 @@ def _is_near(w, plan, lots, entry, inverse):
     position = float(lots * w.config.atoms)
     cash = inverse * abs(position) * entry - position * entry
     side = 1.0 if lots > 0 else -1.0
-    if clearing.whole.enabled != 0:
-        rates, ends = clearing.tier_rate[:tiers], clearing.whole.ends[:tiers]
-        low, high = whole_position_range(position, cash, float(plan.initial_tick), rates, ends)
-        price = low if lots > 0 else high
-    else:
-        price = liquidation_price(position, cash, clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers])
+    rates, deductions = clearing.tier_rate[:tiers], clearing.tier_deduction[:tiers]
+    low, high = price_range(w, position, cash, float(plan.initial_tick), rates, deductions)
+    price = low if lots > 0 else high
     return side * (plan.initial_tick - price) / plan.initial_tick < plan.traders.nearest_trigger
 
 

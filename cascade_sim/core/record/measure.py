@@ -6,8 +6,8 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.hedging import update_greeks
-from cascade_sim.core.clearing.ledger import equity
 from cascade_sim.core.clearing.trigger_index import lots_between
+from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.core.record.figures import observe

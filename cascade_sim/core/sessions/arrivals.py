@@ -17,9 +17,10 @@ from cascade_sim.core.actors.account_actions import execute_stop
 from cascade_sim.core.actors.background import schedule_expiry
 from cascade_sim.core.actors.hedging import execute_hedge
 from cascade_sim.core.clearing.cancellation import write_cancellation
-from cascade_sim.core.clearing.ledger import equity, place, touch
+from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.liquidation import close_out
 from cascade_sim.core.clearing.waterfall import execute_unwind
+from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_ARRIVAL, stream, word
 from cascade_sim.core.ground.sorting import sort_by_score

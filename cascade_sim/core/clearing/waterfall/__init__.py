@@ -9,12 +9,12 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import equity
 from cascade_sim.core.clearing.waterfall.backstop import backstop_takes
 from cascade_sim.core.clearing.waterfall.deleveraging import deleverage
 from cascade_sim.core.clearing.waterfall.fund import cover_debt, fund_takes
 from cascade_sim.core.clearing.waterfall.socialised import socialise
 from cascade_sim.core.clearing.waterfall.unwinding import execute_unwind, unwind_parties
+from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.domain.enums import Cause, EventType, Stage
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import commit_event
-from cascade_sim.core.clearing.ledger import equity, off_book_trade, refresh_triggers
+from cascade_sim.core.clearing.ledger import off_book_trade, refresh_triggers
 from cascade_sim.core.clearing.waterfall.moves import (
     begin_takeover,
     debt_of,
@@ -13,6 +13,7 @@ from cascade_sim.core.clearing.waterfall.moves import (
     note_end,
     note_taken,
 )
+from cascade_sim.core.clearing.worth import equity, notional_of
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.domain.enums import Cause, EventType, Stage
 
@@ -64,7 +65,7 @@ def backstop_takes(w, accounts, watch, tape, account):
     commit_event(w, accounts, tape)
     if row.position == size:  # the records are full
         return lay.RETURN_DONE
-    note_closed(w, _STAGE, lots * w.market.mark * w.config.atoms)
+    note_closed(w, _STAGE, notional_of(w, lots))
     note_covered(w, _STAGE, np.int64(max(0.0, debt - debt_of(w, row))))
     note_taken(w, row)
     return lay.RETURN_DONE

@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import equity, notional, off_book_trade
+from cascade_sim.core.clearing.ledger import off_book_trade
 from cascade_sim.core.clearing.waterfall.moves import (
     can_pay,
     debt_of,
@@ -15,6 +15,7 @@ from cascade_sim.core.clearing.waterfall.moves import (
     note_end,
     note_taken,
 )
+from cascade_sim.core.clearing.worth import bankruptcy_price, equity, notional, notional_of
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.ground.sorting import sort_by_score
 from cascade_sim.domain.enums import Cause, EventType, Outcome, Stage
@@ -73,7 +74,7 @@ def _deleverage_one(w, accounts, watch, tape, account, winner, tick):
     draft.parent = row.breach_event
     draft.breach = row.breach_event
     commit_event(w, accounts, tape)
-    note_closed(w, _STAGE, lots * w.market.mark * w.config.atoms)
+    note_closed(w, _STAGE, notional_of(w, lots))
     totals = w.totals
     totals.adl_loss += np.int64(loss)
     if other.outcome != _DELEVERAGED:
@@ -87,7 +88,7 @@ def _deleverage_one(w, accounts, watch, tape, account, winner, tick):
 def _close_against(w, accounts, watch, scratch, scores, tape, account, count):
     """Close against the listed winners, lowest score first; the rounding of the price stays with the loser."""
     row = accounts[account]
-    price = -row.cash / (row.position * w.config.atoms)
+    price = bankruptcy_price(w, row)
     tick = np.int64(math.ceil(price)) if row.position > 0 else np.int64(math.floor(price))
     tick = max(tick, 1)
     debt = np.int64(debt_of(w, row))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from cascade_sim.core.clearing.events import begin_event
-from cascade_sim.core.clearing.ledger import equity, off_book_trade, refresh_triggers, transfer
+from cascade_sim.core.clearing.ledger import off_book_trade, refresh_triggers, transfer
+from cascade_sim.core.clearing.worth import equity, equity_at
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.domain.enums import AccountClass, Cause, Outcome, TransferKind
 
@@ -91,7 +92,7 @@ def hand_over(w, accounts, watch, tape, account, party, lots, event):
     amount = row.cash
     if lots < size:
         # At the price of the trade an account is worth its cash and what it still holds: integers.
-        amount = np.int64((row.cash + row.position * tick * w.config.atoms) * (lots / size))
+        amount = np.int64(equity_at(w, row, tick) * (lots / size))
     if amount > 0:
         transfer(w, accounts, tape, account, party, amount, _TAKEOVER, event)
     elif amount < 0:

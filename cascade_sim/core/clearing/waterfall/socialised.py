@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import commit_event
-from cascade_sim.core.clearing.ledger import equity, notional, refresh_triggers, transfer
+from cascade_sim.core.clearing.ledger import refresh_triggers, transfer
 from cascade_sim.core.clearing.waterfall.moves import (
     begin_takeover,
     can_pay,
@@ -17,6 +17,7 @@ from cascade_sim.core.clearing.waterfall.moves import (
     note_end,
     note_taken,
 )
+from cascade_sim.core.clearing.worth import equity, notional
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.domain.enums import EventType, Stage, TransferKind
 
