@@ -448,7 +448,9 @@ DELEVERAGINGS: Registry[Any] = Registry(
 """Whose winning position is closed when the insurance fund cannot take more."""
 
 MARGINS: Registry[Any] = Registry(
-    "clearing.margin", modules=("cascade_sim.clearing.margin",), offer=Offer("a margin model")
+    "clearing.margin",
+    modules=("cascade_sim.clearing.margin",),
+    offer=Offer("a margin model", {"tiers": ("market",)}, built_in_only_compiled=True),
 )
 """How much equity a position needs."""
 

@@ -44,8 +44,9 @@ def _scores(registry: Registry[Any], rule: Any, view: Any, step: int) -> NDArray
 
 @dataclass(frozen=True)
 class LiquidationEngine:
-    """The rules of one run: priority, sizing, execution, the stages of the waterfall, ranking of winners."""
+    """The rules of one run: margin model, priority, sizing, execution, the stages of the waterfall, ranking of winners."""
 
+    margin: Any
     priority: Any
     sizing: Any
     execution: Any
@@ -57,8 +58,8 @@ class LiquidationEngine:
     def from_scenario(cls, scenario: Scenario, instrument: Instrument) -> "LiquidationEngine":
         """Build the rules that the scenario names; raises ScenarioError for a wrong name or parameter."""
         clearing = scenario.clearing
-        MARGINS.create(clearing.margin)
         return cls(
+            margin=MARGINS.create(clearing.margin),
             priority=PRIORITIES.create(clearing.priority),
             sizing=SIZINGS.create(clearing.sizing),
             execution=EXECUTIONS.create(clearing.execution),

@@ -316,9 +316,8 @@ def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrum
         by: np.trunc(rows["closed"][:, list(stages)].sum(axis=1)) / ATOMS_PER_UNIT
         for by, stages in CLOSED_BY.items()
     }
-    fund_end = equities(
-        rows["fund_cash"], rows["fund_position"], rows["mark_end"], float(instrument.atoms_per_tick_lot)
-    )
+    held = rows["fund_position"] * float(instrument.atoms_per_tick_lot)
+    fund_end = equities(rows["fund_cash"], held, rows["mark_end"])
     values: dict[str, Any] = {
         "seed": pd.array(seeds, dtype="int64") if _fits(seeds) else pd.array(seeds, dtype=object),
         "max_adverse_excursion": excursion,

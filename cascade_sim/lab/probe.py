@@ -66,6 +66,8 @@ def permanent_impact(
         "run.event_window_seconds": None,
         "traders.count": 0,
         "traders.open_interest": 0.0,
+        # Nobody has a position that needs anything, and a model may have nothing to say of that.
+        "clearing.margin": "isolated_linear",
         "dealers.count": 0,
         "shock.news": 0.0,
         "shock.at_seconds": 0.0,

@@ -28,6 +28,7 @@ from cascade_sim.agents.portfolio_trader import PortfolioTraders
 from cascade_sim.clearing.asking import finite_number, require, rule_place, told_as
 from cascade_sim.clearing.brackets import BracketTable, load_brackets
 from cascade_sim.clearing.engine import ENGINE_ASKS, LiquidationEngine
+from cascade_sim.clearing.margin import MarginMarket, margin_table
 from cascade_sim.clearing.views import parts_of
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.account_actions import open_activity
@@ -97,13 +98,13 @@ def check_inputs(scenario: Scenario) -> None:
 
 def _check_market(scenario: Scenario) -> None:
     market, instrument = scenario.market, instrument_of(scenario)
-    LiquidationEngine.from_scenario(scenario, instrument)
+    engine = LiquidationEngine.from_scenario(scenario, instrument)
     MARK_PRICES.create(market.mark_price)
     PRICE_FORMATIONS.create(market.price_formation)
     HEDGINGS.create(scenario.dealers.hedging)
     price = load_options(scenario)[1]
     tick = start_tick(scenario, instrument, price)
-    _load_brackets(scenario, price)
+    _margin_table(engine, scenario, price)
     check_capacities(scenario, instrument, tick)
 
 
@@ -113,6 +114,21 @@ def instrument_of(scenario: Scenario) -> Instrument:
     return Instrument(
         market.venue, market.instrument, market.base, market.quote, market.tick_size, market.lot_size
     )
+
+
+def _margin_table(engine: LiquidationEngine, scenario: Scenario, price: float) -> BracketTable | None:
+    """Return the tiers that the margin model asks for in a market that begins at ``price``."""
+    market, clearing = scenario.market, scenario.clearing
+    asked = MarginMarket(
+        symbol=market.instrument,
+        quote=market.quote,
+        price=price,
+        open_interest=scenario.traders.open_interest + scenario.portfolios.open_interest,
+        maintenance_margin=clearing.maintenance_margin,
+        initial_margin=clearing.initial_margin,
+        brackets=_load_brackets(scenario, price),
+    )
+    return margin_table(engine.margin, asked)
 
 
 def _load_brackets(scenario: Scenario, price: float) -> BracketTable | None:
@@ -190,7 +206,7 @@ class Market:
         self.options, price, self.chain = load_options(settings)
         self.initial_tick = start_tick(settings, self.instrument, price)
         check_capacities(settings, self.instrument, self.initial_tick)
-        self.brackets = _load_brackets(settings, price)
+        self.brackets = _margin_table(self.engine, settings, price)
         self.recorder = Recorder(self.instrument, settings.run.dt, RECORD_LEVELS[settings.run.record])
         self.self_trade = int(SelfTradePolicy[market.self_trade.upper()])
         self._start: NDArray[Any] | None = None

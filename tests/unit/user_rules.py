@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cascade_sim.clearing.margin import IsolatedLinear
 from cascade_sim.clearing.priority import WorstMarginRatioFirst
 from cascade_sim.domain.errors import ScenarioError
 
@@ -51,7 +50,7 @@ class Loud:
         error, arguments, _ = TO_RAISE[self.error]
         raise error(*arguments)
 
-    score = lots = orders = take = mark = trade = _raise
+    score = lots = orders = take = tiers = mark = trade = _raise
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,6 @@ class Pretender:
     def score(self, accounts: Any) -> Any:
         """Return zeros."""
         return np.zeros(len(accounts))
-
-
-@dataclass(frozen=True)
-class Tiered(IsolatedLinear):
-    """Try to replace the margin model."""
 
 
 @dataclass(frozen=True)
