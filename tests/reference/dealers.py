@@ -96,7 +96,8 @@ class Dealers:
                 continue
             side = 1 if gap > 0 else -1
             self.seen.add("buys" if side > 0 else "sells")
-            limit = math.floor(street.mid * (1.0 + side * rules.price_limit) + 0.5)
+            limit = street.mid + side * (street.mid * rules.price_limit)
+            limit = math.floor(limit) if side > 0 else math.ceil(limit)
             if "delta_hedge" in street.late:
                 self.under_way[number] += gap
             street.send(Message(account, side, limit, abs(gap), IOC, "delta_hedge"))

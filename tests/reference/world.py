@@ -608,7 +608,8 @@ class WorldTwin:
             if lots == 0:
                 continue
             side = -1 if position > 0 else 1
-            tick = rounded(self.mid * (1 + side * rules.unwind_limit))
+            limit = self.mid * (1 + side * rules.unwind_limit)
+            tick = math.floor(limit) if side > 0 else math.ceil(limit)
             _, filled = self.place(party, side, tick, lots, IOC)
             self.log.append(("unwind", party, NOBODY, filled, tick))
 

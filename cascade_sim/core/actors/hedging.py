@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import place
+from cascade_sim.core.clearing.ledger import limit_tick, place
 from cascade_sim.core.ground.compile import kernel, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_ROTATION, stream, word
 from cascade_sim.core.prices.deltas import fill_deltas
@@ -147,7 +147,7 @@ def send_hedge(w, book, accounts, watch, tape, number, lots):
     dealer = w.dealers[number]
     side = 1 if lots > 0 else -1
     offset = w.market.mid * w.config.dealers.price_limit
-    tick = np.int64(math.floor(w.market.mid + side * offset + 0.5))
+    tick = limit_tick(w.market.mid + side * offset, side)
     size = abs(lots)
     if (
         w.control.delaying != 0

@@ -1,12 +1,11 @@
 """How the parties of the waterfall sell down in the book what they took over."""
 
-import math
 
 import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.events import begin_event, commit_event
-from cascade_sim.core.clearing.ledger import place
+from cascade_sim.core.clearing.ledger import limit_tick, place
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.venue.flight import defer
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Stage
@@ -51,7 +50,7 @@ def _unwind(w, book, accounts, watch, tape, k):
         return
     market.unwind_carry[k] -= lots
     side = -1 if position > 0 else 1
-    tick = np.int64(math.floor(market.mid * (1.0 + side * settings.unwind_limit) + 0.5))
+    tick = limit_tick(market.mid * (1.0 + side * settings.unwind_limit), side)
     if w.control.delaying != 0 and defer(w, party, side, tick, lots, _IOC, _CAUSE, lay.NO_EVENT) != 0:
         return
     execute_unwind(w, book, accounts, watch, tape, party, side, tick, lots, lots)
