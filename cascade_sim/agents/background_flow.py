@@ -2,14 +2,14 @@
 
 import math
 
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.scenario import Scenario
 
 
-class BackgroundFlow(Cohort):
+class BackgroundFlow(Population):
     """Zero-intelligence orders of one unmargined account (model: background flow)."""
 
     account_class = AccountClass.BACKGROUND

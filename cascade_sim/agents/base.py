@@ -1,4 +1,4 @@
-"""What every compiled cohort shares: the opening of a world, and their base."""
+"""What every compiled population shares: the opening of a world, and their base."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_capital(amount: float) -> None:
 
 
 class Opening:
-    """A world before its first step, while every cohort writes down what it is and how it opens.
+    """A world before its first step, while every population writes down what it is and how it opens.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class Opening:
         return rows
 
 
-class Cohort:
+class Population:
     """A block of accounts whose behaviour is compiled; in a `CascadeModel` it is one agent of Mesa's.
 
     A subclass says how many accounts it needs, and sets them and its part of the configuration up.
@@ -157,8 +157,8 @@ class Cohort:
 
     @property
     def accounts(self) -> Integers:
-        """Ids of the cohort's accounts."""
+        """Ids of the population's accounts."""
         return np.arange(self.first_account, self.first_account + self.count, dtype=np.int64)
 
     def open(self, opening: Opening) -> None:
-        """Write the cohort's configuration, and what the compiled opening of its accounts draws from."""
+        """Write the population's configuration, and what the compiled opening of its accounts draws from."""

@@ -153,6 +153,55 @@ class CohortMarket(MarketPrices):
         rests = np.isin(ids, wanted)
         self._cancel(ids[rests], owners[rests])
 
+    def amend(
+        self, order_ids: ArrayLike, quantity: ArrayLike | None = None, price: ArrayLike | None = None
+    ) -> None:
+        """Change orders of the cohort that rest; those that rest no more are left out.
+
+        A smaller quantity at the same price keeps its place in the queue and its id. A larger one, or another price, goes
+        to the end of its queue as a new order; the venue may refuse it as it may any order.
+
+        Parameters
+        ----------
+        order_ids : array_like of int, shape (m,)
+        quantity : array_like, optional
+            Base units that are to rest, at least one lot; as many as are left by default.
+        price : array_like, optional
+            The present limits by default; rounded as those of :meth:`buy`.
+
+        Raises
+        ------
+        ScenarioError
+            If a number is out of range or shapes do not fit.
+        """
+        self._account()
+        desk, wanted = self._desk, np.atleast_1d(np.asarray(order_ids, np.int64))
+        count = len(wanted)
+        lots = np.zeros(count, np.int64)
+        if quantity is not None:
+            given = np.broadcast_to(_numbers("quantity", quantity, count), (count,))
+            expected = f"numbers from one lot of {desk.lot:g} to {desk.largest:g}"
+            _require("quantity", (given > desk.least) & (given <= desk.largest), expected, given)
+            lots = np.maximum(steps_within(given, desk.lot), 1.0).astype(np.int64)
+        limits: Floats | None = None
+        if price is not None:
+            limits = np.broadcast_to(_numbers("price", price, count), (count,))
+            expected = f"numbers from {desk.tick:g} to {(desk.ticks - 1) * desk.tick:g}"
+            _require("price", (limits > desk.lowest) & (limits < desk.highest), expected, limits)
+        ids, owners = self._known_orders(forget=True)
+        by_id = np.argsort(ids)
+        place = np.searchsorted(ids[by_id], wanted)
+        rests = np.flatnonzero(np.isin(wanted, ids))
+        if not len(rests):
+            return
+        wanted, found = wanted[rests], by_id[place[rests]]
+        sides = np.sign(desk.resting(wanted)[:, 1])
+        ticks = np.zeros(len(rests)) if limits is None else steps_within(limits[rests], desk.tick, sides)
+        kinds = np.tile([lay.REQUEST_AMEND, int(OrderType.LIMIT)], len(rests))
+        owner, side, size, tick = (np.repeat(each, 2) for each in (owners[found], sides, lots[rests], ticks))
+        named = np.column_stack((wanted, np.zeros_like(wanted))).ravel()
+        desk.add(Chunk(self, owner, side, size, tick, kinds, named))
+
     def cancel_all(self, accounts: ArrayLike | None = None) -> None:
         """Cancel every order that rests, of the listed accounts or of all."""
         ids, owners = self._known_orders(forget=True)

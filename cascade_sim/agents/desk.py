@@ -48,14 +48,14 @@ class Member(Protocol):
 
 
 class Chunk(NamedTuple):
-    """Orders of one cohort: accounts, sides, lots, ticks and kinds (arrays or numbers), and ids of what to cancel."""
+    """Orders of one cohort: accounts, sides, lots, ticks and kinds (arrays or numbers), and ids of what to cancel or amend."""
 
     member: Any
     accounts: Integers
     sides: Any
     lots: Any
     ticks: Any
-    kinds: int
+    kinds: Any
     order_ids: Any
 
 
@@ -309,11 +309,17 @@ class OrderDesk:
         )
         self._tell(plain[:mine])
         for chunk, start, end in zip(self._chunks, ends, ends[1:], strict=False):
-            if chunk.order_ids is None:
-                refused = start + np.flatnonzero(plain["refused"][start:end])
+            rows = plain[start:end]
+            entered = _enters(rows)
+            if entered.any():
+                refused = np.flatnonzero(rows["refused"])
                 if len(refused):
-                    chunk.member.told_refused(plain[refused])
-                chunk.member.told(plain["account"][start:end], plain["order_id"][start:end])
+                    chunk.member.told_refused(rows[refused])
+                # What keeps its place keeps its id, which the cohort knows.
+                entered[1:] &= (rows["kind"][:-1] != lay.REQUEST_AMEND) | (
+                    rows["order_id"][1:] != rows["order_id"][:-1]
+                )
+                chunk.member.told(rows["account"][entered], rows["order_id"][entered])
         self._batch = (plain["order_id"].copy(), mine, self.tickets)
         self.tickets += mine
         self.requests = array("d")
@@ -323,7 +329,8 @@ class OrderDesk:
         """Return which order of a cohort enters first, the others in turn: nobody is always ahead of the others."""
         out = np.empty(1)
         fill_uniform(out, self.seed, PURPOSE_ORDERING, self.step, chunk.member.entity, 2)
-        return int(out[0] * len(chunk.accounts))
+        amends = np.ndim(chunk.kinds) > 0  # two rows each
+        return int(out[0] * (len(chunk.accounts) >> amends)) << amends
 
     def _fill_in(self, rows: NDArray[Any]) -> None:
         """Write the orders of participants into rows of the batch."""
@@ -331,26 +338,29 @@ class OrderDesk:
             return
         table = np.frombuffer(self.requests, np.float64).reshape(-1, COLUMNS)
         kinds, signed, last = table[:, 1].astype(np.int64), table[:, 2], table[:, 3]
-        cancels = kinds == lay.REQUEST_CANCEL
-        priced = (kinds & (lay.REQUEST_CANCEL - 1)) != _MARKET
+        naming = (kinds == lay.REQUEST_CANCEL) | (kinds == lay.REQUEST_AMEND)
+        # What an order is amended to may leave its quantity, 0, and its price, NaN, as they are.
+        left = np.zeros(len(rows))
+        left[1:] = kinds[:-1] == lay.REQUEST_AMEND
+        priced = ((kinds & (lay.REQUEST_CANCEL - 1)) != _MARKET) & ~np.isnan(last)
         rows["account"] = table[:, 0]
         rows["entity"] = self._entities[rows["account"]]
         rows["kind"] = kinds
         rows["side"] = np.where(signed < 0.0, -1, 1)
-        rows["quantity"] = np.maximum(steps_within(np.abs(signed), self.lot), 1.0)
-        rows["tick"] = steps_within(np.where(priced & ~cancels, last, 0.0), self.tick, rows["side"])
-        rows["order_id"] = np.where(cancels, last, 0.0)
+        rows["quantity"] = np.maximum(steps_within(np.abs(signed), self.lot), 1.0 - left)
+        rows["tick"] = steps_within(np.where(priced & ~naming, last, 0.0), self.tick, rows["side"])
+        rows["order_id"] = np.where(naming, last, 0.0)
 
     def _tell(self, rows: NDArray[Any]) -> None:
         """Tell participants which of their orders rest now, and which were refused."""
-        entered = (rows["order_id"] > 0) & (rows["kind"] != lay.REQUEST_CANCEL)
+        entered = (rows["order_id"] > 0) & _enters(rows)
         found = np.flatnonzero(entered)
         triples = zip(
             rows["account"][found].tolist(), found.tolist(), rows["order_id"][found].tolist(), strict=True
         )
         views, first = self.views, self.tickets + 1
         for account, row, order_id in triples:
-            views[account].resting[first + row] = order_id
+            views[account].told(first + row, order_id)
         for row in np.flatnonzero(rows["refused"]).tolist():
             views[int(rows["account"][row])].told_refused(first + row, rows[row])
 
@@ -412,8 +422,8 @@ class OrderDesk:
 def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk, first: int) -> None:
     """Write the orders of a cohort into rows of the batch, in turn from number ``first`` on."""
     rows["entity"] = chunk.member.entity
-    rows["kind"] = chunk.kinds
     columns = {
+        "kind": chunk.kinds,
         "account": chunk.accounts,
         "side": chunk.sides,
         "quantity": chunk.lots,
@@ -427,6 +437,12 @@ def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk, first: int) -> None:
         else:
             rows[name][:after] = values[first:]
             rows[name][after:] = values[:first]
+
+
+def _enters(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows of the batch are orders, that may come to rest."""
+    kinds = rows["kind"]
+    return np.asarray((kinds != lay.REQUEST_CANCEL) & (kinds != lay.REQUEST_AMEND))
 
 
 def _due(agent: Participant | Cohort, step: int, dt: float) -> int:

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.scenario import Scenario
 
 
-class ValueTraders(Cohort):
+class ValueTraders(Population):
     """Trade slowly toward the fundamental when the average mid has left it by more than a threshold."""
 
     account_class = AccountClass.VALUE_TRADER
@@ -32,7 +32,7 @@ class ValueTraders(Cohort):
         opening.deposit(self.first_account, 1, opening.instrument.cash_to_atoms(values.capital))
 
 
-class Arbitrageurs(Cohort):
+class Arbitrageurs(Population):
     """Trade the mid toward the fundamental beyond a small threshold."""
 
     account_class = AccountClass.ARBITRAGEUR
@@ -54,7 +54,7 @@ class Arbitrageurs(Cohort):
         opening.deposit(self.first_account, 1, opening.instrument.cash_to_atoms(values.capital))
 
 
-class CrossArbitrageurs(Cohort):
+class CrossArbitrageurs(Population):
     """Hold one account in every market of a world with several, and trade one against another."""
 
     account_class = AccountClass.ARBITRAGEUR
@@ -82,7 +82,7 @@ class CrossArbitrageurs(Cohort):
         config.rate = opening.lots(opening.scenario.cross_arbitrage.rate_per_price) * opening.scenario.run.dt
 
 
-class ShockSource(Cohort):
+class ShockSource(Population):
     """Sends the scheduled exogenous orders."""
 
     account_class = AccountClass.SHOCK
@@ -108,7 +108,7 @@ class ShockSource(Cohort):
         config.shocks = 1
 
 
-class UnleveredHolders(Cohort):
+class UnleveredHolders(Population):
     """The named other side of leveraged open interest: fully collateralised, never liquidated, can be deleveraged."""
 
     account_class = AccountClass.UNLEVERED_HOLDER
@@ -125,7 +125,7 @@ class UnleveredHolders(Cohort):
         holders.collateral_share = opening.scenario.holders.collateral_share
 
 
-class OptionCustomers(Cohort):
+class OptionCustomers(Population):
     """Hold the other side of the dealers' options: options are in zero net supply."""
 
     account_class = AccountClass.OPTION_CUSTOMER

@@ -1,7 +1,7 @@
 """Leveraged traders: a population drawn at the start, and late entrants who follow the trend."""
 
 from cascade_sim.agents.activity import configure_activity
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -16,7 +16,7 @@ def entrant_count(scenario: Scenario) -> int:
     return round(scenario.traders.count * scenario.traders.entrants.share)
 
 
-class LeveragedTraders(Cohort):
+class LeveragedTraders(Population):
     """Isolated-margin accounts: size lognormal, inverse leverage uniform or from real brackets."""
 
     account_class = AccountClass.LEVERAGED_TRADER
@@ -59,7 +59,7 @@ class LeveragedTraders(Cohort):
         return total
 
 
-class TrendFollowers(Cohort):
+class TrendFollowers(Population):
     """Late entrants: highly leveraged accounts that open a position during the run, in the direction of the trend."""
 
     account_class = AccountClass.TREND_FOLLOWER

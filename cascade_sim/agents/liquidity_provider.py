@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.scenario import Scenario
 
 
-class LiquidityProviders(Cohort):
+class LiquidityProviders(Population):
     """Quote every step, lean against inventory, withdraw under volatility and losses."""
 
     account_class = AccountClass.LIQUIDITY_PROVIDER

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.hedging import update_greeks
 from cascade_sim.domain.enums import AccountClass
@@ -113,7 +113,7 @@ def _alive(grid: OptionGrid, inventory: Floats, scenario: Scenario) -> tuple[Opt
     )
 
 
-class OptionsDealers(Cohort):
+class OptionsDealers(Population):
     """Hold options against customers and hedge delta on a clock of their own."""
 
     account_class = AccountClass.OPTIONS_DEALER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import nan
 from typing import Any, NamedTuple, Self
 
@@ -215,11 +216,12 @@ class ParticipantMarket(MarketPrices):
     order hashed from (account, step), each agent's in the order in which it sent them.
     """
 
-    __slots__ = ("_most", "_refused", "resting")
+    __slots__ = ("_amended", "_most", "_refused", "resting")
 
     def __init__(self, desk: OrderDesk, owner: Participant, account: int) -> None:
         super().__init__(desk, owner, account)
         self.resting: dict[int, int] = {}
+        self._amended: dict[int, int] = {}
         self._most = _KEPT_IDS
         self._refused: list[RefusedOrder] = []
 
@@ -304,16 +306,64 @@ class ParticipantMarket(MarketPrices):
             If no order with this id was ever sent.
         """
         desk = self._desk
-        number, waiting = desk.tickets, len(desk.requests) // 4
-        given: Any = order_id
-        if not (isinstance(given, int) and 0 < given <= number + waiting):
-            raise ScenarioError(expectation("order_id", "the id of an order that was sent", order_id))
+        number = desk.tickets
+        self._check_id(order_id, number + len(desk.requests) // 4)
         # An order of this phase has no place in the book yet: minus one minus its row stands for it.
         found = -1 - (order_id - number - 1) if order_id > number else self.resting.get(order_id, 0)
         if found == 0:
             return False
         desk.requests.extend((float(self._account()), lay.REQUEST_CANCEL, 1.0, float(found)))
         return True
+
+    def amend(self, order_id: int, quantity: float | None = None, price: float | None = None) -> int:
+        """Change an order that rests.
+
+        A smaller quantity at the same price keeps its place in the queue. A larger one, or another price, goes to the end
+        of its queue, as a cancellation and a new limit order would, and trades where the new price crosses; the venue may
+        refuse it as it may any order.
+
+        Parameters
+        ----------
+        order_id : int
+        quantity : float, optional
+            Base units that are to rest; as many as are left by default.
+        price : float, optional
+            The present limit by default.
+
+        Returns
+        -------
+        int
+            Id of the order from now on; 0 if it rests no more.
+
+        Raises
+        ------
+        ScenarioError
+            If an argument is out of range, or no order with this id was ever sent.
+        """
+        desk = self._desk
+        self._check_id(order_id, desk.tickets)
+        if quantity is not None:
+            self._check_quantity(quantity)
+        if price is not None:
+            self._check_price(price)
+        known = self.resting.get(order_id, 0)
+        lots = int(desk.resting(np.array([known], np.int64))[0, 1]) if known else 0
+        if lots == 0:
+            return 0
+        account, wanted = float(self._account()), 0.0 if quantity is None else quantity
+        limit = nan if price is None else price
+        desk.requests.extend((account, lay.REQUEST_AMEND, 1.0, float(known)))
+        desk.requests.extend((account, _LIMIT, math.copysign(wanted, lots), limit))
+        ticket = desk.tickets + (len(desk.requests) >> 2)
+        self._amended[ticket] = order_id
+        return ticket
+
+    def told(self, ticket: int, order_id: int) -> None:
+        """Take note of an order that came to rest, or stays where it was under another number."""
+        before = self._amended.pop(ticket, 0)
+        if before and self.resting.get(before) == order_id:
+            del self.resting[before]
+        self.resting[ticket] = order_id
 
     def cancel_all(self) -> int:
         """Cancel every order that rests; returns how many that were."""
@@ -372,6 +422,8 @@ class ParticipantMarket(MarketPrices):
     def after(self) -> None:
         """Forget what has been read, and ids of orders that are gone, once there may be many."""
         self._refused.clear()
+        if self._amended:
+            self._amended = {new: old for new, old in self._amended.items() if new > self._desk.tickets}
         if len(self.resting) > self._most:
             left = (
                 self._desk.resting(np.fromiter(self.resting.values(), np.int64, len(self.resting)))[:, 1] != 0
@@ -387,13 +439,13 @@ class ParticipantMarket(MarketPrices):
         self, sign: float, quantity: float, price: float | None, order_type: OrderType | None, reduce: bool
     ) -> int:
         desk = self._desk
+        # One by one these are most of what an order costs, so they are written out.
         try:
             good = desk.least < quantity <= desk.largest
         except (TypeError, ValueError):
             good = False
         if not good:
-            expected = f"at least one lot of {desk.lot:g} and at most {desk.largest:g}"
-            raise ScenarioError(expectation("quantity", expected, quantity))
+            self._check_quantity(quantity)
         if price is None:
             limit, kind = nan, _MARKET
         else:
@@ -403,13 +455,36 @@ class ParticipantMarket(MarketPrices):
             except (TypeError, ValueError):
                 good = False
             if not good:
-                expected = f"a number from {desk.tick:g} to {(desk.ticks - 1) * desk.tick:g}"
-                raise ScenarioError(expectation("price", expected, price))
+                self._check_price(price)
         if order_type is not None or reduce:
             kind = order_kind(price is not None, order_type, reduce)
         requests = desk.requests
         requests.extend((self._account(), kind, sign * quantity, limit))
         return desk.tickets + (len(requests) >> 2)
+
+    def _check_quantity(self, quantity: float) -> None:
+        desk = self._desk
+        try:
+            good = desk.least < quantity <= desk.largest
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            expected = f"at least one lot of {desk.lot:g} and at most {desk.largest:g}"
+            raise ScenarioError(expectation("quantity", expected, quantity))
+
+    def _check_price(self, price: float) -> None:
+        desk = self._desk
+        try:
+            good = desk.lowest < price < desk.highest
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            expected = f"a number from {desk.tick:g} to {(desk.ticks - 1) * desk.tick:g}"
+            raise ScenarioError(expectation("price", expected, price))
+
+    def _check_id(self, order_id: Any, last: int) -> None:
+        if not (isinstance(order_id, int) and 0 < order_id <= last):
+            raise ScenarioError(expectation("order_id", "the id of an order that was sent", order_id))
 
 
 class Participant(Parameters, mesa.Agent):  # type: ignore[misc]  # Mesa publishes no types

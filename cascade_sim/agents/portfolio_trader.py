@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.scenario import Scenario
 
 
-class PortfolioTraders(Cohort):
+class PortfolioTraders(Population):
     """Each holds one account per market, its leg there; with cross margin the legs share their collateral."""
 
     account_class = AccountClass.LEVERAGED_TRADER

@@ -16,7 +16,7 @@ from cascade_sim.scenario import Scenario
 
 __all__ = ["CascadeModel"]
 
-_SEATED: dict[type[base.Cohort], type[base.Cohort]] = {}
+_SEATED: dict[type[base.Population], type[base.Population]] = {}
 """Classes of cohorts -> the same as agents of Mesa's."""
 
 
@@ -46,7 +46,7 @@ class CascadeModel(Simulation, mesa.Model):  # type: ignore[misc]  # Mesa publis
                 for agent in group.create(self):
                     join(self, agent, self.markets[name], group.path)
 
-    def seat(self, kind: type[base.Cohort]) -> type[base.Cohort]:
+    def seat(self, kind: type[base.Population]) -> type[base.Population]:
         """Return the class of a compiled cohort that is one agent of Mesa's as well."""
         if kind not in _SEATED:
             _SEATED[kind] = _with_a_seat(kind)
@@ -85,7 +85,7 @@ class CascadeModel(Simulation, mesa.Model):  # type: ignore[misc]  # Mesa publis
         join(self, agent, self.main if market is None else self.market_named(market))
 
 
-def _with_a_seat(kind: type[base.Cohort]) -> type[base.Cohort]:
+def _with_a_seat(kind: type[base.Population]) -> type[base.Population]:
     """Return the subclass of a cohort's class, of the same name, that Mesa lists among the agents of a model."""
 
     def begin(self: Any, model: mesa.Model, first_account: int, count: int) -> None:

@@ -1,4 +1,4 @@
-"""One market of a world: its contract, rules, cohorts, accounts and recorder."""
+"""One market of a world: its contract, rules, populations, accounts and recorder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.lib.recfunctions as rfn
 from numpy.typing import NDArray
 
 from cascade_sim.agents.background_flow import BackgroundFlow
-from cascade_sim.agents.base import Cohort, Opening
+from cascade_sim.agents.base import Opening, Population
 from cascade_sim.agents.desk import OrderDesk, tell_all
 from cascade_sim.agents.discretionary import (
     Arbitrageurs,
@@ -57,7 +57,7 @@ SYSTEM_ACCOUNTS = (
     AccountClass.ROUNDING,
     AccountClass.PRICE_FORMATION,
 )
-COHORTS: tuple[type[Cohort], ...] = (
+POPULATIONS: tuple[type[Population], ...] = (
     BackgroundFlow,
     ShockSource,
     ValueTraders,
@@ -170,7 +170,7 @@ class Market:
     Parameters
     ----------
     model : Simulation
-        The model that the cohorts join.
+        The model that the populations join.
     settings : Scenario
         Fully resolved for this market.
     seed : int
@@ -220,18 +220,18 @@ class Market:
         )
         model.desks[self.desk.name] = self.desk
         self.entrants = entrant_count(settings)
-        self._number_accounts(model, COHORTS + (CrossArbitrageurs,) * several)
+        self._number_accounts(model, POPULATIONS + (CrossArbitrageurs,) * several)
 
-    def _number_accounts(self, model: Any, kinds: tuple[type[Cohort], ...]) -> None:
+    def _number_accounts(self, model: Any, kinds: tuple[type[Population], ...]) -> None:
         first = len(SYSTEM_ACCOUNTS)
-        self.cohorts: dict[type[Cohort], Cohort] = {}
+        self.populations: dict[type[Population], Population] = {}
         self.first_participant = 0
         for kind in kinds:
             if kind is LeveragedTraders:
                 self.first_participant = first
                 first += PARTICIPANT_ACCOUNTS
             count = kind.size(self.settings)
-            self.cohorts[kind] = model.seat(kind)(model, first, count)
+            self.populations[kind] = model.seat(kind)(model, first, count)
             first += count
         self.first_party = first
         self.account_count = first + len(self.engine.parties)
@@ -247,23 +247,23 @@ class Market:
         classes = self.state.accounts["account_class"]
         classes[: len(SYSTEM_ACCOUNTS)] = SYSTEM_ACCOUNTS
         classes[self.first_participant : self.account_count] = AccountClass.PARTICIPANT
-        for cohort in self.cohorts.values():
-            first = cohort.first_account
-            classes[first : first + cohort.count] = cohort.account_class
-        self.state.book.anonymous = self.cohorts[BackgroundFlow].first_account
+        for population in self.populations.values():
+            first = population.first_account
+            classes[first : first + population.count] = population.account_class
+        self.state.book.anonymous = self.populations[BackgroundFlow].first_account
         fund = self.instrument.cash_to_atoms(scenario.clearing.insurance_fund)
         opening.deposit(int(self.state.world.config.fund_account), 1, fund)
         classes[self.first_party : self.account_count] = AccountClass.BACKSTOP
         for number, party in enumerate(self.engine.parties, start=self.first_party):
             opening.deposit(number, 1, self.instrument.cash_to_atoms(party.capital))
-        for cohort in self.cohorts.values():
-            cohort.open(opening)
+        for population in self.populations.values():
+            population.open(opening)
         self._set_window()
         self.opening = opening
         self.parts = parts_of(state)
 
     def _configure(self) -> None:
-        """Write what belongs to no cohort into the kernel configuration."""
+        """Write what belongs to no population into the kernel configuration."""
         scenario, world = self.settings, self.state.world
         config, dt = world.config, self.settings.run.dt
         config.seed = market_seed(self.seed, self.name)
@@ -288,7 +288,7 @@ class Market:
             config.formation_account,
         ) = range(len(SYSTEM_ACCOUNTS))
         config.dealers.gamma_every = 1
-        config.dealers.customer_account = self.cohorts[OptionCustomers].first_account
+        config.dealers.customer_account = self.populations[OptionCustomers].first_account
         config.mark_rule = getattr(self.mark_rule, "compiled", lay.RULE_PYTHON)
         config.mark_memory = 1.0
         if hasattr(self.mark_rule, "memory"):
@@ -345,15 +345,15 @@ class Market:
 
     def arbitrage_against(self, partner: int) -> None:
         """Let arbitrageurs trade this market against the market number ``partner`` of the world."""
-        cohort = self.cohorts[CrossArbitrageurs]
-        assert isinstance(cohort, CrossArbitrageurs)
-        cohort.trade_against(self.opening, partner)
+        population = self.populations[CrossArbitrageurs]
+        assert isinstance(population, CrossArbitrageurs)
+        population.trade_against(self.opening, partner)
 
     def share_portfolios(self, first: Market) -> None:
         """Make the portfolio accounts of this market further legs of those of the first."""
-        cohort = self.cohorts[PortfolioTraders]
-        assert isinstance(cohort, PortfolioTraders)
-        cohort.join(self.opening, first.opening.plan.portfolios.shared_seed)
+        population = self.populations[PortfolioTraders]
+        assert isinstance(population, PortfolioTraders)
+        population.join(self.opening, first.opening.plan.portfolios.shared_seed)
 
     @property
     def start_accounts(self) -> NDArray[Any] | None:
@@ -451,7 +451,7 @@ class Market:
     def _ask_hedge(self, number: int) -> int:
         world, lot, tick = self.state.world, self.instrument.lot_size, self.instrument.tick_size
         dealer = world.dealers[number]
-        dealers = self.cohorts[OptionsDealers]
+        dealers = self.populations[OptionsDealers]
         assert isinstance(dealers, OptionsDealers)
         rule: Any = dealers.rule
         count = int(world.config.dealers.options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from cascade_sim.agents.base import Cohort
+from cascade_sim.agents.base import Population
 from cascade_sim.agents.desk import OrderDesk
 from cascade_sim.agents.options_dealer import speak_of_chain
 from cascade_sim.core import layout as lay
@@ -155,8 +155,8 @@ class Simulation:
             market.attach(self.system, number)
         self._open()
 
-    def seat(self, kind: type[Cohort]) -> type[Cohort]:
-        """Return the class to make a compiled cohort of: the kind itself, or one that also is what a model needs."""
+    def seat(self, kind: type[Population]) -> type[Population]:
+        """Return the class to make a compiled population of: the kind itself, or one that also is what a model needs."""
         return kind
 
     def _open(self) -> None:
@@ -249,9 +249,9 @@ class Simulation:
         return self.main.desk
 
     @property
-    def cohorts(self) -> dict[type[Cohort], Cohort]:
-        """Compiled cohorts of the first market by class."""
-        return self.main.cohorts
+    def populations(self) -> dict[type[Population], Population]:
+        """Compiled populations of the first market by class."""
+        return self.main.populations
 
     @property
     def participants(self) -> list[Any]:

@@ -92,7 +92,7 @@ def model_with(kind: str, specification: Any, seed: int = 3, **changes: Any) -> 
 
 def random_ids(model: cs.CascadeModel) -> NDArray[np.int64]:
     """Return the ids, ascending, of the leveraged traders."""
-    cohort = model.cohorts[LeveragedTraders]
+    cohort = model.populations[LeveragedTraders]
     return np.arange(cohort.first_account, cohort.first_account + cohort.count, dtype=np.int64)
 
 

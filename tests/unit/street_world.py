@@ -205,7 +205,7 @@ class Twins:
         config = self.state.world.config
         self.atoms, price = int(config.atoms), float(market.initial_tick)
         draws = Draws(int(config.seed), PURPOSES)
-        first = {kind: cohort.first_account for kind, cohort in market.cohorts.items()}
+        first = {kind: cohort.first_account for kind, cohort in market.populations.items()}
         self.late = frozenset(
             cause_name(cause) for cause in range(lay.CAUSES) if int(config.latency.late[cause])
         )
@@ -428,7 +428,7 @@ class StreetWorld:
             other_tick=other.tick_size,
             other_lot=other.lot_size,
         )
-        accounts = [twins.market.cohorts[CrossArbitrageurs].first_account for twins in (here, there)]
+        accounts = [twins.market.populations[CrossArbitrageurs].first_account for twins in (here, there)]
         return traders.CrossArbitrage(rules, *accounts)
 
     def seen(self) -> set[str]:

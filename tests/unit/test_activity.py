@@ -94,7 +94,7 @@ def twin_of(model: cs.CascadeModel) -> LinearMarket:
     traders, seed = model.settings.traders, world.config.seed
     activity, stop, top_up = traders.activity, traders.stop_loss, traders.top_up
     dt = model.settings.run.dt
-    first = model.cohorts[LeveragedTraders].first_account
+    first = model.populations[LeveragedTraders].first_account
 
     def purpose(name: str) -> Any:
         return getattr(rng, f"PURPOSE_{name}")
@@ -150,7 +150,7 @@ def shock_lots(model: cs.CascadeModel) -> int:
 def test_actions_are_those_of_the_reference(side: str) -> None:
     model = cs.CascadeModel(small(**{**EVERYTHING, **ALONE, "shock.side": side}), rng=11)
     twin = twin_of(model)
-    first = model.cohorts[LeveragedTraders].first_account
+    first = model.populations[LeveragedTraders].first_account
     last = first + len(twin.traders)
     while not model.finished:
         twin.advance(shock_lots(model))
@@ -258,7 +258,7 @@ def test_markets_side_by_side_act_as_one_alone() -> None:
     both = cs.CascadeModel(small(**EVERYTHING, markets={"other": {"market": apart}}), rng=4)
     for model in (alone, both):
         model.run()
-    traders = alone.cohorts[LeveragedTraders].accounts
+    traders = alone.populations[LeveragedTraders].accounts
     assert alone.state.accounts[traders].tobytes() == both.state.accounts[traders].tobytes()
     second = both.markets["other"].state.world.activity
     assert int(second.actors["wakes"][: int(second.config.count)].sum()) > 1000
@@ -319,7 +319,7 @@ def test_take_profits_are_speculation_and_leave_no_mark_on_the_account() -> None
         "run.record": "full",
     }
     model = cs.CascadeModel(small(**settings), rng=1)
-    first = model.cohorts[LeveragedTraders].first_account
+    first = model.populations[LeveragedTraders].first_account
     held = model.state.accounts["position"][first : first + 40].copy()
     model.run()
     assert not model.state.accounts["position"][first : first + 40].any()
@@ -334,7 +334,7 @@ def test_those_who_do_not_return_have_left() -> None:
     settings = {**EVERYTHING, **ALONE, "traders.activity.reentry.probability": 0.0, "run.steps": 150}
     model = cs.CascadeModel(small(**settings), rng=11)
     model.run()
-    first = model.cohorts[LeveragedTraders].first_account
+    first = model.populations[LeveragedTraders].first_account
     closed = model.state.accounts["position"][first : first + 40] == 0
     left = (actors(model)["traits"] & LEFT) != 0
     assert left.any()

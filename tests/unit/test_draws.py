@@ -178,7 +178,7 @@ def test_others_leave_the_random_priority_of_a_trader_alone(changes: dict[str, A
     columns = []
     for scenario in (small(), small(**changes)):
         model = cs.CascadeModel(scenario, rng=3)
-        ids = np.arange(50) + model.cohorts[LeveragedTraders].first_account
+        ids = np.arange(50) + model.populations[LeveragedTraders].first_account
         view = distressed_view(model.state, ids, model.instrument.lot_size, model.instrument.tick_size)
         columns.append(view.random)
     np.testing.assert_array_equal(columns[0], columns[1])

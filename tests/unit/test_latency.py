@@ -186,7 +186,7 @@ def test_dealers_count_the_hedges_that_are_under_way() -> None:
     settings = {"dealers.hedging": {"name": "clock", "interval_seconds": 2.0}, "shock.news": -0.06}
     model = cs.CascadeModel(small(**settings, **delayed("dealers", delay=7.0)), rng=3)
     world, accounts = model.state.world, model.state.accounts
-    dealers = world.dealers[: model.cohorts[OptionsDealers].count]
+    dealers = world.dealers[: model.populations[OptionsDealers].count]
     band = int(world.config.dealers.band)
     deltas, decided, sent = dealers["delta"].copy(), 0, 0
     while not model.finished:
@@ -270,7 +270,7 @@ def test_stale_quotes_lose_in_proportion_to_their_delay(delay: int) -> None:
     model = cs.CascadeModel(small(**PICKED, **delayed("liquidity_providers", delay=delay)), rng=3)
     model.run(until=5)
     ask = int(model.state.book.best_ask)
-    world, providers = model.state.world, model.cohorts[LiquidityProviders].accounts
+    world, providers = model.state.world, model.populations[LiquidityProviders].accounts
     start = int(model.state.accounts["cash"][providers].sum())
     model.run()
     rows = model.state.accounts[providers]

@@ -155,7 +155,9 @@ def test_more_traders_or_no_dealers_leave_the_fundamental_and_the_background_dra
         series = model.recorder.raw("series")
         paths.append(series["fundamental"][series["step"] < 25])
         assert model.state.world.config.seed == base.state.world.config.seed
-        assert model.cohorts[BackgroundFlow].first_account == base.cohorts[BackgroundFlow].first_account
+        assert (
+            model.populations[BackgroundFlow].first_account == base.populations[BackgroundFlow].first_account
+        )
     np.testing.assert_array_equal(paths[0], paths[1])
     np.testing.assert_array_equal(paths[0], paths[2])
     trades = [model.recorder.raw("trades") for model in (base, more)]
@@ -317,9 +319,9 @@ def test_mesa_lists_every_cohort_and_every_agent_of_a_model_by_its_class() -> No
     model = cs.CascadeModel(small(), rng=3)
     model.add_participant(Idle(model))
     listed = [type(agent).__name__ for agent in model.agents]
-    assert listed == [kind.__name__ for kind in model.cohorts] + ["Idle"]
-    assert all(isinstance(agent, mesa.Agent) for agent in model.cohorts.values())
-    assert all(isinstance(cohort, kind) for kind, cohort in model.cohorts.items())
+    assert listed == [kind.__name__ for kind in model.populations] + ["Idle"]
+    assert all(isinstance(agent, mesa.Agent) for agent in model.populations.values())
+    assert all(isinstance(cohort, kind) for kind, cohort in model.populations.items())
 
 
 def test_a_model_has_what_is_written_down_and_no_other_attribute_of_its_markets() -> None:

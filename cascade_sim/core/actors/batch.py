@@ -4,10 +4,10 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
-from cascade_sim.core.clearing.open_orders import cancel_slot, signed_tick
+from cascade_sim.core.clearing.open_orders import cancel_slot, note_open, signed_tick
 from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
-from cascade_sim.core.venue.book import slot_of
+from cascade_sim.core.venue.book import order_id_of, reduce, slot_of
 
 _ACTOR_DRAW = np.int64(1)
 _ORDER_TYPES = lay.REQUEST_CANCEL - 1
@@ -51,13 +51,22 @@ def _sort_actors(w, batch, order, heads):
 
 
 @part
-def _cancel(w, book, accounts, watch, batch, request):
-    """Take an order of the same account out of the book; returns the lots that were left of it."""
+def _own_slot(book, batch, request):
+    """Slot of the order that a row names, 0 if it rests no more or is of another account."""
     order_id = request.order_id
     if order_id < 0:
         order_id = batch[-1 - order_id].order_id
-    slot = slot_of(book, order_id)
+    slot = np.int64(slot_of(book, order_id))
     if slot == 0 or book.orders[slot].owner != request.account:
+        return np.int64(0)
+    return slot
+
+
+@part
+def _cancel(w, book, accounts, watch, batch, request):
+    """Take an order of the same account out of the book; returns the lots that were left of it."""
+    slot = _own_slot(book, batch, request)
+    if slot == 0:
         return np.int64(0)
     removed = cancel_slot(w, book, accounts, watch, slot)
     touch(w, book, np.int64(request.cause))
@@ -97,6 +106,40 @@ def _enter(w, book, accounts, watch, tape, batch, row):
             tape.agent_fills[number].request = row
 
 
+@part
+def _amend(w, book, accounts, watch, tape, batch, row):
+    """Change the order that a row names into what the next row says.
+
+    A smaller quantity at the same price keeps its place in the queue; anything else is a cancellation and a new order.
+    """
+    wanted = batch[row + 1]
+    slot = _own_slot(book, batch, batch[row])
+    wanted.order_id = 0
+    wanted.filled = 0
+    if slot == 0:
+        return
+    signed = signed_tick(w, book, slot)
+    side, lots = np.int64(1 if signed > 0 else -1), np.int64(book.orders[slot].quantity_lot)
+    wanted.side = side
+    if wanted.tick == 0:
+        wanted.tick = abs(signed)
+    if wanted.quantity == 0:
+        wanted.quantity = lots
+    if wanted.tick == abs(signed) and wanted.quantity <= lots:
+        order_id = order_id_of(book, slot)
+        removed = lots - wanted.quantity
+        if removed > 0:
+            book.messages += 1
+            reduce(book, order_id, removed)
+            note_open(w, accounts, watch, np.int64(wanted.account), side, -removed)
+            touch(w, book, np.int64(wanted.cause))
+        wanted.order_id = order_id
+        return
+    cancel_slot(w, book, accounts, watch, slot)
+    touch(w, book, np.int64(wanted.cause))
+    _enter(w, book, accounts, watch, tape, batch, row + 1)
+
+
 @kernel
 def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
     """Execute ``batch`` (n,) of :data:`layout.REQUEST`, actors in the order hashed from (entity, step), each its rows in turn.
@@ -112,6 +155,9 @@ def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
         while row < len(batch) and batch[row].entity == entity:
             if batch[row].kind == lay.REQUEST_CANCEL:
                 batch[row].filled = _cancel(w, book, accounts, watch, batch, batch[row])
+            elif batch[row].kind == lay.REQUEST_AMEND:
+                _amend(w, book, accounts, watch, tape, batch, row)
+                row += 1
             else:
                 _enter(w, book, accounts, watch, tape, batch, row)
             if w.control.capacity != 0 or book.status != 0:

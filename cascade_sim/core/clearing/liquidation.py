@@ -94,7 +94,7 @@ def score_accounts(w, accounts, scratch, scores):
             scores[0, k] = equity(w, row) / notional(w, row)
         elif rule == lay.PRIORITY_LARGEST_NOTIONAL:
             scores[0, k] = -notional(w, row)
-        else:
+        elif rule == lay.PRIORITY_RANDOM:
             scores[0, k] = uniform(key, account - w.config.traders.first_account, 0)
 
 

@@ -9,8 +9,10 @@ AGENT_FILLS_KEPT = 1 << 20
 """Fills on the tape at which the driver lets them be taken away."""
 REQUEST_CANCEL = 8
 REQUEST_REDUCE_ONLY = 16
+REQUEST_AMEND = 32
 """What a row of a batch of Python agents asks for, where it is not just an order type: an order type may have the second
-added to it."""
+added to it. A row that amends names an order; the row after it, of the same account, says what that is to be: a limit order,
+of which quantity 0 and tick 0 mean those that the order has."""
 
 AGENT_FILL = record(
     price=np.float64,

@@ -1,6 +1,5 @@
 """How the parties of the waterfall sell down in the book what they took over."""
 
-
 import numpy as np
 
 from cascade_sim.core import layout as lay
