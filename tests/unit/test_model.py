@@ -332,7 +332,7 @@ def test_a_model_has_what_is_written_down_and_no_other_attribute_of_its_markets(
         "engine",
         "recorder",
         "desk",
-        "cohorts",
+        "populations",
         "participants",
         "start_mark",
     ):
