@@ -58,6 +58,11 @@ class Chunk(NamedTuple):
     kinds: Any
     order_ids: Any
 
+    @property
+    def amends(self) -> bool:
+        """Whether these are amendments: two rows each, which order and what it is to be."""
+        return np.ndim(self.kinds) > 0
+
 
 def entity_of(label: int, number: int) -> int:
     """Return the entity that draws of an agent's account number ``number`` of its kind are addressed by."""
@@ -309,17 +314,16 @@ class OrderDesk:
         )
         self._tell(plain[:mine])
         for chunk, start, end in zip(self._chunks, ends, ends[1:], strict=False):
+            if chunk.order_ids is not None and not chunk.amends:
+                continue
             rows = plain[start:end]
-            entered = _enters(rows)
-            if entered.any():
-                refused = np.flatnonzero(rows["refused"])
-                if len(refused):
-                    chunk.member.told_refused(rows[refused])
+            refused = np.flatnonzero(rows["refused"])
+            if len(refused):
+                chunk.member.told_refused(rows[refused])
+            if chunk.amends:
                 # What keeps its place keeps its id, which the cohort knows.
-                entered[1:] &= (rows["kind"][:-1] != lay.REQUEST_AMEND) | (
-                    rows["order_id"][1:] != rows["order_id"][:-1]
-                )
-                chunk.member.told(rows["account"][entered], rows["order_id"][entered])
+                rows = rows[1::2][rows["order_id"][1::2] != rows["order_id"][::2]]
+            chunk.member.told(rows["account"], rows["order_id"])
         self._batch = (plain["order_id"].copy(), mine, self.tickets)
         self.tickets += mine
         self.requests = array("d")
@@ -329,8 +333,8 @@ class OrderDesk:
         """Return which order of a cohort enters first, the others in turn: nobody is always ahead of the others."""
         out = np.empty(1)
         fill_uniform(out, self.seed, PURPOSE_ORDERING, self.step, chunk.member.entity, 2)
-        amends = np.ndim(chunk.kinds) > 0  # two rows each
-        return int(out[0] * (len(chunk.accounts) >> amends)) << amends
+        rows = 2 if chunk.amends else 1
+        return rows * int(out[0] * (len(chunk.accounts) // rows))
 
     def _fill_in(self, rows: NDArray[Any]) -> None:
         """Write the orders of participants into rows of the batch."""
@@ -353,7 +357,8 @@ class OrderDesk:
 
     def _tell(self, rows: NDArray[Any]) -> None:
         """Tell participants which of their orders rest now, and which were refused."""
-        entered = (rows["order_id"] > 0) & _enters(rows)
+        kinds = rows["kind"]
+        entered = (rows["order_id"] > 0) & (kinds != lay.REQUEST_CANCEL) & (kinds != lay.REQUEST_AMEND)
         found = np.flatnonzero(entered)
         triples = zip(
             rows["account"][found].tolist(), found.tolist(), rows["order_id"][found].tolist(), strict=True
@@ -437,12 +442,6 @@ def _fill_in_chunk(rows: NDArray[Any], chunk: Chunk, first: int) -> None:
         else:
             rows[name][:after] = values[first:]
             rows[name][after:] = values[:first]
-
-
-def _enters(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows of the batch are orders, that may come to rest."""
-    kinds = rows["kind"]
-    return np.asarray((kinds != lay.REQUEST_CANCEL) & (kinds != lay.REQUEST_AMEND))
 
 
 def _due(agent: Participant | Cohort, step: int, dt: float) -> int:

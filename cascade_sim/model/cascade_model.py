@@ -17,7 +17,7 @@ from cascade_sim.scenario import Scenario
 __all__ = ["CascadeModel"]
 
 _SEATED: dict[type[base.Population], type[base.Population]] = {}
-"""Classes of cohorts -> the same as agents of Mesa's."""
+"""Classes of populations -> the same as agents of Mesa's."""
 
 
 class CascadeModel(Simulation, mesa.Model):  # type: ignore[misc]  # Mesa publishes no types
@@ -47,7 +47,7 @@ class CascadeModel(Simulation, mesa.Model):  # type: ignore[misc]  # Mesa publis
                     join(self, agent, self.markets[name], group.path)
 
     def seat(self, kind: type[base.Population]) -> type[base.Population]:
-        """Return the class of a compiled cohort that is one agent of Mesa's as well."""
+        """Return the class of a population that is one agent of Mesa's as well."""
         if kind not in _SEATED:
             _SEATED[kind] = _with_a_seat(kind)
         return _SEATED[kind]
@@ -86,7 +86,7 @@ class CascadeModel(Simulation, mesa.Model):  # type: ignore[misc]  # Mesa publis
 
 
 def _with_a_seat(kind: type[base.Population]) -> type[base.Population]:
-    """Return the subclass of a cohort's class, of the same name, that Mesa lists among the agents of a model."""
+    """Return the subclass of a population's class, of the same name, that Mesa lists among the agents of a model."""
 
     def begin(self: Any, model: mesa.Model, first_account: int, count: int) -> None:
         mesa.Agent.__init__(self, model)
