@@ -37,7 +37,6 @@ _settings: Any = importlib.import_module("numba.core.config")
 _typing: Any = importlib.import_module("numba.core.typing")
 _cgutils: Any = importlib.import_module("numba.core.cgutils")
 _llvm: Any = importlib.import_module("llvmlite.ir")
-_llvm_binding: Any = importlib.import_module("llvmlite.binding")
 _extending: Any = importlib.import_module("numba.extending")
 _runtime: Any = getattr(importlib.import_module("numba.core.runtime.nrt"), "rtsys", None)
 _dumps: Any = importlib.import_module("numba.core.serialize").dumps
@@ -464,9 +463,7 @@ class _Callee:
         # Callers link its code and optimise and translate it with theirs. numba would do both here as well, and again
         # in every function between this one and the kernel: a seventh of a cold start.
         library._finalize_final_module = functools.partial(setattr, library, "_finalized", True)
-        # The passes of LLVM that numba used before 0.62 take many times as long for one large function as for its parts.
-        if not hasattr(_llvm_binding, "create_module_pass_manager"):
-            library._optimize_final_module = _nothing
+        library._optimize_final_module = _nothing
 
 
 def _translate_callers_only(dispatcher: Any) -> None:
