@@ -99,7 +99,7 @@ def test_the_reference_knows_nothing_of_the_engine() -> None:
             assert not module.startswith("tests.") or module.startswith("tests.reference"), where
 
 
-def test_the_loop_has_two_entries_and_runs_in_two_ways_once_per_key() -> None:
+def test_the_loop_has_two_entries_which_single_runs_and_ensembles_share() -> None:
     entries = {}
     for path in sorted((PACKAGE / "core" / "drivers").glob("*.py")):
         functions = [
@@ -113,7 +113,7 @@ def test_the_loop_has_two_entries_and_runs_in_two_ways_once_per_key() -> None:
         if found:
             entries[path.stem] = found
     assert entries.pop("opening") == {"open_portfolios", "open_world"}
-    assert entries == {"loop": {"lean", "full"}, "many": {"many_lean", "many_full"}}
+    assert entries == {"loop": {"lean", "full"}, "blank": {"renew"}}
 
 
 @pytest.mark.parametrize("what", list(FORBIDDEN))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.drivers.opening import open_portfolios, open_world
-from cascade_sim.core.drivers.state import State
+from cascade_sim.core.drivers.opening import open_accounts
+from cascade_sim.core.drivers.state import State, plain
 from cascade_sim.core.layout.opening import OPENED, PLAN
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
@@ -64,7 +64,8 @@ class Opening:
         self.initial_tick = initial_tick
         self.options = options
         self.brackets = brackets
-        self.plan: Any = np.zeros(1, PLAN).view(np.recarray)[0]
+        self.plans: Any = np.zeros(1, PLAN).view(np.recarray)
+        self.plan: Any = self.plans[0]
         self.plan.initial_tick = initial_tick
 
     def memory(self, seconds: float) -> float:
@@ -90,11 +91,13 @@ class Opening:
         grant.first_account, grant.accounts, grant.amount = first_account, count, amount
         self.plan.grants += 1
 
-    def open_world(self, record: bool) -> NDArray[Any]:
+    def open_world(self, rows: tuple[NDArray[Any], ...], record: bool) -> NDArray[Any]:
         """Open every account from the seed in the configuration.
 
         Parameters
         ----------
+        rows : tuple of arrays
+            The market's, of :meth:`core.drivers.state.System.rows`.
         record : bool
             Whether to write the transfers down.
 
@@ -108,18 +111,11 @@ class Opening:
         ScenarioError
             If this seed asks for more collateral than balances may hold.
         """
-        world, _, accounts, traders, watch, scratch, scores, _ = self.state
         # Nobody is party to more than a deposit, a premium and a position.
-        rows = np.zeros(3 * len(accounts) if record else 0, lay.TRANSFER).view(np.recarray)
-        if self.plan.portfolios.accounts > 0:
-            self._require(open_portfolios(world, accounts, watch, scratch, scores, self.plan, rows))
-        self._require(open_world(world, accounts, traders, watch, scratch, scores, self.plan, rows))
-        return rows[: int(world.control.next_transfer)].copy()
-
-    def _require(self, status: int) -> None:
-        """Raise a ScenarioError unless ``status``, returned by a compiled opening, says that it is open."""
-        if status != OPENED:
+        transfers = np.zeros(3 * len(self.state.accounts) if record else 0, lay.TRANSFER).view(np.recarray)
+        if open_accounts(rows, plain(self.plans), plain(transfers)) != OPENED:
             check_capital(float(self.plan.refused))
+        return transfers[: int(self.state.world.control.next_transfer)].copy()
 
     def bring_in(self, ids: Integers, amount: int) -> NDArray[Any]:
         """Bring collateral (atoms, not negative) of each of some more accounts (n,) in from outside; returns transfers (n,)."""

@@ -12,23 +12,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.core.clearing.worth import equities
-from cascade_sim.core.drivers.blank import blank_of
-from cascade_sim.core.drivers.many import (
-    STATUS_DONE,
-    STATUS_NOT_OPENED,
-    STATUS_STOPPED,
-    STATUS_WAITING,
-    many_full,
-    many_lean,
-)
-from cascade_sim.core.layout.opening import PLAN
+from cascade_sim.core.drivers.blank import blank_of, renew
+from cascade_sim.core.drivers.loop import full, lean
+from cascade_sim.core.drivers.opening import open_accounts, open_orders
+from cascade_sim.core.drivers.state import plain
+from cascade_sim.core.layout.opening import OPENED, PLAN
 from cascade_sim.core.record.figures import finish_figures
 from cascade_sim.domain.enums import CLOSED_BY
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
-from cascade_sim.model import Simulation, build, capacity_text, check_inputs, instrument_of, market_seed
+from cascade_sim.model import (
+    ALL_PHASES,
+    Simulation,
+    build,
+    capacity_text,
+    check_inputs,
+    instrument_of,
+    market_seed,
+)
 from cascade_sim.scenario import Scenario
 
 Progress = Callable[[int, int], None]
@@ -71,6 +75,12 @@ None. ``mark_start``, ``_lowest`` and ``_highest`` belong to the event window, `
 _CHUNK_SECONDS = 0.75
 """Work that a thread takes at once: little of it is lost to taking it, and the last pieces are shared out evenly."""
 _FIRST_CHUNK = 4
+
+_DONE = 0
+_STOPPED = 1
+_NOT_OPENED = 2
+_WAITING = -1
+"""Status of a row: finished, stopped in the middle, a world that could not be opened, or not begun."""
 
 
 class EnsembleInterrupted(KeyboardInterrupt):
@@ -142,24 +152,50 @@ class _ConfiguredModel(Simulation):
 
 
 class _CompiledWorker:
-    """One world and what it takes to run it again and again in compiled code."""
+    """One world, made new for every run: each is a few calls of the kernels that a single run is made of."""
 
     def __init__(self, model: Simulation) -> None:
         self.model = model
         self.blank = blank_of(model.system)
-        self.rows = np.zeros(0, lay.TRANSFER).view(np.recarray)
-        self.plans = np.array([market.opening.plan for market in model.markets.values()], PLAN).view(
-            np.recarray
-        )
-        self.kernel: Any = many_full if model.needs_full_driver else many_lean
+        self.transfers = plain(np.zeros(0, lay.TRANSFER).view(np.recarray))
+        plans = [market.opening.plan for market in model.markets.values()]
+        self.plans = plain(np.array(plans, PLAN).view(np.recarray))
+        self.arrays = model.system.arrays()
+        self.markets = [
+            (model.system.rows(number), self.plans[number : number + 1]) for number in range(len(plans))
+        ]
+        self.kernel: Any = full if model.needs_full_driver else lean
 
     def run(self, _seeds: Sequence[int], keys: Keys, out: Rows, stop: NDArray[np.int64]) -> int:
         """Run every row of keys (n, markets) into its row; returns how many were begun."""
-        arrays = self.model.system.arrays()
-        return int(self.kernel(*arrays, self.plans, self.rows, self.blank, keys, out, stop))
+        for place in range(len(keys)):
+            if stop[0]:
+                return place
+            status = self._run(keys[place], out[place : place + 1])
+            out["status"][place] = status
+            if status != _DONE:
+                return place + 1
+        return len(keys)
+
+    def _run(self, keys: Keys, row: Rows) -> int:
+        """Make one run from the keys of its markets; returns the status of its row."""
+        worlds, books, accounts, _, watch, *_, portfolios = self.arrays
+        renew(worlds, books, watch, self.plans, self.blank, keys)
+        for rows, plans in self.markets:
+            if open_accounts(rows, plans, self.transfers) != OPENED:
+                return _NOT_OPENED
+            open_orders(rows)
+        if len(portfolios):
+            open_queue(worlds, portfolios)
+        status = self.kernel(*self.arrays, self.model.settings.run.steps, ALL_PHASES)
+        finish_figures(worlds, books, accounts, row)
+        row["stopped_by"] = status
+        return _DONE if status == lay.RETURN_DONE else _STOPPED
 
     def close(self) -> None:
         """Give the memory back."""
+        self.markets.clear()
+        del self.arrays, self.blank
         self.model.close()
 
 
@@ -174,11 +210,11 @@ class _PythonWorker:
         for place, seed in enumerate(seeds):
             if stop[0]:
                 return place
-            row, status = out[place], lay.RETURN_DONE
+            row, status = out[place : place + 1], lay.RETURN_DONE
             try:
                 model = build(self.scenario, rng=seed)
             except ScenarioError:
-                row.status = STATUS_NOT_OPENED
+                row["status"] = _NOT_OPENED
                 return place + 1
             try:
                 model.run()
@@ -187,8 +223,8 @@ class _PythonWorker:
             worlds, books, accounts = model.system.arrays()[:3]
             finish_figures(worlds, books, accounts, row)
             model.close()
-            row.stopped_by = status
-            row.status = STATUS_DONE if status == lay.RETURN_DONE else STATUS_STOPPED
+            row["stopped_by"] = status
+            row["status"] = _DONE if status == lay.RETURN_DONE else _STOPPED
             if status != lay.RETURN_DONE:
                 return place + 1
         return len(seeds)
@@ -236,8 +272,8 @@ class _Ensemble:
     def __init__(self, scenario: Scenario, seeds: list[int], workers: int) -> None:
         self.scenario, self.seeds, self.workers = scenario, seeds, workers
         self.keys = market_keys(seeds, list(scenario.market_scenarios()))
-        self.rows = np.zeros(len(seeds), lay.FIGURE_ROW).view(np.recarray)
-        self.rows["status"] = STATUS_WAITING
+        self.rows = plain(np.zeros(len(seeds), lay.FIGURE_ROW).view(np.recarray))
+        self.rows["status"] = _WAITING
         self.stop = np.zeros(1, np.int64)
         self.next = 0
         self.lock = threading.Lock()
@@ -269,10 +305,10 @@ class _Ensemble:
         if not done:
             return
         row, seed = self.rows[done[-1]], self.seeds[done[-1]]
-        if int(row.status) == STATUS_DONE:
+        if int(row.status) == _DONE:
             return
         self.stop[0] = 1
-        if int(row.status) == STATUS_NOT_OPENED:
+        if int(row.status) == _NOT_OPENED:
             try:
                 build(self.scenario, rng=seed)
             except ScenarioError as error:
@@ -286,7 +322,7 @@ class _Ensemble:
 
     def frame(self, instrument: Instrument) -> pd.DataFrame:
         """The finished rows in user units, in the order of the seeds."""
-        done = self.rows["status"] == STATUS_DONE
+        done = self.rows["status"] == _DONE
         rows = self.rows[done]
         seeds = [seed for seed, finished in zip(self.seeds, done, strict=True) if finished]
         return _frame(rows, seeds, self.scenario, instrument)
@@ -375,7 +411,7 @@ def run_ensemble(
     scenario : Scenario
         Any. Only figures are kept, whatever it says about recording: those of the first market, and the conservation
         error of all. Where a rule or an agent is written in Python, each run is a model of its own, between whose
-        kernels Python answers; elsewhere nothing but the first call leaves compiled code.
+        kernels Python answers; elsewhere one world is made new for every run.
     seeds : iterable of int
         Run k is the run of ``CascadeModel(scenario, rng=seeds[k])``, bit by bit.
     workers : int, optional
@@ -425,7 +461,7 @@ def _run_threads(ensemble: _Ensemble, crew: Sequence[_Worker], progress: Progres
                 for finished in done:
                     finished.result()
                 if progress is not None:
-                    count = int(np.count_nonzero(ensemble.rows["status"] == STATUS_DONE))
+                    count = int(np.count_nonzero(ensemble.rows["status"] == _DONE))
                     progress(count, len(ensemble.seeds))
         except BaseException:
             ensemble.stop[0] = 1

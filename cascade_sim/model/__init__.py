@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade_sim.model.market import Market, instrument_of, market_seed
 from cascade_sim.model.simulation import (
+    ALL_PHASES,
     CAPACITIES,
     CAPACITY_FIELDS,
     Simulation,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cascade_sim.model.cascade_model import CascadeModel
 
 __all__ = [
+    "ALL_PHASES",
     "CAPACITIES",
     "CAPACITY_FIELDS",
     "CascadeModel",

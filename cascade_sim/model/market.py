@@ -31,9 +31,8 @@ from cascade_sim.clearing.engine import ENGINE_ASKS, LiquidationEngine
 from cascade_sim.clearing.margin import MarginMarket, margin_table
 from cascade_sim.clearing.views import parts_of
 from cascade_sim.core import layout as lay
-from cascade_sim.core.actors.account_actions import open_activity
-from cascade_sim.core.actors.background import opening_stock
 from cascade_sim.core.actors.hedging import dealers_gamma, update_greeks
+from cascade_sim.core.drivers.opening import open_orders
 from cascade_sim.core.drivers.state import State, System
 from cascade_sim.core.layout.book import WINDOW
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
@@ -330,16 +329,17 @@ class Market:
             length = round(run.event_window_seconds / run.dt)
             config.window_last = min(run.steps - 1, int(config.window_first) + length)
 
-    def open_world(self) -> None:
-        """Open every account from the seed, and place the orders that rest from the beginning."""
-        state = self.state
-        self.opened = [self.opening.open_world(self.recorder.level >= lay.RECORD_FULL)]
+    def open_world(self, rows: tuple[NDArray[Any], ...]) -> None:
+        """Open every account from the seed, and place the orders that rest from the beginning.
+
+        ``rows`` are the market's arrays as :meth:`core.drivers.state.System.rows` returns them.
+        """
+        keeps_all = self.recorder.level >= lay.RECORD_FULL
+        self.opened = [self.opening.open_world(rows, keeps_all)]
         check_opening(self)
-        if int(state.world.activity.config.enabled):
-            open_activity(state.world, state.accounts)
-        if self.recorder.level >= lay.RECORD_FULL:
-            self.opening_positions = state.accounts["position"].copy()
-        opening_stock(state.world, state.book, state.accounts, state.watch, state.tape)
+        if keeps_all:
+            self.opening_positions = self.state.accounts["position"].copy()
+        open_orders(rows)
         if self.settings.run.burn_in_steps == 0:
             self.note_start()
 

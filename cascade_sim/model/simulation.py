@@ -14,7 +14,7 @@ from cascade_sim.agents.options_dealer import speak_of_chain
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.core.drivers.loop import full, lean
-from cascade_sim.core.drivers.state import State, System, allocate_system, grow_system
+from cascade_sim.core.drivers.state import State, System, allocate_system, grow_system, plain
 from cascade_sim.core.ground.memory import clear
 from cascade_sim.domain.errors import CapacityError, RunFailed, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -161,10 +161,10 @@ class Simulation:
 
     def _open(self) -> None:
         """Open the accounts of every market from the seed."""
-        for market in self.markets.values():
-            market.open_world()
+        for number, market in enumerate(self.markets.values()):
+            market.open_world(self.system.rows(number))
         if len(self.system.portfolios):
-            open_queue(self.system.worlds, self.system.portfolios)
+            open_queue(plain(self.system.worlds), plain(self.system.portfolios))
         # The opening works with lists of all accounts; the run needs them as long as those who act.
         clear(self.system.scratch)
         clear(self.system.scores)

@@ -13,7 +13,8 @@ import pytest
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.drivers.blank import reset
+from cascade_sim.core.drivers.blank import renew
+from cascade_sim.core.drivers.state import plain
 from cascade_sim.core.ground.records import SCRATCH, marks_of
 from cascade_sim.core.layout.book import BOOK
 from cascade_sim.domain.errors import CapacityError, ScenarioError
@@ -216,11 +217,17 @@ def test_a_reset_world_is_the_blank_one_wherever_it_is_read(world: str) -> None:
     (worker,), (fresh,) = ensemble._crew(scenario, 1), ensemble._crew(scenario, 1)
     assert isinstance(worker, ensemble._CompiledWorker)
     assert isinstance(fresh, ensemble._CompiledWorker)
-    rows = np.zeros(1, lay.FIGURE_ROW).view(np.recarray)
+    rows = plain(np.zeros(1, lay.FIGURE_ROW).view(np.recarray))
     worker.run([7], ensemble.market_keys([7], ["main"]), rows, np.zeros(1, np.int64))
     used, blank = worker.model.system, fresh.model.system
     assert int(used.books[0].live_orders) > 0
-    reset(used.worlds, used.books, used.watch, worker.blank)
+    (first_keys,) = ensemble.market_keys([0], ["main"])
+    renew(
+        *(plain(array) for array in (used.worlds, used.books, used.watch)),
+        worker.plans,
+        worker.blank,
+        first_keys,
+    )
     if int(used.worlds[0].activity.config.enabled):
         # Those who act are emptied as they are drawn anew.
         used.worlds[0].activity = blank.worlds[0].activity

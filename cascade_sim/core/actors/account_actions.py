@@ -156,8 +156,16 @@ def _empty(w):
 
 
 @kernel
-def open_activity(w, accounts):
-    """Draw the kind of every trader, set its triggers, and put its first wake-up on the wheel."""
+def open_activity(worlds, accounts):
+    """Draw the kind of every trader of a market, set its triggers, and put its first wake-up on the wheel.
+
+    Takes one row each, as :func:`core.drivers.opening.open_world` does.
+    """
+    _open(worlds[0], accounts[0])
+
+
+@part
+def _open(w, accounts):
     config = w.activity.config
     _empty(w)
     key = stream(w.config.seed, PURPOSE_TRADER, 0)

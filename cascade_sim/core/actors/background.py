@@ -319,8 +319,16 @@ def background_flow(w, book, accounts, watch, tape):
 
 
 @kernel
-def opening_stock(w, book, accounts, watch, tape):
-    """Place the orders that rest before the first step, in the stationary number of each mode."""
+def opening_stock(worlds, books, accounts, watch, tapes):
+    """Place the orders that rest before the first step, in the stationary number of each mode.
+
+    Takes one row each, as :func:`core.drivers.opening.open_world` does.
+    """
+    _place_stock(worlds[0], books[0], accounts[0], watch[0], tapes[0])
+
+
+@part
+def _place_stock(w, book, accounts, watch, tape):
     flow = w.config.flow
     key = stream(w.config.seed, PURPOSE_PATIENT_STOCK, 0)
     account = w.config.background_account

@@ -1,7 +1,7 @@
 """Making a used world new again without touching the memory that a run did not touch.
 
 A configured world that is not open yet is copied once, except for its large arrays: what is done with a field stands beside
-it in the layout (:mod:`cascade_sim.core.ground.records`). :func:`reset` writes that copy back and empties the large arrays
+it in the layout (:mod:`cascade_sim.core.ground.records`). :func:`renew` writes that copy back and empties the large arrays
 where a run may have written: occupied prices, triggers, the slots of the timing wheel and of the rings. Orders, waiting
 expiries and the lists of the screen are dead storage once their heads are gone.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.trigger_index import empty_triggers
 from cascade_sim.core.drivers.state import System
-from cascade_sim.core.ground.compile import routine
+from cascade_sim.core.ground.compile import kernel, part, routine
 from cascade_sim.core.ground.records import Field, marks_of
 from cascade_sim.core.ground.wheel import empty
 from cascade_sim.core.layout.book import BOOK, WINDOW
@@ -27,7 +27,7 @@ _WORD = 8
 
 
 class Blank(NamedTuple):
-    """What :func:`reset` needs.
+    """What :func:`renew` needs.
 
     Attributes
     ----------
@@ -55,8 +55,8 @@ class Blank(NamedTuple):
 
 def _count(world: Any, name: str) -> int:
     """The number that a dotted name of a world stands for."""
-    for part in name.split("."):
-        world = world[part]
+    for step in name.split("."):
+        world = world[step]
     return int(world)
 
 
@@ -103,7 +103,7 @@ def blank_of(system: System) -> Blank:
     Parameters
     ----------
     system : System
-        Its arrays stay those that :func:`reset` writes to.
+        Its arrays stay those that :func:`renew` writes to.
 
     Returns
     -------
@@ -182,12 +182,34 @@ def empty_flights(flight):
         flight.tail[slot] = 0
 
 
-@routine
-def reset(worlds, books, watch, blank):
-    """Make a used world what it was when :func:`blank_of` copied it.
+@kernel
+def renew(worlds, books, watch, plans, blank, keys):
+    """Make a used world what it was when :func:`blank_of` copied it, with other keys.
 
     Those who act during a run, and their lists, are emptied as they are drawn anew (``open_activity``).
+
+    Parameters
+    ----------
+    worlds, books, watch : arrays, shape (markets, ...)
+        Of the :class:`core.drivers.state.System` that was copied.
+    plans : array of PLAN, shape (markets,)
+        What the scenario decides about the opening.
+    blank : Blank
+    keys : uint64, shape (markets,)
+        ``config.seed`` of each market. Values that follow another market's, and portfolios, take their keys from these.
     """
+    _reset(worlds, books, watch, blank)
+    for market in range(len(worlds)):
+        config = worlds[market].config
+        config.seed = keys[market]
+        config.value_seed = keys[config.value_of]
+        if market > 0:
+            config.common_seed = keys[0]
+        plans[market].portfolios.shared_seed = keys[0]
+
+
+@part
+def _reset(worlds, books, watch, blank):
     for market in range(len(worlds)):
         w = worlds[market]
         empty_levels(books[market])

@@ -3,13 +3,19 @@
 What the scenario alone decides stands in the configuration and in the plan (:mod:`cascade_sim.core.layout.opening`); here
 is what depends on the seed. A single run and every run of an ensemble open through these functions. Each atom comes from a
 named account; the transfers are written down where the caller gives rows for them.
+
+What a market does without is never called, so it is not compiled either.
 """
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
+from cascade_sim.core.actors.account_actions import open_activity
+from cascade_sim.core.actors.background import opening_stock
 from cascade_sim.core.actors.hedging import dealer_delta
 from cascade_sim.core.clearing.ledger import refresh_triggers
 from cascade_sim.core.clearing.margin import bracket_tier, initial_rate, price_range
@@ -34,6 +40,9 @@ _COLLATERAL = np.int64(TransferKind.COLLATERAL)
 _PREMIUM = np.int64(TransferKind.PREMIUM)
 _VARIATION = np.int64(TransferKind.VARIATION)
 _ATOMS = float(ATOMS_PER_UNIT)
+
+Array = NDArray[Any]
+Rows = tuple[Array, ...]
 
 DRAW_SIDE = 0
 DRAW_SIZE = 1
@@ -336,7 +345,7 @@ def _draw_legs(w, config, lots, weights):
 
 
 @kernel
-def open_portfolios(w, accounts, watch, scratch, scores, plan, rows):
+def open_portfolios(worlds, accounts, watch, scratch, scores, plans, rows):
     """Open this market's legs of all portfolios against the holders; call it before :func:`open_world`.
 
     Parameters are those of :func:`open_world`. Each leg brings in collateral for its own notional; the portfolio's
@@ -347,6 +356,11 @@ def open_portfolios(w, accounts, watch, scratch, scores, plan, rows):
     int
         OPENED, or why the legs cannot be opened.
     """
+    return _open_legs(worlds[0], accounts[0], watch[0], scratch[0], scores[0], plans[0], rows)
+
+
+@part
+def _open_legs(w, accounts, watch, scratch, scores, plan, rows):
     config = plan.portfolios
     first = config.first_account
     lots, ticks = scratch[0], scratch[1]
@@ -375,23 +389,28 @@ def open_portfolios(w, accounts, watch, scratch, scores, plan, rows):
 
 
 @kernel
-def open_world(w, accounts, traders, watch, scratch, scores, plan, rows):
-    """Open every account of a configured world from ``w.config.seed``.
+def open_world(worlds, accounts, traders, watch, scratch, scores, plans, rows):
+    """Open every account of a market that is configured, from its ``config.seed``.
 
     Parameters
     ----------
-    w, accounts, traders, watch, scratch, scores : record and arrays
-        Of a :class:`core.drivers.state.State` whose world is configured and holds nothing yet.
-    plan : record of PLAN
+    worlds, accounts, traders, watch, scratch, scores : arrays, shape (1, ...)
+        Of :meth:`core.drivers.state.System.rows`: one market, which holds nothing yet.
+    plans : array of PLAN, shape (1,)
         What the scenario decides.
-    rows : recarray of layout.TRANSFER, shape (n,)
-        The first n transfers are written here; their number is ``w.control.next_transfer``.
+    rows : array of layout.TRANSFER, shape (n,)
+        The first n transfers are written here; their number is ``control.next_transfer``.
 
     Returns
     -------
     int
         OPENED, or why the world cannot be opened.
     """
+    return _open_accounts(worlds[0], accounts[0], traders[0], watch[0], scratch[0], scores[0], plans[0], rows)
+
+
+@part
+def _open_accounts(w, accounts, traders, watch, scratch, scores, plan, rows):
     for index in range(plan.grants):
         grant = plan.grant[index]
         for k in range(grant.accounts):
@@ -411,3 +430,35 @@ def open_world(w, accounts, traders, watch, scratch, scores, plan, rows):
         interest += max(accounts[account].position, np.int64(0))
     w.totals.open_interest = interest
     return status
+
+
+def open_accounts(rows_of_market: Rows, plans: Array, transfers: Array) -> int:
+    """Open every account of a market from its key.
+
+    Parameters
+    ----------
+    rows_of_market : tuple of arrays
+        Of :meth:`core.drivers.state.System.rows`; the market is configured and holds nothing yet.
+    plans : array of PLAN, shape (1,)
+    transfers : array of layout.TRANSFER, shape (n,)
+        The first n transfers are written here.
+
+    Returns
+    -------
+    int
+        OPENED, or why the market cannot be opened; ``plans["refused"]`` says by how much.
+    """
+    worlds, _, accounts, traders, watch, scratch, scores, _ = rows_of_market
+    if plans["portfolios"]["accounts"].item() > 0:
+        status = int(open_portfolios(worlds, accounts, watch, scratch, scores, plans, transfers))
+        if status != OPENED:
+            return status
+    return int(open_world(worlds, accounts, traders, watch, scratch, scores, plans, transfers))
+
+
+def open_orders(rows_of_market: Rows) -> None:
+    """Ready those who act in a market whose accounts are open, and place the orders that rest from the beginning."""
+    worlds, books, accounts, _, watch, _, _, tapes = rows_of_market
+    if worlds["activity"]["config"]["enabled"].item() != 0:
+        open_activity(worlds, accounts)
+    opening_stock(worlds, books, accounts, watch, tapes)

@@ -13,6 +13,11 @@ from cascade_sim.core.layout.book import BOOK
 from cascade_sim.core.venue.book import open_book
 
 
+def plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of records as a plain one, whose rows keep their attributes; see :meth:`System.arrays`."""
+    return np.asarray(array).view(np.ndarray)
+
+
 class State(NamedTuple):
     """Everything a run consists of; ``kernel(*state)`` passes it on.
 
@@ -73,7 +78,11 @@ class System(NamedTuple):
         For records, and for the subclass of arrays whose fields are attributes, numba looks through the whole dtype in
         every call.
         """
-        return tuple(np.asarray(array).view(np.ndarray) for array in self)
+        return tuple(map(plain, self))
+
+    def rows(self, market: int) -> tuple[NDArray[Any], ...]:
+        """Return the arrays of one market, one row each, in the order of :class:`State` and plain as in :meth:`arrays`."""
+        return tuple(array[market : market + 1] for array in self.arrays()[:-1])
 
     def state(self, market: int) -> State:
         """Return the arrays of one market; they share their memory with the system's."""

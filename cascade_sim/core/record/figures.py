@@ -68,9 +68,9 @@ def _imbalance(w, accounts):
 
 
 @kernel
-def finish_figures(worlds, books, accounts, row):
-    """Write down what a run came to, in a row of :data:`layout.FIGURE_ROW`."""
-    w, book, held = worlds[0], books[0], accounts[0]
+def finish_figures(worlds, books, accounts, rows):
+    """Write down what a run came to, in the first of rows of :data:`layout.FIGURE_ROW`."""
+    w, book, held, row = worlds[0], books[0], accounts[0], rows[0]
     totals = w.totals
     row.step = w.control.step
     row.market = w.control.market
