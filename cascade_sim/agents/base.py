@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.drivers.opening import open_accounts
+from cascade_sim.core.drivers.opening import Opener
 from cascade_sim.core.drivers.state import State, plain
 from cascade_sim.core.layout.opening import OPENED, PLAN
 from cascade_sim.domain.enums import AccountClass, TransferKind
@@ -91,13 +91,13 @@ class Opening:
         grant.first_account, grant.accounts, grant.amount = first_account, count, amount
         self.plan.grants += 1
 
-    def open_world(self, rows: tuple[NDArray[Any], ...], record: bool) -> NDArray[Any]:
+    def open_world(self, opener: Opener, record: bool) -> NDArray[Any]:
         """Open every account from the seed in the configuration.
 
         Parameters
         ----------
-        rows : tuple of arrays
-            The market's, of :meth:`core.drivers.state.System.rows`.
+        opener : Opener
+            Of the market's arrays and :attr:`plans`.
         record : bool
             Whether to write the transfers down.
 
@@ -113,7 +113,7 @@ class Opening:
         """
         # Nobody is party to more than a deposit, a premium and a position.
         transfers = np.zeros(3 * len(self.state.accounts) if record else 0, lay.TRANSFER).view(np.recarray)
-        if open_accounts(rows, plain(self.plans), plain(transfers)) != OPENED:
+        if opener.open_accounts(plain(transfers)) != OPENED:
             check_capital(float(self.plan.refused))
         return transfers[: int(self.state.world.control.next_transfer)].copy()
 

@@ -16,7 +16,7 @@ from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.core.clearing.worth import equities
 from cascade_sim.core.drivers.blank import blank_of, renew
 from cascade_sim.core.drivers.loop import full, lean
-from cascade_sim.core.drivers.opening import open_accounts, open_orders
+from cascade_sim.core.drivers.opening import Opener
 from cascade_sim.core.drivers.state import plain
 from cascade_sim.core.layout.opening import OPENED, PLAN
 from cascade_sim.core.record.figures import finish_figures
@@ -161,9 +161,10 @@ class _CompiledWorker:
         plans = [market.opening.plan for market in model.markets.values()]
         self.plans = plain(np.array(plans, PLAN).view(np.recarray))
         self.arrays = model.system.arrays()
-        self.markets = [
-            (model.system.rows(number), self.plans[number : number + 1]) for number in range(len(plans))
+        self.openers = [
+            Opener(model.system.rows(number), self.plans[number : number + 1]) for number in range(len(plans))
         ]
+        self.steps = model.settings.run.steps
         self.kernel: Any = full if model.needs_full_driver else lean
 
     def run(self, _seeds: Sequence[int], keys: Keys, out: Rows, stop: NDArray[np.int64]) -> int:
@@ -171,30 +172,29 @@ class _CompiledWorker:
         for place in range(len(keys)):
             if stop[0]:
                 return place
-            status = self._run(keys[place], out[place : place + 1])
-            out["status"][place] = status
-            if status != _DONE:
+            if self._run(keys[place], out[place : place + 1]) != _DONE:
                 return place + 1
         return len(keys)
 
     def _run(self, keys: Keys, row: Rows) -> int:
-        """Make one run from the keys of its markets; returns the status of its row."""
+        """Make one run from the keys of its markets; returns the status of its row, which the row holds as well."""
         worlds, books, accounts, _, watch, *_, portfolios = self.arrays
         renew(worlds, books, watch, self.plans, self.blank, keys)
-        for rows, plans in self.markets:
-            if open_accounts(rows, plans, self.transfers) != OPENED:
+        for opener in self.openers:
+            if opener.open_accounts(self.transfers) != OPENED:
+                row["status"] = _NOT_OPENED
                 return _NOT_OPENED
-            open_orders(rows)
+            opener.open_orders()
         if len(portfolios):
             open_queue(worlds, portfolios)
-        status = self.kernel(*self.arrays, self.model.settings.run.steps, ALL_PHASES)
-        finish_figures(worlds, books, accounts, row)
-        row["stopped_by"] = status
-        return _DONE if status == lay.RETURN_DONE else _STOPPED
+        stopped_by = self.kernel(*self.arrays, self.steps, ALL_PHASES)
+        status = _DONE if stopped_by == lay.RETURN_DONE else _STOPPED
+        finish_figures(worlds, books, accounts, row, stopped_by, status)
+        return status
 
     def close(self) -> None:
         """Give the memory back."""
-        self.markets.clear()
+        self.openers.clear()
         del self.arrays, self.blank
         self.model.close()
 
@@ -210,7 +210,7 @@ class _PythonWorker:
         for place, seed in enumerate(seeds):
             if stop[0]:
                 return place
-            row, status = out[place : place + 1], lay.RETURN_DONE
+            row, stopped_by = out[place : place + 1], lay.RETURN_DONE
             try:
                 model = build(self.scenario, rng=seed)
             except ScenarioError:
@@ -219,13 +219,12 @@ class _PythonWorker:
             try:
                 model.run()
             except CapacityError:
-                status = lay.RETURN_CAPACITY
+                stopped_by = lay.RETURN_CAPACITY
             worlds, books, accounts = model.system.arrays()[:3]
-            finish_figures(worlds, books, accounts, row)
+            status = _DONE if stopped_by == lay.RETURN_DONE else _STOPPED
+            finish_figures(worlds, books, accounts, row, stopped_by, status)
             model.close()
-            row["stopped_by"] = status
-            row["status"] = _DONE if status == lay.RETURN_DONE else _STOPPED
-            if status != lay.RETURN_DONE:
+            if status != _DONE:
                 return place + 1
         return len(seeds)
 

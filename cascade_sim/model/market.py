@@ -32,8 +32,8 @@ from cascade_sim.clearing.margin import MarginMarket, margin_table
 from cascade_sim.clearing.views import parts_of
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.hedging import dealers_gamma, update_greeks
-from cascade_sim.core.drivers.opening import open_orders
-from cascade_sim.core.drivers.state import State, System
+from cascade_sim.core.drivers.opening import Opener
+from cascade_sim.core.drivers.state import State, System, plain
 from cascade_sim.core.layout.book import WINDOW
 from cascade_sim.domain.enums import AccountClass, SelfTradePolicy
 from cascade_sim.domain.errors import RunFailed, ScenarioError, expectation
@@ -334,12 +334,13 @@ class Market:
 
         ``rows`` are the market's arrays as :meth:`core.drivers.state.System.rows` returns them.
         """
+        opener = Opener(rows, plain(self.opening.plans))
         keeps_all = self.recorder.level >= lay.RECORD_FULL
-        self.opened = [self.opening.open_world(rows, keeps_all)]
+        self.opened = [self.opening.open_world(opener, keeps_all)]
         check_opening(self)
         if keeps_all:
             self.opening_positions = self.state.accounts["position"].copy()
-        open_orders(rows)
+        opener.open_orders()
         if self.settings.run.burn_in_steps == 0:
             self.note_start()
 

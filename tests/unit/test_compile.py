@@ -23,6 +23,7 @@ from cascade_sim.core.ground.cache_folder import ENTRY_SUFFIX, KEPT_CACHE_FOLDER
 from cascade_sim.core.ground.compile import (
     cache_directory,
     compilation_enabled,
+    detour,
     kernel,
     leading_zeros,
     leaf,
@@ -144,6 +145,45 @@ def test_python_may_call_what_has_no_entry_of_its_own() -> None:
 
 
 @pytest.mark.skipif(not compilation_enabled(), reason="plain Python division raises")
+@routine
+def _asked_by_a_leaf(value: float) -> float:
+    while value > 1.0:
+        value = 0.5 * value
+    return value
+
+
+@detour
+def _kept_apart(value: float) -> float:
+    return value + 1.0
+
+
+@leaf
+def _asks_first(value: float) -> float:
+    return _asked_by_a_leaf(value) + _kept_apart(value)
+
+
+@kernel
+def _asks_through_a_leaf(value: float) -> float:
+    return _asks_first(value)
+
+
+@pytest.mark.skipif(not compilation_enabled(), reason="nothing is compiled")
+def test_what_a_leaf_calls_is_compiled_as_what_it_is() -> None:
+    # numba hands options that a function does not state down from the caller that needs it first.
+    assert _asks_through_a_leaf(6.0) == 0.75 + 7.0
+    told = {}
+    for function in (_asks_first, _asked_by_a_leaf, _kept_apart):
+        (compiled,) = function.overloads.values()  # type: ignore[attr-defined]
+        defined = compiled.library.get_function(compiled.fndesc.llvm_func_name)
+        words = {word for each in defined.attributes for word in each.decode().split()}
+        told[function.__name__] = words & {"alwaysinline", "noinline", "cold", "optnone"}
+    assert told == {
+        "_asks_first": {"alwaysinline"},
+        "_asked_by_a_leaf": set(),
+        "_kept_apart": {"noinline", "cold"},
+    }
+
+
 def test_division_by_zero_is_ieee() -> None:
     assert _quotient(1.0, 0.0) == np.inf
     assert np.isnan(_quotient(0.0, 0.0))

@@ -42,7 +42,6 @@ _VARIATION = np.int64(TransferKind.VARIATION)
 _ATOMS = float(ATOMS_PER_UNIT)
 
 Array = NDArray[Any]
-Rows = tuple[Array, ...]
 
 DRAW_SIDE = 0
 DRAW_SIZE = 1
@@ -432,33 +431,47 @@ def _open_accounts(w, accounts, traders, watch, scratch, scores, plan, rows):
     return status
 
 
-def open_accounts(rows_of_market: Rows, plans: Array, transfers: Array) -> int:
-    """Open every account of a market from its key.
+class Opener:
+    """Opens one market by the kernels that it needs; which those are, its configuration says once.
 
     Parameters
     ----------
-    rows_of_market : tuple of arrays
-        Of :meth:`core.drivers.state.System.rows`; the market is configured and holds nothing yet.
+    rows : tuple of arrays
+        Of :meth:`core.drivers.state.System.rows`; the market is configured.
     plans : array of PLAN, shape (1,)
-    transfers : array of layout.TRANSFER, shape (n,)
-        The first n transfers are written here.
-
-    Returns
-    -------
-    int
-        OPENED, or why the market cannot be opened; ``plans["refused"]`` says by how much.
+        What the scenario decides.
     """
-    worlds, _, accounts, traders, watch, scratch, scores, _ = rows_of_market
-    if plans["portfolios"]["accounts"].item() > 0:
-        status = int(open_portfolios(worlds, accounts, watch, scratch, scores, plans, transfers))
-        if status != OPENED:
-            return status
-    return int(open_world(worlds, accounts, traders, watch, scratch, scores, plans, transfers))
 
+    def __init__(self, rows: tuple[Array, ...], plans: Array) -> None:
+        worlds, books, accounts, traders, watch, scratch, scores, tapes = rows
+        self._legs = (worlds, accounts, watch, scratch, scores, plans)
+        self._accounts = (worlds, accounts, traders, watch, scratch, scores, plans)
+        self._actors = (worlds, accounts)
+        self._orders = (worlds, books, accounts, watch, tapes)
+        self._has_legs = plans["portfolios"]["accounts"].item() > 0
+        self._has_actors = worlds["activity"]["config"]["enabled"].item() != 0
 
-def open_orders(rows_of_market: Rows) -> None:
-    """Ready those who act in a market whose accounts are open, and place the orders that rest from the beginning."""
-    worlds, books, accounts, _, watch, _, _, tapes = rows_of_market
-    if worlds["activity"]["config"]["enabled"].item() != 0:
-        open_activity(worlds, accounts)
-    opening_stock(worlds, books, accounts, watch, tapes)
+    def open_accounts(self, transfers: Array) -> int:
+        """Open every account of the market, which holds nothing yet, from its key.
+
+        Parameters
+        ----------
+        transfers : array of layout.TRANSFER, shape (n,)
+            The first n transfers are written here.
+
+        Returns
+        -------
+        int
+            OPENED, or why the market cannot be opened; ``plans["refused"]`` says by how much.
+        """
+        if self._has_legs:
+            status = open_portfolios(*self._legs, transfers)
+            if status != OPENED:
+                return int(status)
+        return int(open_world(*self._accounts, transfers))
+
+    def open_orders(self) -> None:
+        """Ready those who act in the market, whose accounts are open, and place the orders that rest from the beginning."""
+        if self._has_actors:
+            open_activity(*self._actors)
+        opening_stock(*self._orders)

@@ -12,10 +12,17 @@ from cascade_sim.core.ground.memory import allocate
 from cascade_sim.core.layout.book import BOOK
 from cascade_sim.core.venue.book import open_book
 
+_kinds: dict[np.dtype[Any], np.dtype[Any]] = {}
+
 
 def plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of records as a plain one, whose rows keep their attributes; see :meth:`System.arrays`."""
-    return np.asarray(array).view(np.ndarray)
+    """Return an array of records as a plain one, whose rows keep their attributes; see :meth:`System.arrays`.
+
+    Equal dtypes become one and the same: numba knows the types of arguments by the dtype it saw first, and compares another
+    that is equal field by field in every call.
+    """
+    kind = _kinds.setdefault(array.dtype, array.dtype)
+    return np.asarray(array).view(np.ndarray).view(kind)
 
 
 class State(NamedTuple):

@@ -126,8 +126,7 @@ def detour(function: F) -> F:
     Parameters
     ----------
     function : callable
-        As for `routine`. LLVM neither copies it into its caller nor optimises it; what costs time belongs in a routine
-        that it calls, which stays out of the kernel as well.
+        As for `routine`. LLVM never copies it into its caller, and keeps it away from code that runs often.
 
     Returns
     -------

@@ -44,7 +44,9 @@ _dumps: Any = importlib.import_module("numba.core.serialize").dumps
 _HEAD = b"cascade_sim kernel 1\n"
 _CHECKSUM_BYTES = 32
 # What numba rewrites are expressions of whole arrays and branches on types, which kernels do not have.
-_PLAIN = {"no_rewrites": True}
+# A function takes over what it does not say itself of how the caller is compiled that happens to need it first: said by none,
+# all that the first of the `leaf` functions calls would be copied into its callers, and so would what that calls.
+_PLAIN = {"no_rewrites": True, "forceinline": False}
 _INNER = {**_PLAIN, "_nrt": False, "no_cpython_wrapper": True}
 OPTIONS: dict[str, dict[str, Any]] = {
     "kernel": {**_PLAIN, "_nrt": False},
@@ -52,10 +54,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "routine": _INNER,
     "leaf": {**_INNER, "forceinline": True},
     "part": {**_INNER, "inline": "always"},
-    "detour": {**_INNER, "_dbg_optnone": True},
+    "detour": _INNER,
 }
 """Options of numba by kind of function."""
 _CACHED = ("kernel", "allocating_kernel")
+_APART = ("noinline", "cold")
+"""What LLVM is told of a detour."""
 _PUBLIC_OPTIONS = ("forceinline", "inline")
 
 KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
@@ -66,9 +70,9 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "CompileResult": ("_reduce", "_rebuild", "_replace"),
     "Flags": ("no_compile",),
     "CPUTargetOptions": (
-        "_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "no_rewrites", "forceinline", "_dbg_optnone",
+        "_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "no_rewrites", "forceinline",
     ),
-    "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
+    "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "get_function", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
     "runtime": ("initialize",),
     "intermediate representation": ("Loc", "Scope"),
@@ -103,7 +107,7 @@ def compile_function(function: Callable[..., Any], kind: str, folder: Path | Non
     _compile_once_per_type(compiled)
     _optimise_lightly(compiled)
     if options.get("no_cpython_wrapper", False):
-        _enter_on_demand(compiled)
+        _enter_on_demand(compiled, _APART if kind == "detour" else ())
     return compiled
 
 
@@ -432,15 +436,18 @@ def _lent(holder: Any, name: str, value: Any) -> Iterator[None]:
             setattr(holder, name, before)
 
 
-def _enter_on_demand(dispatcher: Any) -> None:
+def _enter_on_demand(dispatcher: Any, attributes: tuple[str, ...]) -> None:
     """Give a function without an entry for Python one when, and only when, Python calls it.
 
-    Its compiled forms must not reach the dispatcher's own table: calling one from there would crash.
+    Its compiled forms must not reach the dispatcher's own table: calling one from there would crash. ``attributes`` are what
+    LLVM is told of them.
     """
     _translate_callers_only(dispatcher)
 
     def add_overload(compiled: Any) -> None:
         key = _Callee(compiled)
+        for attribute in attributes:
+            compiled.library.get_function(compiled.fndesc.llvm_func_name).add_function_attribute(attribute)
         dispatcher.targetctx.insert_user_function(key, compiled.fndesc, [compiled.library])
         dispatcher.overloads[tuple(compiled.signature.args)] = compiled._replace(entry_point=key)
 

@@ -68,10 +68,12 @@ def _imbalance(w, accounts):
 
 
 @kernel
-def finish_figures(worlds, books, accounts, rows):
-    """Write down what a run came to, in the first of rows of :data:`layout.FIGURE_ROW`."""
+def finish_figures(worlds, books, accounts, rows, stopped_by, status):
+    """Write down what a run came to and how it ended, in the first of rows of :data:`layout.FIGURE_ROW`."""
     w, book, held, row = worlds[0], books[0], accounts[0], rows[0]
     totals = w.totals
+    row.stopped_by = stopped_by
+    row.status = status
     row.step = w.control.step
     row.market = w.control.market
     row.capacity = worlds[w.control.market].control.capacity
