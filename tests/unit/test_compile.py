@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -182,6 +183,34 @@ def test_what_a_leaf_calls_is_compiled_as_what_it_is() -> None:
         "_asked_by_a_leaf": set(),
         "_kept_apart": {"noinline", "cold"},
     }
+
+
+@routine
+def _compensated(values: Any) -> float:
+    total = 0.0
+    lost = 0.0
+    for index in range(len(values)):
+        corrected = values[index] - lost
+        following = total + corrected
+        lost = (following - total) - corrected
+        total = following
+    return total
+
+
+@kernel
+def _sum(values: Any) -> float:
+    return _compensated(values)
+
+
+def test_a_callers_fastmath_leaves_kernels_exact() -> None:
+    # Compensated summation (Kahan 1965), which a compiler that may reorder sums turns into a plain one.
+    @numba.njit(fastmath=True)
+    def quick(values: Any) -> Any:
+        return _compensated(values)
+
+    values = np.full(10_001, 1e-16)
+    values[0] = 1.0
+    assert quick(values) == _sum(values) == 1.0 + 1e-12
 
 
 def test_division_by_zero_is_ieee() -> None:

@@ -43,10 +43,10 @@ _dumps: Any = importlib.import_module("numba.core.serialize").dumps
 
 _HEAD = b"cascade_sim kernel 1\n"
 _CHECKSUM_BYTES = 32
-# What numba rewrites are expressions of whole arrays and branches on types, which kernels do not have.
-# A function takes over what it does not say itself of how the caller is compiled that happens to need it first: said by none,
-# all that the first of the `leaf` functions calls would be copied into its callers, and so would what that calls.
-_PLAIN = {"no_rewrites": True, "forceinline": False}
+# What numba rewrites are expressions of whole arrays and branches on types, which kernels do not have. What a function does not
+# say itself, numba takes over from the caller that happens to need it first: all that a leaf calls would be copied into its
+# callers, and a user's function with fastmath would make sums of ours inexact for everybody.
+_PLAIN = {"no_rewrites": True, "forceinline": False, "fastmath": False}
 _INNER = {**_PLAIN, "_nrt": False, "no_cpython_wrapper": True}
 OPTIONS: dict[str, dict[str, Any]] = {
     "kernel": {**_PLAIN, "_nrt": False},
@@ -60,7 +60,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _CACHED = ("kernel", "allocating_kernel")
 _APART = ("noinline", "cold")
 """What LLVM is told of a detour."""
-_PUBLIC_OPTIONS = ("forceinline", "inline")
+_PUBLIC_OPTIONS = ("fastmath", "forceinline", "inline")
 
 KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "dispatcher": (
