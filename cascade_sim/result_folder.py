@@ -11,7 +11,7 @@ from cascade_sim.manifest import RUN_KIND
 from cascade_sim.table_files import SCENARIO_FILE, read_json
 from cascade_sim.temporaries import abandoned, exchange, is_marked, scratch
 
-RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
+RESULT_TABLES = tuple(TABLES)
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", SCENARIO_FILE
 ARMS, SUBSETS = "arms.parquet", "counterfactual.parquet"
 KNOWN_ENTRIES = frozenset((MANIFEST, SUMMARY, SCENARIO, ARMS, SUBSETS, "charts", "report.html")).union(

@@ -14,7 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES, Column
+from cascade_sim.columns import (
+    RETIRED_COLUMNS,
+    SCHEMA_VERSION,
+    SUMMARY_KEYS,
+    TABLE_DESCRIPTIONS,
+    TABLES,
+    Column,
+)
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.domain.files import LARGEST_JSON, bounded_integer, read_bounded
 from cascade_sim.tables import NULLABLE, check_table, columns_of
@@ -200,7 +207,8 @@ def check_schema(schema: pa.Schema, name: str, source: Path) -> dict[str, str]:
             f"received {metadata.get('table')} of version {version}"
             f"{_remedy(source) if metadata.get('table') == name else ''}"
         )
-    if schema.names != [column.name for column in columns]:
+    retired = RETIRED_COLUMNS.get(name, frozenset())
+    if [word for word in schema.names if word not in retired] != [column.name for column in columns]:
         raise DataFileError(
             f"expected the documented columns of {name} in {source}, received others{_remedy(source)}"
         )
