@@ -147,9 +147,10 @@ def main() -> int:
     for name in cs.scenario_names():
         taken = take(name, seeds, columns)
         scenarios[name] = taken
-        found = differences(kept["scenarios"][name], taken) if kept else []
+        known = kept is not None and name in kept["scenarios"]
+        found = differences(kept["scenarios"][name], taken) if kept and known else []
         changed += bool(found)
-        print(f"{name}: {'; '.join(found) if found else ('taken' if kept is None else 'equal')}", flush=True)
+        print(f"{name}: {'; '.join(found) if found else ('equal' if known else 'taken')}", flush=True)
     if request.write:
         content = {"mathematics": mathematics(), "columns": columns, "scenarios": scenarios}
         FILE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
