@@ -18,6 +18,18 @@ MARK_MOVE_SOURCES = (
     "liquidity_withdrawal",
     "news",
 )
+NO_MOVES: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "quote": "always 0: what quotes do is quote_revision or liquidity_withdrawal",
+        "deleveraging": "always 0: positions change hands outside the book",
+    }
+)
+"""Causes whose orders never move the mid, and why."""
+_ADDS_UP = "all sources add up to the log change"
+RETIRED_COLUMNS: MappingProxyType[str, frozenset[str]] = MappingProxyType(
+    {"series": frozenset(("buy_volume_customer", "sell_volume_customer", "mark_move_customer"))}
+)
+"""Columns by table that earlier versions wrote and nothing ever filled; in a file that has them they are passed over."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ def _mark_move_columns() -> tuple[Column, ...]:
             f"mark_move_{source}",
             "float32",
             "bp",
-            f"log change of mark due to {source.replace('_', ' ')}; all sources add up to the log change",
+            f"log change of mark due to {source.replace('_', ' ')}; {NO_MOVES.get(source, _ADDS_UP)}",
         )
         for source in MARK_MOVE_SOURCES
     )
@@ -351,17 +363,6 @@ _LIQUIDATION_MAP: tuple[Column, ...] = (
     Column("accounts", "int32", "accounts", "accounts whose trigger lies in the bin"),
 )
 
-_COMPARE: tuple[Column, ...] = (
-    _category("scenario", "scenario name"),
-    _category("arm", "name of the variant"),
-    Column("replication", "int32", "-", "replication; arms of one replication share their draws"),
-    Column("seed", "uint64", "-", "seed of the replication"),
-    _category("metric", "key of the summary"),
-    Column("value", "float64", "see unit", "value of the metric; NaN if undefined"),
-    _category("unit", "unit of the value"),
-    _category("status", "done or failed"),
-)
-
 TABLES: MappingProxyType[str, tuple[Column, ...]] = MappingProxyType(
     {
         "series": _SERIES,
@@ -372,7 +373,6 @@ TABLES: MappingProxyType[str, tuple[Column, ...]] = MappingProxyType(
         "depth": _DEPTH,
         "liquidation_map": _LIQUIDATION_MAP,
         "causes": _CAUSES,
-        "compare": _COMPARE,
     }
 )
 
@@ -386,7 +386,6 @@ TABLE_DESCRIPTIONS: MappingProxyType[str, str] = MappingProxyType(
         "depth": "resting quantity by distance from mid, every few steps",
         "liquidation_map": "quantity that would be forced, by price, every few steps",
         "causes": "weighted edges between events",
-        "compare": "one row per (scenario, arm, replication, metric)",
     }
 )
 

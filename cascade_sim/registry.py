@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from importlib import import_module
 from math import inf
+from pkgutil import iter_modules
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
 from cascade_sim import own_code
@@ -94,8 +95,8 @@ class Registry(Generic[T]):
     kind : str
         Scenario path of the kind, e.g. ``"clearing.priority"``; begins every error line.
     modules : tuple of str
-        Modules that register the built-in components. They are imported at the first look-up and not before,
-        because they live on higher floors.
+        Modules that register the built-in components, packages with every module in them. They are imported at the
+        first look-up and not before, because they live on higher floors.
     offer : Offer, optional
         What its components must have; checked when one is created.
     """
@@ -280,8 +281,10 @@ class Registry(Generic[T]):
         # Set first: a module that looks something up while it is imported must not start over.
         self._loaded = True
         try:
-            for module in self.modules:
-                import_module(module)
+            for name in self.modules:
+                module = import_module(name)
+                for inside in iter_modules(getattr(module, "__path__", ())):
+                    import_module(f"{name}.{inside.name}")
         except BaseException:
             self._loaded = False
             raise

@@ -8,11 +8,11 @@ from pathlib import Path
 from cascade_sim.columns import TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.manifest import RUN_KIND
-from cascade_sim.table_files import read_json
+from cascade_sim.table_files import SCENARIO_FILE, read_json
 from cascade_sim.temporaries import abandoned, exchange, is_marked, scratch
 
-RESULT_TABLES = tuple(name for name in TABLES if name != "compare")
-MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", "scenario.yaml"
+RESULT_TABLES = tuple(TABLES)
+MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", SCENARIO_FILE
 ARMS, SUBSETS = "arms.parquet", "counterfactual.parquet"
 KNOWN_ENTRIES = frozenset((MANIFEST, SUMMARY, SCENARIO, ARMS, SUBSETS, "charts", "report.html")).union(
     f"{name}.parquet" for name in RESULT_TABLES

@@ -14,12 +14,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES, Column
+from cascade_sim.columns import (
+    RETIRED_COLUMNS,
+    SCHEMA_VERSION,
+    SUMMARY_KEYS,
+    TABLE_DESCRIPTIONS,
+    TABLES,
+    Column,
+)
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.domain.files import LARGEST_JSON, bounded_integer, read_bounded
 from cascade_sim.tables import NULLABLE, check_table, columns_of
 from cascade_sim.temporaries import unfinished_file
 
+SCENARIO_FILE = "scenario.yaml"
+"""The file beside the tables of a result that says how to make them again."""
 ROW_GROUP = 1 << 15
 """Rows of a table that are written and read at once."""
 
@@ -196,10 +205,19 @@ def check_schema(schema: pa.Schema, name: str, source: Path) -> dict[str, str]:
         raise DataFileError(
             f"expected table {name} of schema version {SCHEMA_VERSION} in {source}, "
             f"received {metadata.get('table')} of version {version}"
+            f"{_remedy(source) if metadata.get('table') == name else ''}"
         )
-    if schema.names != [column.name for column in columns]:
-        raise DataFileError(f"expected the documented columns of {name} in {source}, received others")
+    retired = RETIRED_COLUMNS.get(name, frozenset())
+    if [word for word in schema.names if word not in retired] != [column.name for column in columns]:
+        raise DataFileError(
+            f"expected the documented columns of {name} in {source}, received others{_remedy(source)}"
+        )
     return metadata
+
+
+def _remedy(source: Path) -> str:
+    """How to come by a table of this version where another one wrote the file."""
+    return f"; cascade-sim run {source.parent / SCENARIO_FILE} writes one that this version reads"
 
 
 def frame_of(
@@ -239,16 +257,23 @@ def frame_of(
     try:
         check_table(name, frame, columns)
     except OutputError as error:
-        raise DataFileError(f"{error} (in {source})") from error
+        raise DataFileError(f"{error} (in {source}){_remedy(source)}") from error
     return frame
 
 
 def _pandas_column(table: pa.Table, column: Column) -> Any:
     values = table.column(column.name)
     if column.dtype == "category":
-        categories = json.loads(table.schema.field(column.name).metadata[b"categories"])
         stored = values.to_pandas()
-        return stored.cat.set_categories(pd.Index(categories, dtype=str))
+        if column.vocabulary is None:
+            categories = json.loads(table.schema.field(column.name).metadata[b"categories"])
+            return stored.cat.set_categories(pd.Index(categories, dtype=str))
+        # A closed vocabulary is that of this version: one that wrote the file may have known more names, or fewer. Only
+        # a name that some row uses has to be known.
+        if not set(stored.cat.categories) <= set(column.vocabulary):
+            stored = stored.cat.remove_unused_categories()
+        unknown = [word for word in stored.cat.categories if word not in column.vocabulary]
+        return stored.cat.set_categories(pd.Index([*column.vocabulary, *unknown], dtype=str))
     if column.dtype in NULLABLE:
         missing = values.is_null().to_numpy().astype(bool)
         return pd.arrays.IntegerArray(values.fill_null(0).to_numpy().copy(), missing.copy())

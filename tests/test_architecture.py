@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "cascade_sim"
-BINARY_SUFFIXES = {".parquet", ".png"}
+BINARY_SUFFIXES = {".parquet", ".png", ".xz"}
 
 # Written so that no pattern finds itself here.
 FORBIDDEN = {

@@ -60,7 +60,7 @@ class Offer:
     weights : tuple of str
         Optional methods of the step in seconds that answer with a weight from 0 to 1; tried with one second.
     built_in_only_compiled : bool
-        The built-in components have no Python form: methods and attributes are asked of a user's class alone.
+        What is compiled has no Python form: methods and attributes are asked of the other components alone.
     """
 
     what: str
@@ -89,7 +89,7 @@ class Offer:
         component : type
             The class.
         built_in : tuple of str
-            Modules of the built-in components, which alone may be compiled.
+            Modules and packages of the built-in components, which alone may be compiled.
 
         Raises
         ------
@@ -98,11 +98,11 @@ class Offer:
             compiled form that would be used in place of its method.
         """
         if not self.methods:
-            if component.__module__ not in built_in:
+            if not _lives_in(component, built_in):
                 expected = f"{self.what} by its registered name; this kind takes no class of your own"
                 raise ScenarioError(expectation(f"{path}.name", expected, import_name(component)))
             return
-        if self.built_in_only_compiled and component.__module__ in built_in:
+        if self.built_in_only_compiled and _lives_in(component, built_in) and hasattr(component, "compiled"):
             return
         for name, arguments in {**self.methods, **self.optional_methods}.items():
             missing = not callable(getattr(component, name, None))
@@ -168,7 +168,7 @@ class Offer:
             return
         line = inspect.getmro(component)
         owner = next(place for place, cls in enumerate(line) if "compiled" in vars(cls))
-        if line[owner].__module__ not in built_in:
+        if not _lives_in(line[owner], built_in):
             raise self._refusal(
                 path, component, f"compiled = {value_text(code)}, which only built-in rules have"
             )
@@ -181,6 +181,13 @@ class Offer:
         return ScenarioError(
             f"{path}.name: expected {self.text}, received {import_name(component)} with {what}"
         )
+
+
+def _lives_in(component: type[Any], places: tuple[str, ...]) -> bool:
+    """Whether a class is of one of some modules, or of a module inside one of some packages."""
+    return any(
+        component.__module__ == place or component.__module__.startswith(f"{place}.") for place in places
+    )
 
 
 def _can_be_called(component: type[Any], name: str, count: int) -> bool:

@@ -1,7 +1,25 @@
-"""Integer codes that compiled and friendly code share. Their order is part of the file format."""
+"""Integer codes that compiled and friendly code share.
+
+Their order is part of the file format. A code whose name is gone is not given again: draws are addressed by codes.
+"""
 
 from collections.abc import Mapping
 from enum import IntEnum
+
+
+def code_count(kind: type[IntEnum]) -> int:
+    """Return the length of an array that the codes of an enum index.
+
+    Parameters
+    ----------
+    kind
+        The enum.
+
+    Returns
+    -------
+    int
+    """
+    return max(kind) + 1
 
 
 class Side(IntEnum):
@@ -63,7 +81,6 @@ class Cause(IntEnum):
     BACKSTOP = 8
     DELEVERAGING = 9
     SHOCK = 10
-    CUSTOMER = 11
     EXECUTION = 12
 
 
@@ -104,19 +121,14 @@ class EventType(IntEnum):
     HEDGE = 4
     LIQUIDATION = 5
     TAKEOVER = 6
-    AUCTION_OPEN = 7
-    AUCTION_BID = 8
-    AUCTION_CLOSE = 9
     UNWIND = 10
     ADL = 11
     SOCIALISE = 12
     FUNDING = 13
-    EXPIRY = 14
     WITHDRAWAL = 15
     RETURN = 16
     HALT = 17
     RESUME = 18
-    HEDGE_INSTABILITY = 19
     DEFAULT = 20
     CANCEL = 21
 
@@ -127,7 +139,6 @@ class Stage(IntEnum):
     NONE = 0
     TRIGGER = 1
     BOOK = 2
-    AUCTION = 3
     BACKSTOP = 4
     FUND = 5
     ADL = 6
@@ -135,7 +146,7 @@ class Stage(IntEnum):
 
 
 CLOSED_BY: Mapping[str, tuple[Stage, ...]] = {
-    "book": (Stage.BOOK, Stage.AUCTION),
+    "book": (Stage.BOOK,),
     "backstop": (Stage.BACKSTOP, Stage.FUND, Stage.SOCIALISED),
     "adl": (Stage.ADL,),
 }
@@ -150,7 +161,6 @@ class TransferKind(IntEnum):
     FUNDING = 2
     COLLATERAL = 3
     TAKEOVER = 4
-    ADL_HAIRCUT = 5
     SOCIALISED = 6
     EXTERNAL = 7
     PREMIUM = 8

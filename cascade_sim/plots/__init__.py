@@ -5,6 +5,7 @@ matplotlib with them, are imported when one of them is first asked for.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cascade_sim.plots import settings  # before anything that imports matplotlib
@@ -32,8 +33,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return a name of the catalogue, or a chart by its name."""
-    if name in __all__:
+    """Return a name of the catalogue, or a chart by its name, those of files that are not named above too."""
+    # A module beside this one is not asked for as a chart: imports look here first.
+    if name in __all__ or not (name.startswith("_") or find_spec(f"{__name__}.{name}")):
         catalogue = import_module("cascade_sim.plots.catalogue")
-        return getattr(catalogue, name) if hasattr(catalogue, name) else catalogue.CHARTS[name].draw
+        if name in __all__ and hasattr(catalogue, name):
+            return getattr(catalogue, name)
+        if name in catalogue.CHARTS:
+            return catalogue.CHARTS[name].draw
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,6 @@ CAUSE_STYLE: dict[str, tuple[str, str]] = {
     "speculation": ("#BBBBBB", "++++"),
     "quote": ("#999999", ""),
     "background": ("#DDDDDD", ""),
-    "customer": ("#F5F5F5", "oo"),
     "execution": ("#777777", "\\\\"),
 }
 _DARK = frozenset(("#000000", "#0072B2", "#009E73", "#777777"))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_prices
 from cascade_sim.core.clearing.worth import bankruptcy_prices, equities, notionals
-from cascade_sim.domain.enums import AccountClass, Cause, TransferKind
+from cascade_sim.domain.enums import AccountClass, Cause, TransferKind, code_count
 from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.recorder.market import Columns, cash, constant, price
@@ -108,7 +108,7 @@ def measure_flows(
     """
     count = len(books.classes)
     flows = Flows(
-        received=np.zeros((len(TransferKind), count), np.int64),
+        received=np.zeros((code_count(TransferKind), count), np.int64),
         variation=np.zeros(count, np.int64),
         forced=np.zeros(count),
         deleveraged=np.zeros(count),
@@ -161,9 +161,9 @@ def profit_columns(flows: Flows, books: AccountRecords, atoms: int) -> Columns:
     ``liquidation_loss`` is what fills that closed the account by force (in the book, by takeover, by
     deleveraging of its winners) cost it against the mark at the fill, plus takeover transfers paid less
     received: debt that the fund bore makes it smaller for the account and larger for the fund. ``adl_loss``
-    is what deleveraging fills cost the account on the winning side against the mark, plus haircuts.
-    ``external_capital`` is received less paid. ``trading_pnl`` is the rest of the variation: all fills at
-    their price and the change of value of the position at mark, plus premia.
+    is what deleveraging fills cost the account on the winning side against the mark. ``external_capital`` is
+    received less paid. ``trading_pnl`` is the rest of the variation: all fills at their price and the change of
+    value of the position at mark, plus premia.
     """
     received = flows.received.astype(np.float64)
     value = (
@@ -175,7 +175,7 @@ def profit_columns(flows: Flows, books: AccountRecords, atoms: int) -> Columns:
         "fees": cash(-received[TransferKind.FEE]),
         "funding": cash(-received[TransferKind.FUNDING]),
         "liquidation_loss": cash(-flows.forced - received[TransferKind.TAKEOVER]),
-        "adl_loss": cash(-flows.deleveraged - received[TransferKind.ADL_HAIRCUT]),
+        "adl_loss": cash(-flows.deleveraged),
         "socialised_loss": cash(-received[TransferKind.SOCIALISED]),
         "external_capital": cash(received[TransferKind.EXTERNAL]),
     }

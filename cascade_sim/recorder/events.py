@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.domain.enums import EventType, Stage
+from cascade_sim.domain.enums import EventType, Stage, code_count
 from cascade_sim.domain.errors import CascadeError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.recorder.market import Columns, cash, place, price
 
-_QUEUED = (Stage.BOOK, Stage.AUCTION, Stage.BACKSTOP, Stage.FUND, Stage.ADL, Stage.SOCIALISED)
+_QUEUED = (Stage.BOOK, Stage.BACKSTOP, Stage.FUND, Stage.ADL, Stage.SOCIALISED)
 RULE_KEYS = tuple(
     dict.fromkeys(
         [stage.name.lower() for stage in Stage if stage is not Stage.NONE]
@@ -50,8 +50,8 @@ def rule_column(raw: NDArray[Any], rules: Mapping[Any, str]) -> "pd.Categorical[
             raise CascadeError(expectation("rules", "a stage or a type of event", key, RULE_KEYS))
     own = raw["rule"].astype(np.int64)
     names = sorted({*named.values(), *(VENUE_RULES if own.any() else ())})
-    code_of_stage = np.full(len(Stage), -1, np.int64)
-    code_of_type = np.full(len(EventType), -1, np.int64)
+    code_of_stage = np.full(code_count(Stage), -1, np.int64)
+    code_of_type = np.full(code_count(EventType), -1, np.int64)
     for key, rule in named.items():
         if key.upper() in EventType.__members__:
             code_of_type[EventType[key.upper()]] = names.index(rule)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cascade_sim.columns import DEPTH_BANDS_BP, MARK_MOVE_SOURCES
+from cascade_sim.columns import DEPTH_BANDS_BP
 from cascade_sim.core import layout as lay
 from cascade_sim.domain.enums import CLOSED_BY, Cause
 from cascade_sim.domain.instruments import Instrument
@@ -69,7 +69,7 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
         volume = quantity(raw[f"{side}_volume"])
         data |= {f"{side}_volume_{cause.name.lower()}": volume[:, cause] for cause in Cause}
     moves = raw["mark_move"]
-    data |= {f"mark_move_{source}": moves[:, k] for k, source in enumerate(MARK_MOVE_SOURCES)}
+    data |= {f"mark_move_{source}": moves[:, bucket] for source, bucket in _MOVES.items()}
     data["open_interest"] = quantity(raw["open_interest"])
     data["funding_rate"] = raw["funding_rate"]
     data["distressed_accounts"] = raw["distressed"]
@@ -92,6 +92,12 @@ def series_columns(raw: NDArray[Any], instrument: Instrument, dt: float) -> Colu
     return data
 
 
+_MOVES = {cause.name.lower(): int(cause) for cause in Cause} | {
+    "quote_revision": int(lay.MOVE_QUOTE_REVISION),
+    "liquidity_withdrawal": int(lay.MOVE_WITHDRAWAL),
+    "news": int(lay.MOVE_NEWS),
+}
+"""Bucket of the kernels by what moved the mark."""
 _CASH_COLUMNS = {
     "insurance_fund_cash": "fund_cash",
     "insurance_fund_equity": "fund_equity",

@@ -142,7 +142,7 @@ class Recorder:
         Returns
         -------
         dict of DataFrame or TableFile
-            Keys and columns of :data:`columns.TABLES` without ``compare``. What the level leaves out is
+            Keys and columns of :data:`columns.TABLES`. What the level leaves out is
             empty, and so is ``causes``; below ``RECORD_FULL`` the profit columns of ``accounts`` are NaN.
             ``transfers`` is complete: replayed from zero it gives the cash of every account. Tables of a run that
             recorded more than :data:`MEMORY_BYTES` are files; where the disk takes none, compressed in memory.

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 import cascade_sim as cs
+from cascade_sim.columns import RETIRED_COLUMNS
 from cascade_sim.domain.errors import ScenarioError
 
 FILE = Path(__file__).with_name("library.json")
@@ -65,9 +66,15 @@ def column_bytes(column: pd.Series) -> bytes:
     return "\x1f".join(map(repr, column.astype(object).where(column.notna(), None))).encode()
 
 
-def table_hash(table: pd.DataFrame, columns: Iterable[str]) -> str:
-    """Hash the named columns of a table: columns that come later change nothing."""
-    return short_hash(piece for name in columns for piece in (name.encode(), column_bytes(table[name])))
+def table_hash(name: str, table: pd.DataFrame, columns: Iterable[str]) -> str:
+    """Hash the named columns of a table: columns that come later change nothing, and those that went were all zeros."""
+    zeros = pd.Series(np.zeros(len(table), np.float32))
+    retired = RETIRED_COLUMNS.get(name, frozenset())
+    return short_hash(
+        piece
+        for column in columns
+        for piece in (column.encode(), column_bytes(zeros if column in retired else table[column]))
+    )
 
 
 def single(name: str, seed: int, columns: dict[str, list[str]]) -> dict[str, str]:
@@ -86,7 +93,7 @@ def single(name: str, seed: int, columns: dict[str, list[str]]) -> dict[str, str
     for table in TABLES:
         frame = getattr(result, table)
         known = columns.setdefault(table, list(frame.columns))
-        prints[table] = table_hash(frame, known)
+        prints[table] = table_hash(table, frame, known)
     marks = [np.ascontiguousarray(result.series["mark"].to_numpy()).tobytes()]
     prints["mark"] = short_hash(marks)
     prints["figures"] = short_hash(repr(result.summary.get(key)).encode() for key in FIGURES)
@@ -140,9 +147,10 @@ def main() -> int:
     for name in cs.scenario_names():
         taken = take(name, seeds, columns)
         scenarios[name] = taken
-        found = differences(kept["scenarios"][name], taken) if kept else []
+        known = kept is not None and name in kept["scenarios"]
+        found = differences(kept["scenarios"][name], taken) if kept and known else []
         changed += bool(found)
-        print(f"{name}: {'; '.join(found) if found else ('taken' if kept is None else 'equal')}", flush=True)
+        print(f"{name}: {'; '.join(found) if found else ('equal' if known else 'taken')}", flush=True)
     if request.write:
         content = {"mathematics": mathematics(), "columns": columns, "scenarios": scenarios}
         FILE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

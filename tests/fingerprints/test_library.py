@@ -36,7 +36,7 @@ pytestmark = [
 
 
 def test_the_file_knows_the_library() -> None:
-    assert sorted(KEPT["scenarios"]) == sorted(cs.scenario_names())
+    assert set(KEPT["scenarios"]) <= set(cs.scenario_names())
 
 
 @pytest.mark.parametrize("name", ["gamma_shock", "gamma_shock_halted", "spot_and_perpetual"])

@@ -117,7 +117,7 @@ def synthetic_series(depth: float = 0.0678, *, forced: bool = True) -> pd.DataFr
         "speculation": (0.1 * wave, 0.12 * wave),
         "stop_loss": (zero, 3.0 * pulse),
         "backstop": (zero, 2.0 * pulse),
-        "customer": (zero + 0.05, zero + 0.04),
+        "execution": (zero + 0.05, zero + 0.04),
         "shock": (zero, np.where((after > 0) & (after <= 180), 33.0, 0.0)),
         "liquidation": (2.0 * pulse * forced, 42.0 * pulse * forced),
         "delta_hedge": (np.clip(after - 500, 0, 1) * 0.9 * forced, 25.0 * pulse * forced),

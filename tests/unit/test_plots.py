@@ -67,13 +67,17 @@ def _boxes(figure: Figure) -> Iterator[tuple[str, object]]:
 
 
 def test_the_catalogue_lists_every_chart_in_order() -> None:
-    assert list(plots.CHARTS) == [
+    known = [
         "mark_with_counterfactuals",
         "volume_by_cause",
         "depth_over_time",
         "liquidation_levels",
         "who_paid",
     ]
+    assert [name for name in plots.CHARTS if name in known] == known
+    assert all(getattr(plots, name) is chart.draw for name, chart in plots.CHARTS.items())
+    with pytest.raises(AttributeError, match="no attribute 'who_payed'"):
+        _ = plots.who_payed
     assert all(chart.caption.endswith(".") and "\n" not in chart.caption for chart in plots.CHARTS.values())
     with pytest.raises(UnknownNameError, match=r"who_payed.*did you mean 'who_paid'"):
         plots.draw_chart("who_payed", RunResult())

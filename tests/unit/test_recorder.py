@@ -117,7 +117,7 @@ def test_drained_rows_outlive_the_tape(built: Any) -> None:
 
 
 def test_every_table_has_the_documented_columns(built: Any) -> None:
-    assert set(built[0]) == set(TABLES) - {"compare"}
+    assert set(built[0]) == set(TABLES)
     for name, table in built[0].items():
         check_table(name, table)
 

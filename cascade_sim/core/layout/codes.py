@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from cascade_sim.domain.enums import AccountClass, Cause, Stage
+from cascade_sim.domain.enums import AccountClass, Cause, Stage, code_count
 
-CAUSES = len(Cause)
-CLASSES = len(AccountClass)
-STAGES = len(Stage)
+CAUSES = code_count(Cause)
+CLASSES = code_count(AccountClass)
+STAGES = code_count(Stage)
 MOVE_QUOTE_REVISION = np.int64(CAUSES)
 MOVE_WITHDRAWAL = np.int64(CAUSES + 1)
 MOVE_NEWS = np.int64(CAUSES + 2)
