@@ -46,6 +46,7 @@ CHOICES = st.builds(
     fund_leverage=st.sampled_from([None, 1, 3]),
     party=st.sampled_from([0, 200_000]),
     initial=st.booleans(),
+    minimum=st.sampled_from([0, 0, 450_000]),
 )
 
 

@@ -21,7 +21,10 @@ class Order:
 class ReferenceBook:
     """The rules, written down as plainly as possible."""
 
-    def __init__(self, policy: int = ALLOW, anonymous: int = -1, ticks: int = 2**63 - 1) -> None:
+    def __init__(
+        self, policy: int = ALLOW, anonymous: int = -1, ticks: int = 2**63 - 1, minimum: int = 0
+    ) -> None:
+        self.minimum = minimum
         self.policy = policy
         self.anonymous = anonymous
         self.ticks = ticks
@@ -73,6 +76,9 @@ class ReferenceBook:
         """Change an order: smaller at its price it keeps its place, else it is cancelled and entered anew."""
         for order in self.resting:
             if order.number == number:
+                small = tick * quantity < self.minimum and not order.reduce_only
+                if small and (tick, quantity) != (order.tick, order.quantity):
+                    return number, [], quantity
                 if tick == order.tick and quantity <= order.quantity:
                     order.quantity = quantity
                     return number, [], 0
@@ -84,11 +90,13 @@ class ReferenceBook:
     def spend(self, side: int, notional: int, owner: int) -> tuple[list[tuple[int, int, int, int]], int]:
         """Trade whole lots as long as the notional pays for them; returns fills and what is left of it."""
         fills: list[tuple[int, int, int, int]] = []
+        if notional < self.minimum:
+            return fills, notional
         while (tick := self.best(-side)) is not None and notional >= tick:
             level = sum(
                 order.quantity for order in self.resting if order.side == -side and order.tick == tick
             )
-            _, made, remaining = self.enter(side, tick, min(level, notional // tick), owner, IOC)
+            _, made, remaining = self._enter(side, tick, min(level, notional // tick), owner, IOC)
             fills += made
             notional -= sum(tick * lots for _, lots, _, _ in made)
             if remaining:
@@ -116,6 +124,14 @@ class ReferenceBook:
         self, side: int, tick: int, quantity: int, owner: int, kind: int
     ) -> tuple[int, list[tuple[int, int, int, int]], int]:
         """Enter an order; returns (arrival number or 0, fills (tick, quantity, maker, taker), remaining)."""
+        price = self.best(-side) if kind == MARKET else tick
+        if kind != REDUCE_ONLY and (price or 0) * quantity < self.minimum:
+            return 0, [], quantity
+        return self._enter(side, tick, quantity, owner, kind)
+
+    def _enter(
+        self, side: int, tick: int, quantity: int, owner: int, kind: int
+    ) -> tuple[int, list[tuple[int, int, int, int]], int]:
         dropped = 0
         if kind == REDUCE_ONLY:
             allowed = min(quantity, self._reducible(owner, side))

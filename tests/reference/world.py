@@ -59,6 +59,7 @@ class Rules:
     party: int
     fund_notional: int | None
     fund_leverage: Fraction | None
+    minimum: int = 0
 
 
 @dataclass
@@ -220,9 +221,13 @@ class WorldTwin:
         tick = min(max(tick, 1), TICKS - 1)
         if lots <= 0:
             return 0, 0
-        if self.halted_until is not None:
-            if kind not in (LIMIT, POST_ONLY, SLIDE):
-                return 0, 0
+        halted = self.halted_until is not None
+        if halted and kind not in (LIMIT, POST_ONLY, SLIDE):
+            return 0, 0
+        if self._too_small(account, side, tick, lots, kind):
+            self.sums.refused_orders += self.step >= 0
+            return 0, 0
+        if halted:
             crosses = self.book.crosses(side, tick)
             self.book.arrivals += 1
             queue = self.pool if crosses else self.book.resting
@@ -263,6 +268,12 @@ class WorldTwin:
         worth = self.equity(account) - side * (cost - taken * self.mark) * self.rules.atoms
         value = abs(self.accounts[account].position + side * taken) * self.mark * self.rules.atoms
         return taken > 0 and worth <= self.requirement(value)
+
+    def _too_small(self, account: int, side: int, tick: int, lots: int, kind: int) -> bool:
+        """Whether the venue does not take an order because of its worth: at its limit, at the mark without one."""
+        worth = (self.mark if kind == MARKET else tick) * lots * self.rules.atoms
+        only_reduces = lots <= -side * self.accounts[account].position
+        return worth < self.rules.minimum and not only_reduces
 
     def cancel(self, number: int) -> int:
         """Take an order out of the book or the pool; returns its lots."""

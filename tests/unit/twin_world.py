@@ -95,6 +95,7 @@ class Choices:
     fund_leverage: int | None = None
     party: int = 200_000
     initial: bool = False
+    minimum: int = 0
 
     def rules(self) -> Rules:
         """Return the numbers that market and twin share."""
@@ -128,6 +129,7 @@ class Choices:
             party=PARTY,
             fund_notional=self.fund_notional,
             fund_leverage=None if self.fund_leverage is None else Fraction(self.fund_leverage),
+            minimum=self.minimum,
         )
 
 
@@ -165,6 +167,7 @@ def _configure(world: Any, rules: Rules) -> None:
     config.venue.gate = config.venue.levels = 1
     config.venue.level_move[0], config.venue.open_interest_cap = 0.99, -1
     config.venue.position_cap[:] = -1
+    config.venue.minimum_notional = rules.minimum
     world.venue.lower, world.venue.upper = 1, TICKS - 1
     world.totals.first_liquidation_step = world.totals.first_adl_step = -1
 

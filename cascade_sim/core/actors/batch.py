@@ -7,8 +7,12 @@ from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.open_orders import cancel_slot, note_open, signed_tick
 from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
+from cascade_sim.core.venue.admission import is_too_small
 from cascade_sim.core.venue.book import order_id_of, reduce, slot_of
+from cascade_sim.domain.enums import OrderType, Refusal
 
+_LIMIT = np.int64(OrderType.LIMIT)
+_MINIMUM_NOTIONAL = np.int64(Refusal.MINIMUM_NOTIONAL)
 _ACTOR_DRAW = np.int64(1)
 _ORDER_TYPES = lay.REQUEST_CANCEL - 1
 
@@ -110,7 +114,8 @@ def _enter(w, book, accounts, watch, tape, batch, row):
 def _amend(w, book, accounts, watch, tape, batch, row):
     """Change the order that a row names into what the next row says.
 
-    A smaller quantity at the same price keeps its place in the queue; anything else is a cancellation and a new order.
+    A smaller quantity at the same price keeps its place in the queue; anything else is a cancellation and a new order. What
+    would be worth too little for the venue leaves the order as it is.
     """
     wanted = batch[row + 1]
     slot = _own_slot(book, batch, batch[row])
@@ -125,7 +130,15 @@ def _amend(w, book, accounts, watch, tape, batch, row):
         wanted.tick = abs(signed)
     if wanted.quantity == 0:
         wanted.quantity = lots
-    if wanted.tick == abs(signed) and wanted.quantity <= lots:
+    keeps_place = wanted.tick == abs(signed) and wanted.quantity <= lots
+    changes = not keeps_place or wanted.quantity < lots
+    if w.config.venue.minimum_notional > 0 and changes:
+        owner = accounts[np.int64(wanted.account)]
+        if is_too_small(w, owner, side, np.int64(wanted.tick), wanted.quantity, _LIMIT):
+            wanted.refused = _MINIMUM_NOTIONAL
+            wanted.order_id = order_id_of(book, slot)
+            return
+    if keeps_place:
         order_id = order_id_of(book, slot)
         removed = lots - wanted.quantity
         if removed > 0:

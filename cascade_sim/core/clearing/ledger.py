@@ -12,7 +12,7 @@ from cascade_sim.core.clearing.trigger_index import set_triggers
 from cascade_sim.core.clearing.worth import equity, notional_of
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, NO_ASK, ORDER_SLOT_BITS
-from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
+from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call, refuse
 from cascade_sim.core.venue.book import submit
 from cascade_sim.core.venue.flight import defer
 from cascade_sim.domain.enums import Cause, OrderType, Refusal, TransferKind
@@ -319,9 +319,7 @@ def within_initial_margin(w, book, accounts, watch, account, side, tick, quantit
     exposed = float(held + resting + quantity)
     if _can_open(w, book, row, exposed, side, tick, quantity, order_type):
         return quantity
-    w.control.refusal = _INITIAL_MARGIN
-    if w.control.step >= 0:
-        w.totals.refused_orders += 1
+    refuse(w, _INITIAL_MARGIN)
     return np.int64(0) if order_type == _FOK else closing
 
 
