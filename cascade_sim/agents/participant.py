@@ -87,6 +87,28 @@ def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) ->
     return code
 
 
+def spending_kind(
+    sized: bool, given: bool, priced: bool, order_type: OrderType | None, reduce_only: bool
+) -> int:
+    """Return the code of a market order by its notional; ``sized``, ``given``, ``priced``: what it came with.
+
+    Raises
+    ------
+    ScenarioError
+        If there is a quantity beside the notional, or neither; or a price, or a type that has one.
+    """
+    if sized == given:
+        expected = "either a quantity or a notional"
+        raise ScenarioError(expectation("quantity", expected, "both" if given else "neither"))
+    if priced or order_type not in (None, OrderType.MARKET):
+        label, received = ("price", "a limit") if priced else ("order_type", order_type)
+        received = getattr(received, "name", received)
+        raise ScenarioError(
+            expectation(label, "none for an order by its notional, which trades at any price", received)
+        )
+    return lay.REQUEST_BY_NOTIONAL + (lay.REQUEST_REDUCE_ONLY if reduce_only else 0)
+
+
 class MarketPrices:
     """What everybody sees of a market, as the trading phase began. Prices in quote currency, NaN where there is none."""
 
@@ -246,10 +268,12 @@ class ParticipantMarket(MarketPrices):
 
     def buy(
         self,
-        quantity: float,
+        quantity: float | None = None,
         price: float | None = None,
         order_type: OrderType | None = None,
         reduce_only: bool = False,
+        *,
+        notional: float | None = None,
     ) -> int:
         """Send an order to buy.
 
@@ -264,6 +288,9 @@ class ParticipantMarket(MarketPrices):
             By default ``LIMIT`` with a price (what does not trade rests), ``MARKET`` without.
         reduce_only : bool
             Cut the order to what closes the position; it does not rest then (``IOC`` by default).
+        notional : float, optional
+            Instead of a quantity: trade at any price as many whole lots as this amount of quote currency pays for when the
+            order reaches the venue, from the best price outwards, and never more.
 
         Returns
         -------
@@ -275,16 +302,22 @@ class ParticipantMarket(MarketPrices):
         ScenarioError
             If an argument is out of range or the arguments contradict each other.
         """
+        if quantity is None or notional is not None:
+            return self._spend(1.0, quantity, price, order_type, reduce_only, notional)
         return self._send(1.0, quantity, price, order_type, reduce_only)
 
     def sell(
         self,
-        quantity: float,
+        quantity: float | None = None,
         price: float | None = None,
         order_type: OrderType | None = None,
         reduce_only: bool = False,
+        *,
+        notional: float | None = None,
     ) -> int:
-        """Send an order to sell; as :meth:`buy`."""
+        """Send an order to sell; as :meth:`buy`, a ``notional`` being what it may bring in."""
+        if quantity is None or notional is not None:
+            return self._spend(-1.0, quantity, price, order_type, reduce_only, notional)
         return self._send(-1.0, quantity, price, order_type, reduce_only)
 
     def submit(
@@ -461,6 +494,29 @@ class ParticipantMarket(MarketPrices):
         requests = desk.requests
         requests.extend((self._account(), kind, sign * quantity, limit))
         return desk.tickets + (len(requests) >> 2)
+
+    def _spend(
+        self,
+        sign: float,
+        quantity: float | None,
+        price: float | None,
+        order_type: OrderType | None,
+        reduce: bool,
+        notional: float | None,
+    ) -> int:
+        kind = spending_kind(
+            quantity is not None, notional is not None, price is not None, order_type, reduce
+        )
+        desk, amount = self._desk, float("nan") if notional is None else notional
+        try:
+            good = 0.0 < amount <= desk.largest_notional
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            expected = f"a number above 0 and at most {desk.largest_notional:g}"
+            raise ScenarioError(expectation("notional", expected, notional))
+        desk.requests.extend((self._account(), kind, sign * amount, nan))
+        return desk.tickets + (len(desk.requests) >> 2)
 
     def _check_quantity(self, quantity: float) -> None:
         desk = self._desk

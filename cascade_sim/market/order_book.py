@@ -15,6 +15,7 @@ from cascade_sim.core.layout.book import (
     INDEX_BITS,
     INDEX_MASK,
     INTERRUPT_REPORT_FULL,
+    INTERRUPT_SELF_TRADE,
     NO_ASK,
     NO_BID,
     ORDER_SLOT_BITS,
@@ -221,6 +222,9 @@ class OrderBook:
     ) -> Report:
         """Trade at any price as many whole lots as a notional pays for, from the best price outwards.
 
+        Orders of the owner's own are dealt with as the self-trade policy says: the order goes on behind those that are
+        cancelled, ends at one that cancels it, and what is decremented is lost to the notional as it is to the order.
+
         Parameters
         ----------
         side : Side
@@ -232,7 +236,7 @@ class OrderBook:
         Returns
         -------
         Report
-            ``unspent`` is what is left of the notional: less than a lot at the next price, or the book is empty, or all of
+            ``unspent`` is what no fill was paid with: less than a lot at the next price, or the book is empty, or all of
             it where it is less than the least notional of the book.
 
         Raises
@@ -243,20 +247,24 @@ class OrderBook:
         if not notional >= 1:
             raise CascadeError(expectation("notional", "at least 1 (whole ticks x lots)", notional))
         self._check(int(side), 1, owner)
-        left, parts = int(notional), [_NO_FILLS]
+        left, spent, parts = int(notional), 0, [_NO_FILLS]
         best = np.empty((1, 2), np.int64)
         while notional >= self._minimum and list_levels(self._book, -int(side), best) > 0:
             tick, resting = best[0].tolist()
             if left < tick:
                 break
             lots = min(left // tick, resting, _LARGEST)
+            withdrawn = int(self._book.withdrawn)
             report = self._route(int(side), tick, lots, owner, int(OrderType.IOC), int(cause), parent)
             parts.append(report._raw)
-            left -= tick * int(report.fills["quantity"].sum())
-            if report.remaining:  # an order of the owner's own was in the way
+            # What both orders lose where they are of one owner is lost to the amount as well.
+            lost = int(self._book.withdrawn) - withdrawn if self._decrements else 0
+            left -= tick * (int(report.fills["quantity"].sum()) + lost)
+            spent += tick * int(report.fills["quantity"].sum())
+            if int(self._book.interrupt) == INTERRUPT_SELF_TRADE:
                 break
         result = Report(0, np.concatenate(parts), 0)
-        result.unspent = left
+        result.unspent = int(notional) - spent
         return result
 
     def amend(self, order_id: int, quantity: int | None = None, price_tick: int | None = None) -> Report:

@@ -103,6 +103,11 @@ class WorldMachine(RuleBasedStateMachine):
         """A leveraged position at market."""
         self.world.place(account, side, 0, lots, OrderType.MARKET)
 
+    @rule(account=PEOPLE, side=SIDE, amount=st.integers(1, 1_800_000))
+    def spend(self, account: int, side: int, amount: int) -> None:
+        """What an amount pays for at market."""
+        self.world.spend(account, side, amount)
+
     @rule(account=PEOPLE, side=SIDE, tick=st.sampled_from([-5, 0, 1, 2, 2**18 - 1, 2**18, 2**18 + 9]))
     def order_at_the_edge(self, account: int, side: int, tick: int) -> None:
         """Orders at the ends of the price range; a sale for nothing sweeps the book."""

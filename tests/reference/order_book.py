@@ -31,6 +31,8 @@ class ReferenceBook:
         self.resting: list[Order] = []
         self.positions: dict[int, int] = {}
         self.arrivals = 0
+        self.decremented = 0
+        self.stopped = False
 
     def best(self, side: int) -> int | None:
         """Best price of one side (+1 bids)."""
@@ -87,19 +89,45 @@ class ReferenceBook:
                 return self.enter(order.side, tick, quantity, order.owner, kind)
         return 0, [], 0
 
-    def spend(self, side: int, notional: int, owner: int) -> tuple[list[tuple[int, int, int, int]], int]:
-        """Trade whole lots as long as the notional pays for them; returns fills and what is left of it."""
+    def payable(self, side: int, notional: int, owner: int) -> tuple[int, int]:
+        """Lots that an order would take while the notional pays for them, and the last price; 0 and 0 for nothing."""
+        lots = last = 0
+        for order in self.queue(-side):
+            own = self.policy != ALLOW and order.owner == owner != self.anonymous
+            if own and self.policy == CANCEL_RESTING:
+                last = order.tick if notional >= order.tick else last
+                continue
+            taken = min(order.quantity, notional // order.tick)
+            if taken:
+                lots, last, notional = lots + taken, order.tick, notional - taken * order.tick
+            if taken < order.quantity or (own and self.policy in (CANCEL_INCOMING, CANCEL_BOTH)):
+                break
+        return lots, last
+
+    def spend(
+        self, side: int, notional: int, owner: int, most: int = 2**62
+    ) -> tuple[list[tuple[int, int, int, int]], int]:
+        """Trade whole lots as long as the notional pays for them; returns fills and what was not spent.
+
+        What is decremented is lost to the notional as well; an order that is cancelled spends no more.
+        """
         fills: list[tuple[int, int, int, int]] = []
         if notional < self.minimum:
             return fills, notional
-        while (tick := self.best(-side)) is not None and notional >= tick:
+        left = notional
+        while (tick := self.best(-side)) is not None and left >= tick:
             level = sum(
                 order.quantity for order in self.resting if order.side == -side and order.tick == tick
             )
-            _, made, remaining = self._enter(side, tick, min(level, notional // tick), owner, IOC)
+            if most == 0:
+                break
+            _, made, _ = self._enter(side, tick, min(level, left // tick, most), owner, IOC)
+            most -= sum(lots for _, lots, _, _ in made) + self.decremented
             fills += made
-            notional -= sum(tick * lots for _, lots, _, _ in made)
-            if remaining:
+            spent = sum(tick * lots for _, lots, _, _ in made)
+            notional -= spent
+            left -= spent + tick * self.decremented
+            if self.stopped:
                 break
         return fills, notional
 
@@ -132,7 +160,7 @@ class ReferenceBook:
     def _enter(
         self, side: int, tick: int, quantity: int, owner: int, kind: int
     ) -> tuple[int, list[tuple[int, int, int, int]], int]:
-        dropped = 0
+        dropped, self.decremented, self.stopped = 0, 0, False
         if kind == REDUCE_ONLY:
             allowed = min(quantity, self._reducible(owner, side))
             dropped, quantity = quantity - allowed, allowed
@@ -154,10 +182,12 @@ class ReferenceBook:
         while quantity > 0 and self.crosses(side, tick):
             order = self.queue(-side)[0]
             if self.policy != ALLOW and order.owner == owner != self.anonymous:
+                self.stopped = self.policy in (CANCEL_INCOMING, CANCEL_BOTH)
                 if self.policy == CANCEL_INCOMING:
                     return 0, fills, quantity + dropped
                 if self.policy == DECREMENT:
                     lots = min(quantity, order.quantity)
+                    self.decremented += lots
                     quantity, dropped, order.quantity = quantity - lots, dropped + lots, order.quantity - lots
                     if order.quantity > 0:
                         continue

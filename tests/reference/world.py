@@ -240,6 +240,26 @@ class WorldTwin:
         self.touch()
         return number, sum(fill[1] for fill in fills)
 
+    def spend(self, account: int, side: int, amount: int) -> int:
+        """Enter a market order for an amount of one who decides for himself; returns what was filled."""
+        notional = amount // self.rules.atoms
+        lots, last = self.book.payable(side, notional, account)
+        halted, closing = self.halted_until is not None, max(0, -side * self.accounts[account].position)
+        if not halted and amount < self.rules.minimum and not 0 < lots <= closing:
+            self.sums.refused_orders += self.step >= 0
+            return 0
+        allowed = lots
+        if account in self.rules.margined and lots:
+            allowed = self._allowed(account, side, last, lots, IOC)
+        if halted or (lots and not allowed):
+            return 0
+        fills, _ = self.book.spend(side, notional, account, 2**62 if allowed == lots else allowed)
+        for price, quantity, maker, _ in fills:
+            self.last = Fraction(price)
+            self.settle(side, price, quantity, account, maker)
+        self.touch()
+        return sum(fill[1] for fill in fills)
+
     def _allowed(self, account: int, side: int, tick: int, lots: int, kind: int) -> int:
         """What initial margin lets through: everything, or what only closes."""
         row, waits = self.accounts[account], self.open_lots(account, side)

@@ -11,6 +11,7 @@ from reference.world import TICKS, Account, Entry, Rules, WorldTwin
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, refresh_triggers, transfer
 from cascade_sim.core.clearing.open_orders import cancel_order
+from cascade_sim.core.clearing.spending import spend
 from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
@@ -254,6 +255,14 @@ class TwinWorld:
         assert (int(order_id) != 0) == (number != 0)
         if number:
             self.ids[number] = int(order_id)
+        self.compare()
+
+    def spend(self, account: int, side: int, amount: int) -> None:
+        """Send a market order for an amount."""
+        state, kind = self.state, int(lay.REQUEST_BY_NOTIONAL)
+        order = (account, side, amount, kind, int(Cause.EXECUTION), -1)
+        _, filled, _ = spend(state.world, state.book, state.accounts, state.watch, state.tape, *order)
+        assert int(filled) == self.twin.spend(account, side, amount)
         self.compare()
 
     def cancel(self, number: int) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.open_orders import cancel_slot, note_open, signed_tick
+from cascade_sim.core.clearing.spending import spend
 from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
 from cascade_sim.core.venue.admission import is_too_small
@@ -88,20 +89,27 @@ def _enter(w, book, accounts, watch, tape, batch, row):
     tick, cause = np.int64(request.tick), np.int64(request.cause)
     first = tape.agent_fills_count
     w.control.refusal = 0
-    order_id, filled = place(
-        w,
-        book,
-        accounts,
-        watch,
-        tape,
-        account,
-        side,
-        tick,
-        quantity,
-        kind & _ORDER_TYPES,
-        cause,
-        lay.NO_EVENT,
-    )
+    if kind & _ORDER_TYPES == lay.REQUEST_BY_NOTIONAL:
+        order_id, filled, lots = spend(
+            w, book, accounts, watch, tape, account, side, request.quantity, kind, cause, lay.NO_EVENT
+        )
+        # Its sender is told of lots, not of atoms.
+        request.quantity = lots
+    else:
+        order_id, filled = place(
+            w,
+            book,
+            accounts,
+            watch,
+            tape,
+            account,
+            side,
+            tick,
+            quantity,
+            kind & _ORDER_TYPES,
+            cause,
+            lay.NO_EVENT,
+        )
     request.order_id = order_id
     request.filled = filled
     request.refused = w.control.refusal

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.initial_margin import linear_lots, may_rest, trading_loss
+from cascade_sim.core.clearing.initial_margin import linear_cost, linear_lots, may_rest, trading_loss
 from cascade_sim.core.clearing.margin import initial_rate, maintenance, next_look
 from cascade_sim.core.clearing.open_orders import note_entered, note_open
 from cascade_sim.core.clearing.trigger_index import set_triggers
@@ -270,7 +270,7 @@ def limit_tick(price, side):
 
 
 @routine
-def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
+def place_linear(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
     """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
 
     The price stays within those that a book has: what would move it beyond is not filled.
@@ -279,11 +279,9 @@ def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity,
     impact = w.config.impact
     quantity = linear_lots(w, book, side, tick, quantity, order_type)
     if quantity <= 0:
-        return 0
-    after = market.linear_price + side * impact * quantity
-    price = 0.5 * (market.linear_price + after)
-    amount = np.int64(math.floor(price * quantity * w.config.atoms + 0.5))
-    market.linear_price = after
+        return np.int64(0)
+    price, amount = linear_cost(w, side, quantity)
+    market.linear_price += side * impact * quantity
     market.last = price
     maker = w.config.formation_account
     settle(
@@ -323,6 +321,46 @@ def within_initial_margin(w, book, accounts, watch, account, side, tick, quantit
     return np.int64(0) if order_type == _FOK else closing
 
 
+@part
+def settle_report(w, book, accounts, watch, tape, account, side, cause):
+    """Settle the fills of the book's report, which an order of ``account`` made; returns their lots."""
+    filled = np.int64(0)
+    number = book.serial
+    for index in range(book.fill_count):
+        fill = book.fills[index]
+        lots = np.int64(fill.quantity)
+        price = np.int64(fill.price_tick)
+        w.market.last = float(price)
+        filled += lots
+        settle(
+            w,
+            accounts,
+            watch,
+            tape,
+            side,
+            float(price),
+            lots,
+            price * lots * w.config.atoms,
+            account,
+            np.int64(fill.maker),
+            cause,
+            np.int64(fill.maker_cause),
+            number,
+            fill.maker_order_id >> ORDER_SLOT_BITS,
+            1,
+        )
+    return filled
+
+
+@part
+def finish(w, book, tape, first, cause, parent):
+    """Note what the trades of an order, those from number ``first`` on, came from and what they left behind."""
+    touch(w, book, cause)
+    for index in range(first, tape.trades_count):
+        tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid
+        tape.trades[index].taker_event = parent
+
+
 @routine
 def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause, parent):
     """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
@@ -356,7 +394,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
             note_open(w, accounts, watch, account, side, quantity if order_id != 0 else np.int64(0))
             return order_id, filled
     if w.config.formation == lay.FORMATION_LINEAR:
-        filled = _place_linear(
+        filled = place_linear(
             w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause
         )
     else:
@@ -369,39 +407,12 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
             if book.fill_limit == 0:
                 break
             order_id, left = submit(book, side, tick, left, account, order_type, cause, parent)
-            number = book.serial
-            for index in range(book.fill_count):
-                fill = book.fills[index]
-                lots = np.int64(fill.quantity)
-                price = np.int64(fill.price_tick)
-                amount = price * lots * w.config.atoms
-                w.market.last = float(price)
-                filled += lots
-                settle(
-                    w,
-                    accounts,
-                    watch,
-                    tape,
-                    side,
-                    float(price),
-                    lots,
-                    amount,
-                    account,
-                    np.int64(fill.maker),
-                    cause,
-                    np.int64(fill.maker_cause),
-                    number,
-                    fill.maker_order_id >> ORDER_SLOT_BITS,
-                    1,
-                )
+            filled += settle_report(w, book, accounts, watch, tape, account, side, cause)
             if book.interrupt != INTERRUPT_REPORT_FULL or book.fill_count == 0:
                 break
         if (accounts[account].traits & lay.FLAG_MARGINED) != 0:
             note_entered(w, book, accounts, watch, account, side, order_id)
-    touch(w, book, cause)
-    for index in range(first, tape.trades_count):
-        tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid
-        tape.trades[index].taker_event = parent
+    finish(w, book, tape, first, cause, parent)
     return order_id, filled
 
 

@@ -25,7 +25,7 @@ _IOC = np.int64(OrderType.IOC)
 _POST_ONLY = np.int64(OrderType.POST_ONLY)
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _QUOTE = np.int64(Cause.QUOTE)
-_MINIMUM_NOTIONAL = np.int64(Refusal.MINIMUM_NOTIONAL)
+MINIMUM_NOTIONAL = np.int64(Refusal.MINIMUM_NOTIONAL)
 CALL = np.int64(-1)
 """Order type of what enters the call auction."""
 UNKNOWN = np.int64(-1)
@@ -101,7 +101,7 @@ def is_too_small(w, row, side, tick, quantity, order_type):
         small = tick * quantity * w.config.atoms < least
     if not small or quantity <= -side * row.position:
         return False
-    refuse(w, _MINIMUM_NOTIONAL)
+    refuse(w, MINIMUM_NOTIONAL)
     return True
 
 
@@ -121,7 +121,8 @@ def admit(w, book, accounts, account, side, tick, quantity, order_type, resting)
     if halted and order_type != _LIMIT and not post_only:
         return tick, none, order_type
     row = accounts[account]
-    if rules.minimum_notional > 0 and is_too_small(w, row, side, tick, quantity, order_type):
+    by_quantity = order_type != lay.REQUEST_BY_NOTIONAL
+    if rules.minimum_notional > 0 and by_quantity and is_too_small(w, row, side, tick, quantity, order_type):
         return tick, none, order_type
     quantity = _within_position_cap(w, book, row, account, side, quantity, resting)
     if halted:
