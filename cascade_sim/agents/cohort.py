@@ -111,7 +111,9 @@ class CohortMarket(MarketPrices):
         order_type : OrderType, optional
             By default ``LIMIT`` with prices, ``MARKET`` without.
         reduce_only : bool
-            Cut each order to what closes the position; it does not rest then (``IOC`` by default).
+            Cut each order to what closes the position when it reaches the venue. By default it does not rest (``IOC``).
+            With an ``order_type`` that may rest it is cut to what other such orders of its account leave of the position,
+            and again, the newest first, whenever the position shrinks or turns, so that it never opens anything.
         notional : array_like, optional
             Instead of quantities: each order trades at any price as many whole lots as its amount of quote currency pays
             for when it reaches the venue, from the best price outwards, and never more. Amounts of 0 are left out.

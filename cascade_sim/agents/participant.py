@@ -19,7 +19,6 @@ from cascade_sim.domain.units import ATOMS_PER_UNIT
 
 _LIMIT, _MARKET = int(OrderType.LIMIT), int(OrderType.MARKET)
 _CODES = {kind: int(kind) for kind in OrderType if kind is not OrderType.REDUCE_ONLY}
-_AT_ONCE = frozenset(map(int, (OrderType.MARKET, OrderType.IOC, OrderType.FOK)))
 _KEPT_IDS = 64
 
 
@@ -62,7 +61,7 @@ def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) ->
     Raises
     ------
     ScenarioError
-        If the type does not go with the price, or an order that may only reduce could rest.
+        If the type does not go with the price.
     """
     if order_type is None:
         usual = int(OrderType.IOC) if reduce_only else _LIMIT
@@ -80,9 +79,6 @@ def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) ->
         if priced and code == _MARKET:
             raise ScenarioError(expectation("order_type", "a type with a limit price", order_type.name))
     if reduce_only:
-        if code not in _AT_ONCE:
-            expected = "MARKET, IOC or FOK for an order that only reduces"
-            raise ScenarioError(expectation("order_type", expected, OrderType(code).name))
         code += lay.REQUEST_REDUCE_ONLY
     return code
 
@@ -287,7 +283,9 @@ class ParticipantMarket(MarketPrices):
         order_type : OrderType, optional
             By default ``LIMIT`` with a price (what does not trade rests), ``MARKET`` without.
         reduce_only : bool
-            Cut the order to what closes the position; it does not rest then (``IOC`` by default).
+            Cut the order to what closes the position when it reaches the venue. By default it does not rest (``IOC``). With
+            an ``order_type`` that may rest it is cut to what other such orders leave of the position, and again, the newest
+            first, whenever the position shrinks or turns, so that it never opens anything.
         notional : float, optional
             Instead of a quantity: trade at any price as many whole lots as this amount of quote currency pays for when the
             order reaches the venue, from the best price outwards, and never more.

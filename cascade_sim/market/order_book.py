@@ -42,7 +42,7 @@ ORDERS = np.dtype(
 )
 """One row per order for :meth:`OrderBook.submit`; the price of a market order is not read."""
 _LARGEST = 2**31 - 1
-_MARKET, _REDUCE_ONLY = int(OrderType.MARKET), int(OrderType.REDUCE_ONLY)
+_MARKET, _FOK, _REDUCE_ONLY = int(OrderType.MARKET), int(OrderType.FOK), int(OrderType.REDUCE_ONLY)
 _NO_FILLS = np.zeros((0, FILL.itemsize // 8), np.int64)
 _MOST_UNSETTLED = 4096
 
@@ -490,6 +490,9 @@ class OrderBook:
             self._settle(parts[-1], side)
             if interrupt != INTERRUPT_REPORT_FULL or left == 0:
                 break
+            if kind == _FOK:
+                # That it can be filled was seen before its first fill.
+                kind = int(OrderType.IOC)
         self._check_capacity()
         return Report(order_id, np.concatenate(parts), left)
 

@@ -29,6 +29,7 @@ class ReferenceBook:
         self.anonymous = anonymous
         self.ticks = ticks
         self.resting: list[Order] = []
+        self.waiting: list[Order] = []
         self.positions: dict[int, int] = {}
         self.arrivals = 0
         self.decremented = 0
@@ -131,22 +132,27 @@ class ReferenceBook:
                 break
         return fills, notional
 
-    def _reducible(self, owner: int, side: int) -> int:
-        waiting = sum(
-            o.quantity for o in self.resting if o.reduce_only and o.owner == owner and o.side == side
-        )
-        return max(0, -side * self.positions.get(owner, 0) - waiting)
+    def reductions(self, owner: int, side: int) -> list[Order]:
+        """Reduce-only orders of an owner, in the book or ``waiting`` elsewhere."""
+        orders = self.resting + self.waiting
+        return [o for o in orders if o.reduce_only and o.owner == owner and o.side == side]
 
-    def _shrink(self, owner: int) -> None:
+    def reducible(self, owner: int, side: int) -> int:
+        """Lots that a new reduce-only order that may rest can have."""
+        held = sum(order.quantity for order in self.reductions(owner, side))
+        return max(0, -side * self.positions.get(owner, 0) - held)
+
+    def shrink(self, owner: int) -> None:
+        """Cut the reduce-only orders of an owner to the position, the newest first."""
         for side in (1, -1):
-            orders = [o for o in self.resting if o.reduce_only and o.owner == owner and o.side == side]
+            orders = self.reductions(owner, side)
             excess = sum(o.quantity for o in orders) - max(0, -side * self.positions.get(owner, 0))
             for order in sorted(orders, key=lambda o: -o.number):
                 cut = min(max(excess, 0), order.quantity)
                 order.quantity -= cut
                 excess -= cut
                 if order.quantity == 0:
-                    self.resting.remove(order)
+                    (self.resting if order in self.resting else self.waiting).remove(order)
 
     def enter(
         self, side: int, tick: int, quantity: int, owner: int, kind: int
@@ -162,7 +168,7 @@ class ReferenceBook:
     ) -> tuple[int, list[tuple[int, int, int, int]], int]:
         dropped, self.decremented, self.stopped = 0, 0, False
         if kind == REDUCE_ONLY:
-            allowed = min(quantity, self._reducible(owner, side))
+            allowed = min(quantity, self.reducible(owner, side))
             dropped, quantity = quantity - allowed, allowed
             if quantity == 0:
                 return 0, [], dropped
@@ -204,7 +210,7 @@ class ReferenceBook:
             self.positions[owner] = self.positions.get(owner, 0) + side * lots
             self.positions[order.owner] = self.positions.get(order.owner, 0) - side * lots
             for holder in (order.owner, owner):
-                self._shrink(holder)
+                self.shrink(holder)
         if quantity == 0 or kind in (MARKET, IOC, FOK):
             return 0, fills, quantity + dropped
         self.arrivals += 1

@@ -17,6 +17,7 @@ from cascade_sim.core.clearing.ledger import (
     within_initial_margin,
 )
 from cascade_sim.core.clearing.open_orders import note_entered
+from cascade_sim.core.clearing.reducing import catch_up, counted_resting
 from cascade_sim.core.ground.compile import part, routine
 from cascade_sim.core.layout.book import INTERRUPT_SELF_TRADE, NO_ASK, NO_BID
 from cascade_sim.core.venue.admission import MINIMUM_NOTIONAL, UNKNOWN, admit, refuse
@@ -101,6 +102,8 @@ def spend(w, book, accounts, watch, tape, account, side, amount, order_type, cau
         entry = defer(w, account, side, np.int64(0), amount, order_type, cause, parent)
         if entry != 0:
             return -entry, filled, filled
+    if w.control.reducing > 0:
+        catch_up(w, book, accounts, watch)
     row = accounts[account]
     first = tape.trades_count
     closing = max(np.int64(0), -side * row.position)
@@ -120,7 +123,10 @@ def spend(w, book, accounts, watch, tape, account, side, amount, order_type, cau
         kind = _MARKET if linear else _IOC
         quantity = within_initial_margin(w, book, accounts, watch, account, side, tick, quantity, kind)
     if w.config.venue.gate != 0 and quantity > 0:
-        tick, quantity, _ = admit(w, book, accounts, account, side, tick, quantity, _BY_NOTIONAL, UNKNOWN)
+        resting = UNKNOWN
+        if w.control.reducing > 0:
+            resting = counted_resting(w, book, accounts, account, side)
+        tick, quantity, _ = admit(w, book, accounts, account, side, tick, quantity, _BY_NOTIONAL, resting)
     if quantity <= 0 and asked > 0:
         return _NO_ORDER, filled, asked
     if linear:
