@@ -428,7 +428,12 @@ SUMMARY_KEYS: tuple[SummaryKey, ...] = (
     SummaryKey("steps", "steps", "-", _RUN),
     SummaryKey("messages", "messages", "-", _RUN),
     SummaryKey("trades", "trades", "-", _RUN),
-    SummaryKey("refused_orders", "orders refused for initial margin, whole or in part", "-", _RUN),
+    SummaryKey(
+        "refused_orders",
+        "orders refused for initial margin, whole or in part, or as worth too little",
+        "-",
+        _RUN,
+    ),
     SummaryKey("conservation_error", "conservation error, must be 0", "atoms", _RUN),
     SummaryKey("markets", "figures of every market", "-", _RUN),
 )

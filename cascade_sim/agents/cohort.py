@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import mesa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_sim.agents.desk import Chunk, Floats, Integers, OrderDesk
+from cascade_sim.agents.desk import Chunk, Floats, Integers, OrderDesk, whole_atoms
 from cascade_sim.agents.parameters import Parameters
-from cascade_sim.agents.participant import MarketPrices, order_kind
+from cascade_sim.agents.participant import MarketPrices, order_kind, spending_kind
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.worth import equities
 from cascade_sim.core.layout.book import ORDER_SLOT_BITS
@@ -90,11 +91,12 @@ class CohortMarket(MarketPrices):
 
     def buy(
         self,
-        quantity: ArrayLike,
+        quantity: ArrayLike | None = None,
         price: ArrayLike | None = None,
         order_type: OrderType | None = None,
         reduce_only: bool = False,
         *,
+        notional: ArrayLike | None = None,
         accounts: ArrayLike | None = None,
     ) -> None:
         """Send orders to buy.
@@ -109,7 +111,12 @@ class CohortMarket(MarketPrices):
         order_type : OrderType, optional
             By default ``LIMIT`` with prices, ``MARKET`` without.
         reduce_only : bool
-            Cut each order to what closes the position; it does not rest then (``IOC`` by default).
+            Cut each order to what closes the position when it reaches the venue. By default it does not rest (``IOC``).
+            With an ``order_type`` that may rest it is cut to what other such orders of its account leave of the position,
+            and again, the newest first, whenever the position shrinks or turns, so that it never opens anything.
+        notional : array_like, optional
+            Instead of quantities: each order trades at any price as many whole lots as its amount of quote currency pays
+            for when it reaches the venue, from the best price outwards, and never more. Amounts of 0 are left out.
         accounts : array_like of int, optional
             Whose orders they are.
 
@@ -118,33 +125,35 @@ class CohortMarket(MarketPrices):
         ScenarioError
             If a number is out of range or shapes do not fit.
         """
-        self._send(1, quantity, price, order_type, reduce_only, accounts)
+        self._send(1, quantity, price, order_type, reduce_only, accounts, notional)
 
     def sell(
         self,
-        quantity: ArrayLike,
+        quantity: ArrayLike | None = None,
         price: ArrayLike | None = None,
         order_type: OrderType | None = None,
         reduce_only: bool = False,
         *,
+        notional: ArrayLike | None = None,
         accounts: ArrayLike | None = None,
     ) -> None:
-        """Send orders to sell; as :meth:`buy`."""
-        self._send(-1, quantity, price, order_type, reduce_only, accounts)
+        """Send orders to sell; as :meth:`buy`, a ``notional`` being what an order may bring in."""
+        self._send(-1, quantity, price, order_type, reduce_only, accounts, notional)
 
     def submit(
         self,
         side: ArrayLike,
-        quantity: ArrayLike,
+        quantity: ArrayLike | None = None,
         price: ArrayLike | None = None,
         order_type: OrderType | None = None,
         *,
+        notional: ArrayLike | None = None,
         accounts: ArrayLike | None = None,
     ) -> None:
         """Send orders by their sides (+1 or -1); with prices they are immediate or cancel unless told otherwise."""
         if order_type is None and price is not None:
             order_type = OrderType.IOC
-        self._send(side, quantity, price, order_type, False, accounts)
+        self._send(side, quantity, price, order_type, False, accounts, notional)
 
     def cancel(self, order_ids: ArrayLike) -> None:
         """Cancel orders of the cohort by their ids; those that rest no more are left out."""
@@ -301,20 +310,25 @@ class CohortMarket(MarketPrices):
     def _send(
         self,
         side: ArrayLike,
-        quantity: ArrayLike,
+        quantity: ArrayLike | None,
         price: ArrayLike | None,
         order_type: OrderType | None,
         reduce: bool,
         accounts: ArrayLike | None,
+        notional: ArrayLike | None,
     ) -> None:
         self._account()
         owners = self._all if accounts is None else self._chosen(accounts)
         desk, count = self._desk, len(owners)
-        kind = order_kind(price is not None, order_type, reduce)
         sides = np.asarray(side)
         if sides.dtype.kind not in "iuf" or not (np.abs(sides) == 1).all():
             raise ScenarioError(expectation("side", "+1 or -1", side))
         sides = _fitted("side", sides, count)
+        if quantity is None or notional is not None:
+            given = quantity is not None, notional is not None, price is not None
+            self._spend(owners, sides, notional, spending_kind(*given, order_type, reduce))
+            return
+        kind = order_kind(price is not None, order_type, reduce)
         wanted = _numbers("quantity", quantity, count)
         expected = f"numbers from 0 to {desk.largest:g}"
         _require("quantity", (wanted >= 0.0) & (wanted <= desk.largest), expected, wanted)
@@ -338,6 +352,16 @@ class CohortMarket(MarketPrices):
             )
         if len(owners):
             desk.add(Chunk(self, owners, sides, lots, ticks, kind, None))
+
+    def _spend(self, owners: Integers, sides: NDArray[Any], notional: ArrayLike | None, kind: int) -> None:
+        desk, count = self._desk, len(owners)
+        amounts = _numbers("notional", nan if notional is None else notional, count)
+        expected = f"numbers from 0 to {desk.largest_notional:g}"
+        _require("notional", (amounts >= 0.0) & (amounts <= desk.largest_notional), expected, amounts)
+        sent = np.broadcast_to(amounts > 0.0, (count,))
+        sides, amounts = (np.broadcast_to(each, (count,))[sent] for each in (sides, amounts))
+        if len(amounts):
+            desk.add(Chunk(self, owners[sent], sides, whole_atoms(amounts), 0, kind, None))
 
 
 def _numbers(label: str, values: ArrayLike, count: int) -> Floats:

@@ -22,7 +22,7 @@ from cascade_sim.domain.components import import_name
 from cascade_sim.domain.enums import Cause, OrderType, Side
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import GRID_TOLERANCE, Instrument, steps_within
-from cascade_sim.domain.units import decimal_fraction
+from cascade_sim.domain.units import ATOMS_PER_UNIT, decimal_fraction
 
 if TYPE_CHECKING:
     from cascade_sim.agents.cohort import Cohort
@@ -33,6 +33,8 @@ Integers = NDArray[np.int64]
 
 COLUMNS = 4
 """Numbers of an order of a participant on its way into the batch: account, kind, signed quantity, price or order id."""
+LARGEST_AMOUNT = 2**62
+"""Atoms that a market order may come to."""
 _MARKET = int(OrderType.MARKET)
 
 
@@ -62,6 +64,12 @@ class Chunk(NamedTuple):
     def amends(self) -> bool:
         """Whether these are amendments: two rows each, which order and what it is to be."""
         return np.ndim(self.kinds) > 0
+
+
+def whole_atoms(amounts: Floats) -> Floats:
+    """Return amounts of quote currency in whole atoms, rounded down; what a double cannot tell from a whole number is one."""
+    atoms = amounts * ATOMS_PER_UNIT
+    return np.asarray(np.maximum(np.floor(atoms + np.maximum(float(GRID_TOLERANCE), np.spacing(atoms))), 1.0))
 
 
 def entity_of(label: int, number: int) -> int:
@@ -138,6 +146,7 @@ class OrderDesk:
         self._fill_rows = column(system.tapes, "agent_fills")[0]
         config = self.state.world.config
         self.largest = int(config.largest_order) * self.lot
+        self.largest_notional = LARGEST_AMOUNT / ATOMS_PER_UNIT
         self.ticks = int(self.state.book.ticks)
         self.highest = (self.ticks - 1.0 + self._slack) * self.tick
         self.seed = config.seed
@@ -351,7 +360,10 @@ class OrderDesk:
         rows["entity"] = self._entities[rows["account"]]
         rows["kind"] = kinds
         rows["side"] = np.where(signed < 0.0, -1, 1)
+        spending = (kinds & (lay.REQUEST_CANCEL - 1)) == lay.REQUEST_BY_NOTIONAL
         rows["quantity"] = np.maximum(steps_within(np.abs(signed), self.lot), 1.0 - left)
+        if spending.any():
+            rows["quantity"][spending] = whole_atoms(np.abs(signed[spending]))
         rows["tick"] = steps_within(np.where(priced & ~naming, last, 0.0), self.tick, rows["side"])
         rows["order_id"] = np.where(naming, last, 0.0)
 

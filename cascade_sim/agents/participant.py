@@ -19,7 +19,6 @@ from cascade_sim.domain.units import ATOMS_PER_UNIT
 
 _LIMIT, _MARKET = int(OrderType.LIMIT), int(OrderType.MARKET)
 _CODES = {kind: int(kind) for kind in OrderType if kind is not OrderType.REDUCE_ONLY}
-_AT_ONCE = frozenset(map(int, (OrderType.MARKET, OrderType.IOC, OrderType.FOK)))
 _KEPT_IDS = 64
 
 
@@ -62,7 +61,7 @@ def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) ->
     Raises
     ------
     ScenarioError
-        If the type does not go with the price, or an order that may only reduce could rest.
+        If the type does not go with the price.
     """
     if order_type is None:
         usual = int(OrderType.IOC) if reduce_only else _LIMIT
@@ -80,11 +79,30 @@ def order_kind(priced: bool, order_type: OrderType | None, reduce_only: bool) ->
         if priced and code == _MARKET:
             raise ScenarioError(expectation("order_type", "a type with a limit price", order_type.name))
     if reduce_only:
-        if code not in _AT_ONCE:
-            expected = "MARKET, IOC or FOK for an order that only reduces"
-            raise ScenarioError(expectation("order_type", expected, OrderType(code).name))
         code += lay.REQUEST_REDUCE_ONLY
     return code
+
+
+def spending_kind(
+    sized: bool, given: bool, priced: bool, order_type: OrderType | None, reduce_only: bool
+) -> int:
+    """Return the code of a market order by its notional; ``sized``, ``given``, ``priced``: what it came with.
+
+    Raises
+    ------
+    ScenarioError
+        If there is a quantity beside the notional, or neither; or a price, or a type that has one.
+    """
+    if sized == given:
+        expected = "either a quantity or a notional"
+        raise ScenarioError(expectation("quantity", expected, "both" if given else "neither"))
+    if priced or order_type not in (None, OrderType.MARKET):
+        label, received = ("price", "a limit") if priced else ("order_type", order_type)
+        received = getattr(received, "name", received)
+        raise ScenarioError(
+            expectation(label, "none for an order by its notional, which trades at any price", received)
+        )
+    return lay.REQUEST_BY_NOTIONAL + (lay.REQUEST_REDUCE_ONLY if reduce_only else 0)
 
 
 class MarketPrices:
@@ -246,10 +264,12 @@ class ParticipantMarket(MarketPrices):
 
     def buy(
         self,
-        quantity: float,
+        quantity: float | None = None,
         price: float | None = None,
         order_type: OrderType | None = None,
         reduce_only: bool = False,
+        *,
+        notional: float | None = None,
     ) -> int:
         """Send an order to buy.
 
@@ -263,7 +283,12 @@ class ParticipantMarket(MarketPrices):
         order_type : OrderType, optional
             By default ``LIMIT`` with a price (what does not trade rests), ``MARKET`` without.
         reduce_only : bool
-            Cut the order to what closes the position; it does not rest then (``IOC`` by default).
+            Cut the order to what closes the position when it reaches the venue. By default it does not rest (``IOC``). With
+            an ``order_type`` that may rest it is cut to what other such orders leave of the position, and again, the newest
+            first, whenever the position shrinks or turns, so that it never opens anything.
+        notional : float, optional
+            Instead of a quantity: trade at any price as many whole lots as this amount of quote currency pays for when the
+            order reaches the venue, from the best price outwards, and never more.
 
         Returns
         -------
@@ -275,16 +300,22 @@ class ParticipantMarket(MarketPrices):
         ScenarioError
             If an argument is out of range or the arguments contradict each other.
         """
+        if quantity is None or notional is not None:
+            return self._spend(1.0, quantity, price, order_type, reduce_only, notional)
         return self._send(1.0, quantity, price, order_type, reduce_only)
 
     def sell(
         self,
-        quantity: float,
+        quantity: float | None = None,
         price: float | None = None,
         order_type: OrderType | None = None,
         reduce_only: bool = False,
+        *,
+        notional: float | None = None,
     ) -> int:
-        """Send an order to sell; as :meth:`buy`."""
+        """Send an order to sell; as :meth:`buy`, a ``notional`` being what it may bring in."""
+        if quantity is None or notional is not None:
+            return self._spend(-1.0, quantity, price, order_type, reduce_only, notional)
         return self._send(-1.0, quantity, price, order_type, reduce_only)
 
     def submit(
@@ -461,6 +492,29 @@ class ParticipantMarket(MarketPrices):
         requests = desk.requests
         requests.extend((self._account(), kind, sign * quantity, limit))
         return desk.tickets + (len(requests) >> 2)
+
+    def _spend(
+        self,
+        sign: float,
+        quantity: float | None,
+        price: float | None,
+        order_type: OrderType | None,
+        reduce: bool,
+        notional: float | None,
+    ) -> int:
+        kind = spending_kind(
+            quantity is not None, notional is not None, price is not None, order_type, reduce
+        )
+        desk, amount = self._desk, float("nan") if notional is None else notional
+        try:
+            good = 0.0 < amount <= desk.largest_notional
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            expected = f"a number above 0 and at most {desk.largest_notional:g}"
+            raise ScenarioError(expectation("notional", expected, notional))
+        desk.requests.extend((self._account(), kind, sign * amount, nan))
+        return desk.tickets + (len(desk.requests) >> 2)
 
     def _check_quantity(self, quantity: float) -> None:
         desk = self._desk

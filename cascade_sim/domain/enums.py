@@ -60,11 +60,12 @@ class Refusal(IntEnum):
     """Why a venue did not take an order, or not all of it.
 
     ``INITIAL_MARGIN``: the equity of the account does not carry what the order would open beside what is open already, or
-    the order would leave the account distressed as it trades.
+    the order would leave the account distressed as it trades. ``MINIMUM_NOTIONAL``: it is worth less than the venue takes.
     """
 
     NONE = 0
     INITIAL_MARGIN = 1
+    MINIMUM_NOTIONAL = 2
 
 
 class Cause(IntEnum):

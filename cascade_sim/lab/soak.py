@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.margin import liquidation_prices, whole_position_prices
 from cascade_sim.core.drivers.state import State
-from cascade_sim.core.layout.book import INDEX_MASK, NO_ASK, NO_BID, WINDOW
+from cascade_sim.core.layout.book import (
+    INDEX_MASK,
+    NO_ASK,
+    NO_BID,
+    ORDER_CAPACITY,
+    ORDER_SLOT_BITS,
+    WINDOW,
+)
 from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.model import Simulation, build
 from cascade_sim.scenario import Scenario, load_scenario
@@ -179,6 +186,33 @@ def check_open_orders(state: State) -> Iterator[str]:
         yield "open lots are miscounted"
 
 
+def check_reductions(state: State) -> Iterator[str]:
+    """Yield what is wrong with the orders that may only reduce."""
+    book, world = state.book, state.world
+    used = int(world.reducing.fresh)
+    pool = world.reducing.pool[: used + 1]
+    heads, following = _integers(world.reducing.head), _integers(pool["next"])
+    if not _pool_is_whole(heads, int(world.reducing.free), following, used):
+        yield "an entry of a reduce-only order is lost"
+    listed = pool[np.flatnonzero(pool["order_id"])]
+    if len(listed) != int(world.control.reducing):
+        yield "reduce-only orders are miscounted"
+    slots = listed["order_id"] & (ORDER_CAPACITY - 1)
+    orders = book.orders[slots]
+    alive = (orders["quantity_lot"] > 0) & (orders["serial"] == listed["order_id"] >> ORDER_SLOT_BITS)
+    slots, owners, lots = slots[alive], listed["account"][alive], _integers(orders["quantity_lot"])[alive]
+    if (_integers(book.orders["owner"][slots]) != owners).any():
+        yield "a reduce-only order is another account's"
+    places = _integers(book.orders["key"][slots]) & INDEX_MASK
+    limits = np.asarray(world.venue.limit)[slots]
+    buys = np.where(places > 0, _ticks(book, slots, places) <= int(book.best_bid), limits > 0)
+    for side, those in ((1, buys), (-1, ~buys)):
+        waits = np.zeros(len(state.accounts), np.int64)
+        np.add.at(waits, owners[those], lots[those])
+        if (waits > np.maximum(0, -side * np.asarray(state.accounts["position"]))).any():
+            yield "a reduce-only order would open a position"
+
+
 def check_triggers(state: State) -> Iterator[str]:
     """Yield what is wrong with the liquidation triggers and their index."""
     world, rows, watch = state.world, state.accounts, state.watch
@@ -271,6 +305,7 @@ CHECKED: tuple[Callable[[State], Iterator[str]], ...] = (
     check_book,
     check_triggers,
     check_open_orders,
+    check_reductions,
     check_clocks,
     check_actors,
     check_flight,

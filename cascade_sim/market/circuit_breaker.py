@@ -1,4 +1,4 @@
-"""A venue's rules as kernels take them: price band, circuit breaker, position and open-interest caps."""
+"""A venue's rules as kernels take them: price band, circuit breaker, caps on positions and open interest, least order."""
 
 import math
 from typing import Any
@@ -77,6 +77,7 @@ def configure_venue(world: Any, scenario: Scenario, instrument: Instrument) -> N
     rules.on_falls = int(breaker.direction != "up")
     rules.on_rises = int(breaker.direction != "down")
     rules.open_interest_cap = _lots(venue.open_interest_cap, instrument)
+    rules.minimum_notional = instrument.cash_to_atoms(venue.minimum_notional)
     rules.position_cap[:] = NO_CAP
     for name, cap in venue.position_caps.model_dump().items():
         rules.position_cap[AccountClass[name.upper()]] = _lots(cap, instrument)

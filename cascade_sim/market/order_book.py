@@ -15,6 +15,7 @@ from cascade_sim.core.layout.book import (
     INDEX_BITS,
     INDEX_MASK,
     INTERRUPT_REPORT_FULL,
+    INTERRUPT_SELF_TRADE,
     NO_ASK,
     NO_BID,
     ORDER_SLOT_BITS,
@@ -41,7 +42,7 @@ ORDERS = np.dtype(
 )
 """One row per order for :meth:`OrderBook.submit`; the price of a market order is not read."""
 _LARGEST = 2**31 - 1
-_MARKET, _REDUCE_ONLY = int(OrderType.MARKET), int(OrderType.REDUCE_ONLY)
+_MARKET, _FOK, _REDUCE_ONLY = int(OrderType.MARKET), int(OrderType.FOK), int(OrderType.REDUCE_ONLY)
 _NO_FILLS = np.zeros((0, FILL.itemsize // 8), np.int64)
 _MOST_UNSETTLED = 4096
 
@@ -117,11 +118,20 @@ class OrderBook:
         What happens when an order meets a resting order of its own owner.
     anonymous : int, optional
         An owner that stands for many traders: its orders may meet under every policy.
+    minimum_notional : int
+        Least worth of an order, ticks x lots, at its limit or, without one, at the best price that it meets. What is
+        worth less is not taken (its report has no order and no fills), unless it may only reduce.
     """
 
     def __init__(
-        self, self_trade: SelfTradePolicy = SelfTradePolicy.ALLOW, anonymous: int | None = None
+        self,
+        self_trade: SelfTradePolicy = SelfTradePolicy.ALLOW,
+        anonymous: int | None = None,
+        minimum_notional: int = 0,
     ) -> None:
+        if not minimum_notional >= 0:
+            raise CascadeError(expectation("minimum_notional", "at least 0 (ticks x lots)", minimum_notional))
+        self._minimum = minimum_notional
         self._books = allocate(BOOK)
         self._book = self._books[0]
         # A plain array enters compiled code fastest; without compilation its rows would have no attributes.
@@ -212,6 +222,9 @@ class OrderBook:
     ) -> Report:
         """Trade at any price as many whole lots as a notional pays for, from the best price outwards.
 
+        Orders of the owner's own are dealt with as the self-trade policy says: the order goes on behind those that are
+        cancelled, ends at one that cancels it, and what is decremented is lost to the notional as it is to the order.
+
         Parameters
         ----------
         side : Side
@@ -223,7 +236,8 @@ class OrderBook:
         Returns
         -------
         Report
-            ``unspent`` is what is left of the notional: less than a lot at the next price, or the book is empty.
+            ``unspent`` is what no fill was paid with: less than a lot at the next price, or the book is empty, or all of
+            it where it is less than the least notional of the book.
 
         Raises
         ------
@@ -232,20 +246,25 @@ class OrderBook:
         """
         if not notional >= 1:
             raise CascadeError(expectation("notional", "at least 1 (whole ticks x lots)", notional))
-        left, parts = int(notional), [_NO_FILLS]
+        self._check(int(side), 1, owner)
+        left, spent, parts = int(notional), 0, [_NO_FILLS]
         best = np.empty((1, 2), np.int64)
-        while list_levels(self._book, -int(side), best) > 0:
+        while notional >= self._minimum and list_levels(self._book, -int(side), best) > 0:
             tick, resting = best[0].tolist()
             if left < tick:
                 break
             lots = min(left // tick, resting, _LARGEST)
-            report = self._enter(int(side), tick, lots, owner, int(OrderType.IOC), int(cause), parent)
+            withdrawn = int(self._book.withdrawn)
+            report = self._route(int(side), tick, lots, owner, int(OrderType.IOC), int(cause), parent)
             parts.append(report._raw)
-            left -= tick * int(report.fills["quantity"].sum())
-            if report.remaining:  # an order of the owner's own was in the way
+            # What both orders lose where they are of one owner is lost to the amount as well.
+            lost = int(self._book.withdrawn) - withdrawn if self._decrements else 0
+            left -= tick * (int(report.fills["quantity"].sum()) + lost)
+            spent += tick * int(report.fills["quantity"].sum())
+            if int(self._book.interrupt) == INTERRUPT_SELF_TRADE:
                 break
         result = Report(0, np.concatenate(parts), 0)
-        result.unspent = left
+        result.unspent = int(notional) - spent
         return result
 
     def amend(self, order_id: int, quantity: int | None = None, price_tick: int | None = None) -> Report:
@@ -266,7 +285,7 @@ class OrderBook:
         -------
         Report
             ``order_id`` is the id under which the order rests from now on; 0 where nothing rests, as when the order was
-            gone already.
+            gone already. What would be worth too little leaves the order as it is, with ``quantity`` remaining.
 
         Raises
         ------
@@ -282,11 +301,17 @@ class OrderBook:
             return Report(0, _NO_FILLS, 0)
         lots = order.quantity if quantity is None else int(quantity)
         tick = order.price_tick if price_tick is None else int(price_tick)
+        reducing = any(order.order_id == each.order_id for each in self._resting_reductions(order.owner))
+        if (
+            (tick, lots) != (order.price_tick, order.quantity)
+            and tick * lots < self._minimum
+            and not reducing
+        ):
+            return Report(order.order_id, _NO_FILLS, lots)
         if tick == order.price_tick and lots <= order.quantity:
             if lots < order.quantity:
                 reduce(self._book, np.int64(order_id), np.int64(order.quantity - lots))
             return Report(order.order_id, _NO_FILLS, 0)
-        reducing = any(order.order_id == each.order_id for each in self._resting_reductions(order.owner))
         kind = OrderType.REDUCE_ONLY if reducing else OrderType.LIMIT
         self.cancel(order.order_id)
         return self.limit(order.side, tick, lots, order.owner, kind, order.cause, order.parent)
@@ -322,6 +347,9 @@ class OrderBook:
         int32 array, shape (m, 4)
             Price, quantity signed by the taker's side, maker, taker.
         """
+        if self._minimum:
+            expected = "0 for a book that replays messages"
+            raise CascadeError(expectation("minimum_notional", expected, self._minimum))
         stream = np.ascontiguousarray(messages, np.int32)
         if stream.ndim != 2 or stream.shape[1] != 4:
             raise CascadeError(expectation("messages", "an array of shape (n, 4)", stream.shape))
@@ -381,12 +409,32 @@ class OrderBook:
     def _enter(
         self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int
     ) -> Report:
+        self._check(side, quantity, owner)
+        if self._minimum and self._worth(side, tick, quantity, kind) < self._minimum:
+            return Report(0, _NO_FILLS, quantity)
+        return self._route(side, tick, quantity, owner, kind, cause, parent)
+
+    @staticmethod
+    def _check(side: int, quantity: int, owner: int) -> None:
         if side not in (1, -1):
             raise CascadeError(expectation("side", "BUY (+1) or SELL (-1)", side))
         if not 1 <= quantity <= _LARGEST:
             raise CascadeError(expectation("quantity", f"1 to {_LARGEST} lots", quantity))
         if not 0 <= owner <= _LARGEST:
             raise CascadeError(expectation("owner", f"0 to {_LARGEST}", owner))
+
+    def _worth(self, side: int, tick: int, quantity: int, kind: int) -> int:
+        """Return what the least notional is held against; an order that may only reduce is always worth enough."""
+        if kind == _REDUCE_ONLY:
+            return self._minimum
+        if kind == _MARKET:
+            best = self.best_ask if side > 0 else self.best_bid
+            return 0 if best is None else best * quantity
+        return tick * quantity
+
+    def _route(
+        self, side: int, tick: int, quantity: int, owner: int, kind: int, cause: int, parent: int
+    ) -> Report:
         if self._decrements:
             return self._enter_decrementing(side, tick, quantity, owner, kind, cause, parent)
         return self._enter_checked(side, tick, quantity, owner, kind, cause, parent)
@@ -442,6 +490,9 @@ class OrderBook:
             self._settle(parts[-1], side)
             if interrupt != INTERRUPT_REPORT_FULL or left == 0:
                 break
+            if kind == _FOK:
+                # That it can be filled was seen before its first fill.
+                kind = int(OrderType.IOC)
         self._check_capacity()
         return Report(order_id, np.concatenate(parts), left)
 

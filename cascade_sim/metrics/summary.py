@@ -33,7 +33,7 @@ def trades(result: RunResult, facts: RunFacts) -> int:
 
 @metric("-")
 def refused_orders(result: RunResult, facts: RunFacts) -> int:
-    """Orders after burn-in that were refused for want of initial margin, whole or in part."""
+    """Orders after burn-in that were refused for want of initial margin, whole or in part, or as worth too little."""
     return int(facts.total("refused_orders"))
 
 

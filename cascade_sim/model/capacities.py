@@ -25,6 +25,7 @@ ROOM_TO_MOVE = 8
 CERTAIN = 20.0
 """Events expected of a Poisson number that is then zero once in half a billion runs."""
 _WIDER = 8.0
+_NEVER_IN_RUNS = 1e9
 _SPREADS = 6.0
 """Standard deviations below its mean at which a Poisson number still exhausts a capacity."""
 _WAITING = 4 * lay.WHEEL_CHUNKS
@@ -83,7 +84,17 @@ def check_capacities(scenario: Scenario, instrument: Instrument, initial_tick: i
     ScenarioError
         In one line: the field that decides, and a value of it that works.
     """
-    for problems in (_cash, _ticks, _flow_worth, _sizes, _waiting, _per_step, _in_flight, _memory):
+    for problems in (
+        _cash,
+        _ticks,
+        _flow_worth,
+        _sizes,
+        _least_orders,
+        _waiting,
+        _per_step,
+        _in_flight,
+        _memory,
+    ):
         for line in problems(scenario, instrument, initial_tick):
             raise ScenarioError(line)
 
@@ -248,6 +259,49 @@ def _sizes(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[st
         yield expectation("shock.quantity", expected, shock.quantity)
     elif shock.quantity / lot / steps > most:
         yield _too_large("shock.quantity", most * lot * steps, shock.quantity, f"each of the {steps} orders")
+
+
+def _least_orders(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[str]:
+    """A least notional that no order of some flow reaches at the price at which the market begins."""
+    least, price, lot = scenario.venue.minimum_notional, tick * instrument.tick_size, instrument.lot_size
+    for what, size in _largest_orders(scenario):
+        worth = max(size + 0.5 * lot, lot) * price
+        if least > worth:
+            expected = f"at most {_rounded_down(worth):g} {scenario.market.quote}, for {what} to be taken at {price:g}"
+            yield expectation("venue.minimum_notional", expected, least)
+
+
+def _largest_orders(scenario: Scenario) -> Iterator[tuple[str, float]]:
+    """Yield each flow of orders that is on, and about the largest of its orders in base units."""
+    background, liquidity, dt = scenario.background, scenario.liquidity, scenario.run.dt
+    linear = scenario.market.price_formation.name == "linear_impact"
+    if _has_ladders(scenario):
+        growth = max(1.0, liquidity.size_growth ** (liquidity.levels - 1))
+        yield "the largest quote of a ladder (liquidity.size)", liquidity.size * growth
+    seconds = (scenario.run.steps + scenario.run.burn_in_steps) * dt
+    if background.name == "fixed_rates":
+        patient = 2 * background.patient_orders * (1.0 + seconds / background.patient_lifetime_seconds)
+        for name, number in (
+            ("market_size", background.market_rate * seconds),
+            ("limit_size", 0.0 if linear else background.limit_rate * seconds),
+            ("patient_size", 0.0 if linear else patient),
+        ):
+            if number > 0.0:
+                # Sizes are exponential: one so large comes in one of a billion runs.
+                multiple = math.log(max(1.0, number) * _NEVER_IN_RUNS)
+                yield f"any order of background.{name}", getattr(background, name) * multiple
+    elif background.market_rate > 0.0 or not linear:
+        yield "any order of background.order_size", background.order_size
+    shock = scenario.shock
+    if shock.quantity > 0.0:
+        steps = max(1, round(shock.duration_seconds / dt))
+        yield (
+            f"an order of shock.quantity in {steps} steps",
+            shock.quantity / steps + scenario.market.lot_size,
+        )
+    for name, section in (("value_traders", scenario.value_traders), ("arbitrage", scenario.arbitrage)):
+        if section.rate_per_price > 0.0:
+            yield f"an order of {name}.rate_cap", section.rate_cap * dt + scenario.market.lot_size
 
 
 def _too_large(path: str, most: float, received: float, what: str) -> str:

@@ -76,10 +76,20 @@ class Venue(Section):
         ge=0,
     )
 
+    minimum_notional: float = measure(
+        0.0,
+        "Least worth of an order, at its limit or, without one, at the mark; what only reduces a position is always "
+        "accepted; 0 for none",
+        "quote units",
+        ge=0,
+    )
+
     @property
     def has_rules(self) -> bool:
         """Whether anything is on."""
-        capped = self.open_interest_cap is not None or any(
-            cap is not None for cap in self.position_caps.model_dump().values()
+        capped = (
+            self.minimum_notional > 0.0
+            or self.open_interest_cap is not None
+            or any(cap is not None for cap in self.position_caps.model_dump().values())
         )
         return capped or self.price_band.half_width > 0.0 or bool(self.circuit_breaker.levels)

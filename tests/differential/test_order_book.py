@@ -89,6 +89,15 @@ def test_a_book_over_many_windows_equals_its_twin(policy: cs.SelfTradePolicy, do
 
 
 @pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
+@given(done=operations(st.integers(95, 105)), minimum=st.integers(0, 900))
+@settings(deadline=None)
+def test_a_book_with_a_least_notional_equals_its_twin(
+    policy: cs.SelfTradePolicy, done: list[Operation], minimum: int
+) -> None:
+    check_operations(policy, done, minimum)
+
+
+@pytest.mark.parametrize("policy", list(cs.SelfTradePolicy))
 @given(
     done=operations(st.one_of(st.integers(-5, 5), st.integers(-2 * WINDOW, 2 * WINDOW))),
     moves=st.lists(st.integers(-WINDOW, WINDOW), min_size=60, max_size=60),
@@ -104,9 +113,10 @@ def test_a_book_that_wanders_equals_its_twin(
     check_operations(policy, placed)
 
 
-def check_operations(policy: cs.SelfTradePolicy, done: list[Operation]) -> None:
+def check_operations(policy: cs.SelfTradePolicy, done: list[Operation], minimum: int = 0) -> None:
     """Do the same in a book and in its twin, and compare everything after each operation."""
-    book, twin = cs.OrderBook(policy, anonymous=2), ReferenceBook(int(policy), anonymous=2)
+    book = cs.OrderBook(policy, anonymous=2, minimum_notional=minimum)
+    twin = ReferenceBook(int(policy), anonymous=2, minimum=minimum)
     ids: list[tuple[int, int]] = []
     for side, tick, quantity, owner, name, pick in done:
         if name == "cancel":

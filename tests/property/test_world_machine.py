@@ -46,6 +46,7 @@ CHOICES = st.builds(
     fund_leverage=st.sampled_from([None, 1, 3]),
     party=st.sampled_from([0, 200_000]),
     initial=st.booleans(),
+    minimum=st.sampled_from([0, 0, 450_000]),
 )
 
 
@@ -101,6 +102,23 @@ class WorldMachine(RuleBasedStateMachine):
     def enter(self, account: int, side: int, lots: int) -> None:
         """A leveraged position at market."""
         self.world.place(account, side, 0, lots, OrderType.MARKET)
+
+    @rule(
+        account=PEOPLE,
+        away=st.integers(-8, 8),
+        lots=st.integers(1, 15),
+        kind=st.sampled_from(KINDS),
+        wrong=st.booleans(),
+    )
+    def reduce(self, account: int, away: int, lots: int, kind: OrderType, wrong: bool) -> None:
+        """An order that may only reduce, and sometimes cannot."""
+        side = -1 if (self.world.twin.accounts[account].position > 0) != wrong else 1
+        self.world.place(account, side, round(self.world.twin.index) + away, lots, kind, reduce=True)
+
+    @rule(account=PEOPLE, side=SIDE, amount=st.integers(1, 1_800_000))
+    def spend(self, account: int, side: int, amount: int) -> None:
+        """What an amount pays for at market."""
+        self.world.spend(account, side, amount)
 
     @rule(account=PEOPLE, side=SIDE, tick=st.sampled_from([-5, 0, 1, 2, 2**18 - 1, 2**18, 2**18 + 9]))
     def order_at_the_edge(self, account: int, side: int, tick: int) -> None:
@@ -183,6 +201,34 @@ def storm(world: TwinWorld, draw: random.Random, steps: int) -> None:
         quarters = draw.choice([-90, -40, -12, -3, 0, 3, 12, 40, 90])
         index = min(max(4 * world.twin.index + quarters, LOWEST), HIGHEST)
         world.advance(Fraction(index, 4), draw.random() < 0.3)
+
+
+def test_storms_of_orders_that_may_only_reduce() -> None:
+    cuts = resumed = 0
+    for seed in range(12):
+        draw, world = random.Random(seed), TwinWorld(Choices(self_trade=seed % 5, fund=300_000))
+        people = [*TRADERS, MAKER]
+        for _ in range(30):
+            ladder(world, draw.randint(1, 3), draw.randint(2, 9), 2, BACKGROUND)
+            for _ in range(8):
+                account, away = draw.choice(people), round(world.twin.index) + draw.randint(-4, 4)
+                held = world.twin.accounts[account].position
+                side = -1 if held > 0 else 1
+                before = sum(order.quantity for order in world.twin.book.reductions(account, side))
+                reduce = draw.random() < 0.6
+                kind = draw.choice([OrderType.LIMIT, OrderType.LIMIT, OrderType.IOC, OrderType.FOK])
+                way = side if reduce else draw.choice([1, -1])
+                world.place(account, way, away, draw.randint(1, 12), kind, reduce=reduce)
+                after = sum(order.quantity for order in world.twin.book.reductions(account, side))
+                cuts += not reduce and after < before
+            if draw.random() < 0.25 and world.twin.halted_until is None:
+                world.halt(draw.randint(1, 2))
+            quarters = draw.choice([-60, -12, -3, 0, 3, 12, 60])
+            index = min(max(4 * world.twin.index + quarters, LOWEST), HIGHEST)
+            world.advance(Fraction(index, 4))
+        resumed += sum(lots for name, _, _, lots, _ in world.twin.log if name == "resume")
+    assert cuts > 20
+    assert resumed > 50
 
 
 def test_storms_reach_every_stage_of_the_pipeline() -> None:

@@ -1,7 +1,7 @@
 """A venue's call auction, price band and circuit breaker, obviously right and slow. Imports nothing of ours."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -14,6 +14,7 @@ class Order:
     tick: int
     quantity: int
     owner: int
+    reduce_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,29 @@ def auction_price(orders: Sequence[Order], reference: int) -> tuple[int, int]:
     return (best, volume) if volume else (0, 0)
 
 
-def hold_auction(orders: Sequence[Order], reference: int) -> tuple[int, list[Fill], list[Order]]:
-    """Fill the orders at the auction price; returns price, fills, and what is left in price-time priority by side."""
+def hold_auction(
+    orders: Sequence[Order], reference: int, after: Callable[[int, Fill], None] = lambda price, fill: None
+) -> tuple[int, list[Fill], list[Order]]:
+    """Fill the orders at the auction price; returns price, fills, and what is left in price-time priority by side.
+
+    ``after`` is called after each fill, and may cut orders.
+    """
     price, left = auction_price(orders, reference)
     buys = sorted((o for o in orders if o.side > 0), key=lambda order: (-order.tick, order.number))
     sells = sorted((o for o in orders if o.side < 0), key=lambda order: (order.tick, order.number))
     fills = []
     while left > 0:
-        buy = next(order for order in buys if order.quantity)
-        sell = next(order for order in sells if order.quantity)
+        buy = next((order for order in buys if order.quantity and order.tick >= price), None)
+        sell = next((order for order in sells if order.quantity and order.tick <= price), None)
+        if buy is None or sell is None:
+            break
         quantity = min(left, buy.quantity, sell.quantity)
         buy.quantity -= quantity
         sell.quantity -= quantity
         left -= quantity
         taker, maker = (buy, sell) if buy.number > sell.number else (sell, buy)
         fills.append(Fill(taker.side, quantity, taker.owner, maker.owner))
+        after(price, fills[-1])
     return price, fills, [order for order in buys + sells if order.quantity]
 
 

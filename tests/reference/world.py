@@ -11,8 +11,8 @@ from fractions import Fraction
 
 from reference.order_book import FOK, LIMIT, MARKET, POST_ONLY, SLIDE, Order, ReferenceBook
 from reference.prices import funding_payments, rounded
+from reference.venue import Fill, hold_auction
 from reference.venue import Order as CallOrder
-from reference.venue import hold_auction
 
 IOC = 2
 TICKS = 1 << 18
@@ -59,6 +59,7 @@ class Rules:
     party: int
     fund_notional: int | None
     fund_leverage: Fraction | None
+    minimum: int = 0
 
 
 @dataclass
@@ -101,7 +102,6 @@ class WorldTwin:
     fund_capital: int
     mark: Fraction
     book: ReferenceBook = field(init=False)
-    pool: list[Order] = field(default_factory=list)
     sums: Sums = field(default_factory=Sums)
     log: list[Entry] = field(default_factory=list)
     step: int = 0
@@ -119,6 +119,11 @@ class WorldTwin:
         """Begin with an empty book around the mark."""
         self.book = ReferenceBook(self.rules.self_trade, ticks=TICKS)
         self.index = self.last = self.mid = self.mark
+
+    @property
+    def pool(self) -> list[Order]:
+        """Orders that wait for the auction, because they cross the book."""
+        return self.book.waiting
 
     # --- accounts -----------------------------------------------------------------------------------------------
 
@@ -190,6 +195,10 @@ class WorldTwin:
         self.transfer(buyer, seller, amount)
         self._move(buyer, lots, float(price))
         self._move(seller, -lots, float(price))
+        if not on_book:
+            for account in (taker, maker):
+                self.book.positions[account] = self.accounts[account].position
+                self.book.shrink(account)
         if on_book:
             for account, rate in ((taker, rules.taker_fee), (maker, rules.maker_fee)):
                 self.sums.fees += self.transfer(account, rules.fees, rounded(amount * rate))
@@ -208,36 +217,82 @@ class WorldTwin:
         """Whether the mid is an old one."""
         return self.book.best(1) is None or self.book.best(-1) is None or self.halted_until is not None
 
+    def _know_positions(self) -> None:
+        """Tell the book what everybody holds."""
+        self.book.positions = {number: row.position for number, row in enumerate(self.accounts)}
+
     def place(
-        self, account: int, side: int, tick: int, lots: int, kind: int, own: bool = False
+        self,
+        account: int,
+        side: int,
+        tick: int,
+        lots: int,
+        kind: int,
+        own: bool = False,
+        reduce: bool = False,
     ) -> tuple[int, int]:
         """Enter an order; returns its number (0: nothing rests) and what was filled.
 
-        Initial margin is asked of those who decide for themselves (``own``).
+        Initial margin is asked of those who decide for themselves (``own``), but not of an order that may only reduce: what
+        rests of it beyond the position, that of other such orders included, is never there.
         """
-        if own and account in self.rules.margined:
+        self._know_positions()
+        if reduce:
+            rests = kind in (LIMIT, POST_ONLY, SLIDE)
+            allowed = self.book.reducible(account, side) if rests else -side * self.accounts[account].position
+            lots = min(lots, max(0, allowed))
+        elif own and account in self.rules.margined:
             lots = self._allowed(account, side, tick, lots, kind)
         tick = min(max(tick, 1), TICKS - 1)
         if lots <= 0:
             return 0, 0
-        if self.halted_until is not None:
-            if kind not in (LIMIT, POST_ONLY, SLIDE):
-                return 0, 0
+        halted = self.halted_until is not None
+        if halted and kind not in (LIMIT, POST_ONLY, SLIDE):
+            return 0, 0
+        if self._too_small(account, side, tick, lots, kind):
+            self.sums.refused_orders += self.step >= 0
+            return 0, 0
+        if halted:
             crosses = self.book.crosses(side, tick)
             self.book.arrivals += 1
             queue = self.pool if crosses else self.book.resting
-            queue.append(Order(self.book.arrivals, side, tick, lots, account))
+            queue.append(Order(self.book.arrivals, side, tick, lots, account, reduce))
             return self.book.arrivals, 0
         number, fills, _ = self.book.enter(side, tick, lots, account, kind)
         for price, quantity, maker, _ in fills:
             self.last = Fraction(price)
             self.settle(side, price, quantity, account, maker)
+        for order in self.book.resting:
+            if order.number == number:
+                order.reduce_only = reduce
         self.touch()
         return number, sum(fill[1] for fill in fills)
+
+    def spend(self, account: int, side: int, amount: int) -> int:
+        """Enter a market order for an amount of one who decides for himself; returns what was filled."""
+        self._know_positions()
+        notional = amount // self.rules.atoms
+        lots, last = self.book.payable(side, notional, account)
+        halted, closing = self.halted_until is not None, max(0, -side * self.accounts[account].position)
+        if not halted and amount < self.rules.minimum and not 0 < lots <= closing:
+            self.sums.refused_orders += self.step >= 0
+            return 0
+        allowed = lots
+        if account in self.rules.margined and lots:
+            allowed = self._allowed(account, side, last, lots, IOC)
+        if halted or (lots and not allowed):
+            return 0
+        fills, _ = self.book.spend(side, notional, account, 2**62 if allowed == lots else allowed)
+        for price, quantity, maker, _ in fills:
+            self.last = Fraction(price)
+            self.settle(side, price, quantity, account, maker)
+        self.touch()
+        return sum(fill[1] for fill in fills)
 
     def _allowed(self, account: int, side: int, tick: int, lots: int, kind: int) -> int:
         """What initial margin lets through: everything, or what only closes."""
         row, waits = self.accounts[account], self.open_lots(account, side)
+        waits -= sum(order.quantity for order in self.book.reductions(account, side))
         closing = -side * row.position - (waits if kind in (LIMIT, POST_ONLY, SLIDE) else 0)
         if lots <= max(closing, 0) or not self.rules.initial:
             return lots
@@ -264,6 +319,12 @@ class WorldTwin:
         value = abs(self.accounts[account].position + side * taken) * self.mark * self.rules.atoms
         return taken > 0 and worth <= self.requirement(value)
 
+    def _too_small(self, account: int, side: int, tick: int, lots: int, kind: int) -> bool:
+        """Whether the venue does not take an order because of its worth: at its limit, at the mark without one."""
+        worth = (self.mark if kind == MARKET else tick) * lots * self.rules.atoms
+        only_reduces = lots <= -side * self.accounts[account].position
+        return worth < self.rules.minimum and not only_reduces
+
     def cancel(self, number: int) -> int:
         """Take an order out of the book or the pool; returns its lots."""
         for order in self.pool:
@@ -275,18 +336,34 @@ class WorldTwin:
     def _reopen(self) -> None:
         self.halted_until = None
         orders = [
-            CallOrder(order.number, order.side, order.tick, order.quantity, order.owner)
+            CallOrder(order.number, order.side, order.tick, order.quantity, order.owner, order.reduce_only)
             for order in self.book.resting + self.pool
         ]
-        price, fills, left = hold_auction(orders, rounded(self.last))
-        for fill in fills:
+
+        def after(price: int, fill: Fill) -> None:
             self.settle(fill.side, price, fill.quantity, fill.taker, fill.maker)
             self.last = Fraction(price)
+            for account in (fill.taker, fill.maker):
+                self._shrink_call(orders, account)
+
+        _, fills, left = hold_auction(orders, rounded(self.last), after)
         kept = sorted(left, key=lambda order: order.number)
-        self.book.resting = [Order(o.number, o.side, o.tick, o.quantity, o.owner) for o in kept]
-        self.pool = []
+        self.book.resting = [
+            Order(o.number, o.side, o.tick, o.quantity, o.owner, o.reduce_only) for o in kept
+        ]
+        self.book.waiting = []
         self.touch()
         self.log.append(("resume", NOBODY, NOBODY, sum(fill.quantity for fill in fills), 0))
+
+    def _shrink_call(self, orders: Sequence[CallOrder], account: int) -> None:
+        """Cut the reduce-only orders of an account in the auction, the newest first."""
+        for side in (1, -1):
+            mine = [o for o in orders if o.reduce_only and o.owner == account and o.side == side]
+            excess = sum(o.quantity for o in mine) - max(0, -side * self.accounts[account].position)
+            for order in sorted(mine, key=lambda o: -o.number):
+                cut = min(max(excess, 0), order.quantity)
+                order.quantity -= cut
+                excess -= cut
 
     # --- a step ---------------------------------------------------------------------------------------------------
 
@@ -305,6 +382,7 @@ class WorldTwin:
             self._pay_funding(float(self.mark) * self.rate * self.rules.atoms)
         self._liquidate()
         self._settle_defaults()
+        self.touch()
         self._unwind()
         self.step += 1
 

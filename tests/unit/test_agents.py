@@ -148,10 +148,6 @@ WRONG: list[tuple[Callable[[Any], Any], str]] = [
         "order_type: expected a type with a limit",
     ),
     (lambda market: market.sell(1.0, 2200.0, cs.OrderType.REDUCE_ONLY), "order_type: expected an order type"),
-    (
-        lambda market: market.sell(1.0, 2200.0, cs.OrderType.LIMIT, True),
-        "order_type: expected MARKET, IOC or FOK",
-    ),
     (lambda market: market.submit(0, 1.0), "side: expected Side.BUY or Side.SELL"),
     (lambda market: market.cancel(99), "order_id: expected the id of an order that was sent, received 99"),
     (lambda market: market.depth(2, 0.1), "side: expected"),

@@ -7,7 +7,9 @@ import pytest
 
 from cascade_sim.bench import Request, bench
 from cascade_sim.core import layout as lay
+from cascade_sim.core.clearing.reducing import remember
 from cascade_sim.core.drivers.state import State
+from cascade_sim.core.layout.book import INDEX_MASK, ORDER_SLOT_BITS
 from cascade_sim.lab.soak import SOAK, soak, violations, walk
 from cascade_sim.model import CascadeModel
 from cascade_sim.scenario import load_scenario
@@ -125,6 +127,26 @@ def _drift_open_lots(state: State) -> None:
     state.world.control.open_lots += 1.0
 
 
+def _open_by_reducing(state: State) -> None:
+    # The best bid is of somebody who holds nothing to sell, or of one who is long.
+    book, rows = state.book, state.accounts
+    orders = book.orders[: int(book.fresh_slot)]
+    owners = np.asarray(orders["owner"])
+    live = np.flatnonzero(orders["quantity_lot"])
+    buying = live[(np.asarray(orders["key"])[live] & INDEX_MASK) + int(book.origin) <= int(book.best_bid)]
+    slot = int(buying[np.flatnonzero(rows["position"][owners[buying]] >= 0)[0]])
+    order_id = int(orders["serial"][slot]) << ORDER_SLOT_BITS | slot
+    remember(state.world, np.int64(owners[slot]), np.int64(order_id))
+
+
+def _lose_reduction(state: State) -> None:
+    state.world.reducing.fresh = 1
+
+
+def _drift_reductions(state: State) -> None:
+    state.world.control.reducing += 1
+
+
 def _drift_total(state: State) -> None:
     state.world.totals.cash = 1
 
@@ -144,6 +166,9 @@ def _drift_total(state: State) -> None:
         (_leave_index, "the index of triggers does not list"),
         (_reserve_more, "the open lots of an account are not"),
         (_drift_open_lots, "open lots are miscounted"),
+        (_open_by_reducing, "a reduce-only order would open a position"),
+        (_lose_reduction, "an entry of a reduce-only order is lost"),
+        (_drift_reductions, "reduce-only orders are miscounted"),
         (_lose_chunk, "a chunk of the wheel of orders is lost"),
         (_miss_expiry, "the wheel of orders that was due is still waiting"),
         (_lose_trader, "a chunk of the wheel of traders is lost"),

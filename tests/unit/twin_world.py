@@ -11,11 +11,12 @@ from reference.world import TICKS, Account, Entry, Rules, WorldTwin
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, refresh_triggers, transfer
 from cascade_sim.core.clearing.open_orders import cancel_order
+from cascade_sim.core.clearing.spending import spend
 from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.ground.compile import kernel
-from cascade_sim.core.layout.book import NO_ASK
+from cascade_sim.core.layout.book import NO_ASK, ORDER_CAPACITY, ORDER_SLOT_BITS
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, Stage, TransferKind
 
 EXTERNAL, FUND, FEES, ROUNDING = range(4)
@@ -95,6 +96,7 @@ class Choices:
     fund_leverage: int | None = None
     party: int = 200_000
     initial: bool = False
+    minimum: int = 0
 
     def rules(self) -> Rules:
         """Return the numbers that market and twin share."""
@@ -128,6 +130,7 @@ class Choices:
             party=PARTY,
             fund_notional=self.fund_notional,
             fund_leverage=None if self.fund_leverage is None else Fraction(self.fund_leverage),
+            minimum=self.minimum,
         )
 
 
@@ -165,6 +168,7 @@ def _configure(world: Any, rules: Rules) -> None:
     config.venue.gate = config.venue.levels = 1
     config.venue.level_move[0], config.venue.open_interest_cap = 0.99, -1
     config.venue.position_cap[:] = -1
+    config.venue.minimum_notional = rules.minimum
     world.venue.lower, world.venue.upper = 1, TICKS - 1
     world.totals.first_liquidation_step = world.totals.first_adl_step = -1
 
@@ -229,8 +233,8 @@ class TwinWorld:
         self.twin.transfer(EXTERNAL, account, amount)
         self.compare()
 
-    def place(self, account: int, side: int, tick: int, lots: int, kind: int) -> None:
-        """Send an order."""
+    def place(self, account: int, side: int, tick: int, lots: int, kind: int, reduce: bool = False) -> None:
+        """Send an order, which may only reduce if it says so."""
         state = self.state
         order_id, filled = place(
             state.world,
@@ -242,15 +246,23 @@ class TwinWorld:
             side,
             tick,
             lots,
-            kind,
+            kind + (int(lay.REQUEST_REDUCE_ONLY) if reduce else 0),
             int(Cause.EXECUTION),
             -1,
         )
-        number, expected = self.twin.place(account, side, tick, lots, kind, own=True)
+        number, expected = self.twin.place(account, side, tick, lots, kind, own=True, reduce=reduce)
         assert int(filled) == expected
         assert (int(order_id) != 0) == (number != 0)
         if number:
             self.ids[number] = int(order_id)
+        self.compare()
+
+    def spend(self, account: int, side: int, amount: int) -> None:
+        """Send a market order for an amount."""
+        state, kind = self.state, int(lay.REQUEST_BY_NOTIONAL)
+        order = (account, side, amount, kind, int(Cause.EXECUTION), -1)
+        _, filled, _ = spend(state.world, state.book, state.accounts, state.watch, state.tape, *order)
+        assert int(filled) == self.twin.spend(account, side, amount)
         self.compare()
 
     def cancel(self, number: int) -> None:
@@ -299,6 +311,7 @@ class TwinWorld:
         self._compare_book()
         self._compare_triggers()
         self._compare_open_orders()
+        self._compare_reductions()
         assert self.logged() == self.twin.log
 
     def _compare_accounts(self) -> None:
@@ -396,6 +409,26 @@ class TwinWorld:
             assert state.watch[row].tolist() == mine
         assert float(state.world.control.open_lots) == state.watch[lay.WATCHES :].sum()
         assert not state.accounts["closing"].any()
+
+    def _compare_reductions(self) -> None:
+        """Which orders may only reduce, and that they do no more."""
+        twin, world, book = self.twin, self.state.world, self.state.book
+        pool = world.reducing.pool[: int(world.reducing.fresh) + 1]["order_id"].tolist()
+        alive = [
+            order_id
+            for order_id in pool
+            if order_id
+            and int(book.orders[order_id & (ORDER_CAPACITY - 1)].quantity_lot)
+            and int(book.orders[order_id & (ORDER_CAPACITY - 1)].serial) == order_id >> ORDER_SLOT_BITS
+        ]
+        expected = [order for order in twin.book.resting + twin.pool if order.reduce_only]
+        assert sorted(alive) == sorted(self.ids[order.number] for order in expected)
+        assert int(world.control.reducing) == sum(1 for order_id in pool if order_id)
+        assert int(world.reducing.stale) == 0
+        for account, row in enumerate(twin.accounts):
+            for side in (1, -1):
+                waits = sum(o.quantity for o in expected if o.owner == account and o.side == side)
+                assert waits <= max(0, -side * row.position)
 
     def logged(self) -> list[Entry]:
         """What the tape says happened, as the twin writes it."""

@@ -5,12 +5,17 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.open_orders import cancel_slot, note_open, signed_tick
+from cascade_sim.core.clearing.reducing import TYPES, is_reducing, reducing_lots
+from cascade_sim.core.clearing.spending import spend
 from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
+from cascade_sim.core.venue.admission import is_too_small
 from cascade_sim.core.venue.book import order_id_of, reduce, slot_of
+from cascade_sim.domain.enums import OrderType, Refusal
 
+_LIMIT = np.int64(OrderType.LIMIT)
+_MINIMUM_NOTIONAL = np.int64(Refusal.MINIMUM_NOTIONAL)
 _ACTOR_DRAW = np.int64(1)
-_ORDER_TYPES = lay.REQUEST_CANCEL - 1
 
 
 @part
@@ -69,6 +74,8 @@ def _cancel(w, book, accounts, watch, batch, request):
     if slot == 0:
         return np.int64(0)
     removed = cancel_slot(w, book, accounts, watch, slot)
+    if w.control.reducing > 0:
+        reducing_lots(w, book, np.int64(request.account), np.int64(1))
     touch(w, book, np.int64(request.cause))
     return removed
 
@@ -78,26 +85,30 @@ def _enter(w, book, accounts, watch, tape, batch, row):
     """Enter the order of a row and write down what became of it."""
     request = batch[row]
     kind, side, account = np.int64(request.kind), np.int64(request.side), np.int64(request.account)
-    quantity = request.quantity
-    if kind & lay.REQUEST_REDUCE_ONLY:
-        quantity = min(quantity, -side * accounts[account].position)
     tick, cause = np.int64(request.tick), np.int64(request.cause)
     first = tape.agent_fills_count
     w.control.refusal = 0
-    order_id, filled = place(
-        w,
-        book,
-        accounts,
-        watch,
-        tape,
-        account,
-        side,
-        tick,
-        quantity,
-        kind & _ORDER_TYPES,
-        cause,
-        lay.NO_EVENT,
-    )
+    if kind & TYPES == lay.REQUEST_BY_NOTIONAL:
+        order_id, filled, lots = spend(
+            w, book, accounts, watch, tape, account, side, request.quantity, kind, cause, lay.NO_EVENT
+        )
+        # Its sender is told of lots, not of atoms.
+        request.quantity = lots
+    else:
+        order_id, filled = place(
+            w,
+            book,
+            accounts,
+            watch,
+            tape,
+            account,
+            side,
+            tick,
+            request.quantity,
+            kind,
+            cause,
+            lay.NO_EVENT,
+        )
     request.order_id = order_id
     request.filled = filled
     request.refused = w.control.refusal
@@ -110,7 +121,8 @@ def _enter(w, book, accounts, watch, tape, batch, row):
 def _amend(w, book, accounts, watch, tape, batch, row):
     """Change the order that a row names into what the next row says.
 
-    A smaller quantity at the same price keeps its place in the queue; anything else is a cancellation and a new order.
+    A smaller quantity at the same price keeps its place in the queue; anything else is a cancellation and a new order. What
+    would be worth too little for the venue leaves the order as it is.
     """
     wanted = batch[row + 1]
     slot = _own_slot(book, batch, batch[row])
@@ -125,7 +137,16 @@ def _amend(w, book, accounts, watch, tape, batch, row):
         wanted.tick = abs(signed)
     if wanted.quantity == 0:
         wanted.quantity = lots
-    if wanted.tick == abs(signed) and wanted.quantity <= lots:
+    keeps_place = wanted.tick == abs(signed) and wanted.quantity <= lots
+    changes = not keeps_place or wanted.quantity < lots
+    reduces = w.control.reducing > 0 and is_reducing(w, np.int64(wanted.account), order_id_of(book, slot))
+    if w.config.venue.minimum_notional > 0 and changes and not reduces:
+        owner = accounts[np.int64(wanted.account)]
+        if is_too_small(w, owner, side, np.int64(wanted.tick), wanted.quantity, _LIMIT):
+            wanted.refused = _MINIMUM_NOTIONAL
+            wanted.order_id = order_id_of(book, slot)
+            return
+    if keeps_place:
         order_id = order_id_of(book, slot)
         removed = lots - wanted.quantity
         if removed > 0:
@@ -137,6 +158,8 @@ def _amend(w, book, accounts, watch, tape, batch, row):
         return
     cancel_slot(w, book, accounts, watch, slot)
     touch(w, book, np.int64(wanted.cause))
+    if reduces:
+        wanted.kind |= lay.REQUEST_REDUCE_ONLY
     _enter(w, book, accounts, watch, tape, batch, row + 1)
 
 
@@ -145,8 +168,7 @@ def execute_batch(w, book, accounts, watch, tape, batch, order, heads):
     """Execute ``batch`` (n,) of :data:`layout.REQUEST`, actors in the order hashed from (entity, step), each its rows in turn.
 
     Rows of one entity follow one another; results are written into them. ``order`` (n,) and ``heads`` (a power of two of
-    at least 2, about the number of actors) are int64 scratch. An order that may only reduce is cut to the position that
-    the account has when its turn comes. Stops at the first capacity that runs out.
+    at least 2, about the number of actors) are int64 scratch. Stops at the first capacity that runs out.
     """
     actors = _sort_actors(w, batch, order, heads)
     for k in range(actors):

@@ -18,6 +18,7 @@ _LIMIT = np.int64(OrderType.LIMIT)
 _MARKET = np.int64(OrderType.MARKET)
 _POST_ONLY = np.int64(OrderType.POST_ONLY)
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
+_MOST_LOTS = 2.0**62
 
 
 @leaf
@@ -36,8 +37,17 @@ def linear_lots(w, book, side, tick, quantity, order_type):
     impact = w.config.impact
     if impact > 0.0:
         room = side * (min(max(tick, 1), book.ticks - 1) - w.market.linear_price) / impact
-        quantity = min(quantity, max(np.int64(0), np.int64(math.floor(room))))
+        # The least impact lets the price stay where it is through more lots than 64 bits count.
+        quantity = min(quantity, max(np.int64(0), np.int64(math.floor(min(room, _MOST_LOTS)))))
     return quantity
+
+
+@leaf
+def linear_cost(w, side, quantity):
+    """Price and amount (atoms) of lots in a market of linear impact, at the average of the price before and after."""
+    price = w.market.linear_price
+    price = 0.5 * (price + (price + side * w.config.impact * quantity))
+    return price, np.int64(math.floor(price * quantity * w.config.atoms + 0.5))
 
 
 @routine

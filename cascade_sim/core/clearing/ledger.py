@@ -5,14 +5,22 @@ import math
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.clearing.initial_margin import linear_lots, may_rest, trading_loss
+from cascade_sim.core.clearing.initial_margin import linear_cost, linear_lots, may_rest, trading_loss
 from cascade_sim.core.clearing.margin import initial_rate, maintenance, next_look
 from cascade_sim.core.clearing.open_orders import note_entered, note_open
+from cascade_sim.core.clearing.reducing import (
+    TYPES,
+    counted_resting,
+    reducible,
+    reducing_lots,
+    remember,
+    trim,
+)
 from cascade_sim.core.clearing.trigger_index import set_triggers
 from cascade_sim.core.clearing.worth import equity, notional_of
 from cascade_sim.core.ground.compile import kernel, leaf, part, routine
 from cascade_sim.core.layout.book import FILL_CAPACITY, INTERRUPT_REPORT_FULL, NO_ASK, ORDER_SLOT_BITS
-from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call
+from cascade_sim.core.venue.admission import CALL, UNKNOWN, admit, enter_call, refuse
 from cascade_sim.core.venue.book import submit
 from cascade_sim.core.venue.flight import defer
 from cascade_sim.domain.enums import Cause, OrderType, Refusal, TransferKind
@@ -21,6 +29,7 @@ _FEE = np.int64(TransferKind.FEE)
 _BACKGROUND = np.int64(Cause.BACKGROUND)
 _EXECUTION = np.int64(Cause.EXECUTION)
 _FOK = np.int64(OrderType.FOK)
+_IOC = np.int64(OrderType.IOC)
 _INITIAL_MARGIN = np.int64(Refusal.INITIAL_MARGIN)
 _NO_ORDER = np.int64(0)
 
@@ -236,11 +245,13 @@ def settle(
 def fills_left(w, tape):
     """How many fills may follow: what the tape has room for, and none once a capacity is exhausted.
 
-    What cannot be recorded does not happen, so that accounts and records of a run that stops there agree.
+    What cannot be recorded does not happen, so that accounts and records of a run that stops there agree. One at a time
+    where a fill may have to be followed by others' reduce-only orders being cut.
     """
     if w.control.capacity != 0:
         return np.int64(0)
-    left = min(np.int64(FILL_CAPACITY), (lay.AGENT_FILL_CAPACITY - tape.agent_fills_count) >> 1)
+    most = FILL_CAPACITY if w.control.reducing == 0 else 1
+    left = min(np.int64(most), (lay.AGENT_FILL_CAPACITY - tape.agent_fills_count) >> 1)
     if w.config.record < lay.RECORD_FULL:
         return left
     return min(left, lay.TRADE_CAPACITY - tape.trades_count)
@@ -270,7 +281,7 @@ def limit_tick(price, side):
 
 
 @routine
-def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
+def place_linear(w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause):
     """Fill against linear permanent impact at the average of the price before and after (Kyle's lambda).
 
     The price stays within those that a book has: what would move it beyond is not filled.
@@ -279,11 +290,9 @@ def _place_linear(w, book, accounts, watch, tape, account, side, tick, quantity,
     impact = w.config.impact
     quantity = linear_lots(w, book, side, tick, quantity, order_type)
     if quantity <= 0:
-        return 0
-    after = market.linear_price + side * impact * quantity
-    price = 0.5 * (market.linear_price + after)
-    amount = np.int64(math.floor(price * quantity * w.config.atoms + 0.5))
-    market.linear_price = after
+        return np.int64(0)
+    price, amount = linear_cost(w, side, quantity)
+    market.linear_price += side * impact * quantity
     market.last = price
     maker = w.config.formation_account
     settle(
@@ -308,10 +317,12 @@ def _can_open(w, book, row, exposed, side, tick, quantity, order_type):
 def within_initial_margin(w, book, accounts, watch, account, side, tick, quantity, order_type):
     """The part of a margined account's order that it may send: all of it, or what only closes. The rest is refused.
 
-    What rests on the same side is reserved: it counts as if it were filled.
+    What rests on the same side is reserved: it counts as if it were filled, except orders that may only reduce.
     """
     row = accounts[account]
     resting = np.int64(watch[lay.RESTING_BUY if side > 0 else lay.RESTING_SELL, account])
+    if w.control.reducing > 0:
+        resting -= reducing_lots(w, book, account, side)
     held = side * row.position
     closing = max(np.int64(0), -held - (resting if may_rest(order_type) else np.int64(0)))
     if quantity <= closing or w.config.clearing.initial.tiers == 0:
@@ -319,10 +330,50 @@ def within_initial_margin(w, book, accounts, watch, account, side, tick, quantit
     exposed = float(held + resting + quantity)
     if _can_open(w, book, row, exposed, side, tick, quantity, order_type):
         return quantity
-    w.control.refusal = _INITIAL_MARGIN
-    if w.control.step >= 0:
-        w.totals.refused_orders += 1
+    refuse(w, _INITIAL_MARGIN)
     return np.int64(0) if order_type == _FOK else closing
+
+
+@part
+def settle_report(w, book, accounts, watch, tape, account, side, cause):
+    """Settle the fills of the book's report, which an order of ``account`` made; returns their lots."""
+    filled = np.int64(0)
+    number = book.serial
+    for index in range(book.fill_count):
+        fill = book.fills[index]
+        lots = np.int64(fill.quantity)
+        price = np.int64(fill.price_tick)
+        w.market.last = float(price)
+        filled += lots
+        settle(
+            w,
+            accounts,
+            watch,
+            tape,
+            side,
+            float(price),
+            lots,
+            price * lots * w.config.atoms,
+            account,
+            np.int64(fill.maker),
+            cause,
+            np.int64(fill.maker_cause),
+            number,
+            fill.maker_order_id >> ORDER_SLOT_BITS,
+            1,
+        )
+        if w.control.reducing > 0:
+            trim(w, book, accounts, watch, account, np.int64(fill.maker))
+    return filled
+
+
+@part
+def finish(w, book, tape, first, cause, parent):
+    """Note what the trades of an order, those from number ``first`` on, came from and what they left behind."""
+    touch(w, book, cause)
+    for index in range(first, tape.trades_count):
+        tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid
+        tape.trades[index].taker_event = parent
 
 
 @routine
@@ -330,6 +381,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     """Send one order of ``account`` and settle what trades. Returns ``(order_id, filled)``; id 0: nothing rests.
 
     A negative id is minus the entry of an order that is on its way to the book (:mod:`cascade_sim.core.venue.flight`).
+    ``order_type`` may have ``REQUEST_REDUCE_ONLY`` added to it.
     """
     first = tape.trades_count
     filled = np.int64(0)
@@ -343,22 +395,33 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         entry = defer(w, account, side, tick, quantity, order_type, cause, parent)
         if entry != 0:
             return -entry, filled
-    if cause == _EXECUTION and (accounts[account].traits & lay.FLAG_MARGINED) != 0:
+    reduces = order_type >= lay.REQUEST_REDUCE_ONLY
+    if reduces or w.control.reducing > 0:
+        quantity = reducible(w, book, accounts, watch, account, side, quantity, order_type)
+        order_type &= TYPES
+        if quantity <= 0:
+            return order_id, filled
+    if cause == _EXECUTION and not reduces and (accounts[account].traits & lay.FLAG_MARGINED) != 0:
         quantity = within_initial_margin(w, book, accounts, watch, account, side, tick, quantity, order_type)
         if quantity <= 0:
             return order_id, filled
     if w.config.venue.gate != 0:
+        resting = UNKNOWN
+        if w.control.reducing > 0:
+            resting = counted_resting(w, book, accounts, account, side)
         tick, quantity, order_type = admit(
-            w, book, accounts, account, side, tick, quantity, order_type, UNKNOWN
+            w, book, accounts, account, side, tick, quantity, order_type, resting
         )
         if quantity <= 0:
             return order_id, filled
         if order_type == CALL:
             order_id = enter_call(w, book, side, tick, quantity, account, cause, parent)
             note_open(w, accounts, watch, account, side, quantity if order_id != 0 else np.int64(0))
+            if reduces and order_id != 0:
+                remember(w, account, order_id)
             return order_id, filled
     if w.config.formation == lay.FORMATION_LINEAR:
-        filled = _place_linear(
+        filled = place_linear(
             w, book, accounts, watch, tape, account, side, tick, quantity, order_type, cause
         )
     else:
@@ -371,39 +434,17 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
             if book.fill_limit == 0:
                 break
             order_id, left = submit(book, side, tick, left, account, order_type, cause, parent)
-            number = book.serial
-            for index in range(book.fill_count):
-                fill = book.fills[index]
-                lots = np.int64(fill.quantity)
-                price = np.int64(fill.price_tick)
-                amount = price * lots * w.config.atoms
-                w.market.last = float(price)
-                filled += lots
-                settle(
-                    w,
-                    accounts,
-                    watch,
-                    tape,
-                    side,
-                    float(price),
-                    lots,
-                    amount,
-                    account,
-                    np.int64(fill.maker),
-                    cause,
-                    np.int64(fill.maker_cause),
-                    number,
-                    fill.maker_order_id >> ORDER_SLOT_BITS,
-                    1,
-                )
+            filled += settle_report(w, book, accounts, watch, tape, account, side, cause)
             if book.interrupt != INTERRUPT_REPORT_FULL or book.fill_count == 0:
                 break
+            if order_type == _FOK:
+                # That it can be filled was seen before its first fill.
+                order_type = _IOC
         if (accounts[account].traits & lay.FLAG_MARGINED) != 0:
             note_entered(w, book, accounts, watch, account, side, order_id)
-    touch(w, book, cause)
-    for index in range(first, tape.trades_count):
-        tape.trades[index].mid_after = np.nan if w.market.one_sided != 0 else w.market.mid
-        tape.trades[index].taker_event = parent
+        if reduces and order_id != 0:
+            remember(w, account, order_id)
+    finish(w, book, tape, first, cause, parent)
     return order_id, filled
 
 
@@ -415,6 +456,8 @@ def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, ti
     """
     if w.control.capacity != 0:
         return
+    if w.control.reducing > 0:
+        w.reducing.stale = 1
     side = -1 if accounts[account].position > 0 else 1
     first = tape.trades_count
     amount = np.int64(tick) * quantity * w.config.atoms

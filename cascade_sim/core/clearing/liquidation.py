@@ -7,8 +7,9 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.cancellation import cancel_open_orders, is_freed
 from cascade_sim.core.clearing.events import begin_event, commit_event, is_filling
-from cascade_sim.core.clearing.ledger import off_book_trade, place, refresh_triggers, transfer
+from cascade_sim.core.clearing.ledger import off_book_trade, place, refresh_triggers, touch, transfer
 from cascade_sim.core.clearing.margin import jumps, requirement
+from cascade_sim.core.clearing.reducing import catch_up
 from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.clearing.waterfall import absorb, cover_debt, settle_defaults, unwind_parties
 from cascade_sim.core.clearing.waterfall.moves import note_closed
@@ -354,5 +355,8 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
     control.cursor = 0
     control.listed = 0
     control.handled = 0
+    if control.reducing > 0:
+        catch_up(w, book, accounts, watch)
+        touch(w, book, _CAUSE)
     unwind_parties(w, book, accounts, watch, tape)
     return lay.RETURN_DONE

@@ -182,6 +182,14 @@ def empty_flights(flight):
         flight.tail[slot] = 0
 
 
+@routine
+def empty_reductions(reducing):
+    """Forget the reduce-only orders of a run."""
+    if reducing.fresh > 0:
+        for bucket in range(len(reducing.head)):
+            reducing.head[bucket] = 0
+
+
 @kernel
 def renew(worlds, books, watch, plans, blank, keys):
     """Make a used world what it was when :func:`blank_of` copied it, with other keys.
@@ -216,6 +224,7 @@ def _reset(worlds, books, watch, blank):
         empty_triggers(w.triggers[lay.WATCH_LIQUIDATE_LONG])
         empty_triggers(w.triggers[lay.WATCH_LIQUIDATE_SHORT])
         empty_clocks(w)
+        empty_reductions(w.reducing)
         if w.config.latency.active != 0:
             empty_flights(w.flight)
     restore(blank.world_words, blank.world_saved, blank.world_spans)

@@ -7,11 +7,13 @@ from cascade_sim.core.ground.records import record
 AGENT_FILL_CAPACITY = 1 << 21
 AGENT_FILLS_KEPT = 1 << 20
 """Fills on the tape at which the driver lets them be taken away."""
+REQUEST_BY_NOTIONAL = 7
 REQUEST_CANCEL = 8
 REQUEST_REDUCE_ONLY = 16
 REQUEST_AMEND = 32
-"""What a row of a batch of Python agents asks for, where it is not just an order type: an order type may have the second
-added to it. A row that amends names an order; the row after it, of the same account, says what that is to be: a limit order,
+"""What a row of a batch of Python agents asks for, where it is not just an order type. The first stands for an order type: a
+market order whose quantity is an amount of atoms that it may come to. An order type may have ``REQUEST_REDUCE_ONLY`` added
+to it. A row that amends names an order; the row after it, of the same account, says what that is to be: a limit order,
 of which quantity 0 and tick 0 mean those that the order has."""
 
 AGENT_FILL = record(

@@ -26,10 +26,11 @@ VENUE_CONFIG = record(
     on_falls=_I,
     on_rises=_I,
     open_interest_cap=_I,
+    minimum_notional=_I,
     position_cap=(_I, (CLASSES,)),
 )
 """Caps in lots, negative where there is none; ``limit_steps`` negative: a limit state never halts; ``window_steps`` 0:
-moves count from the start of the session."""
+moves count from the start of the session; ``minimum_notional`` in atoms, 0 for none."""
 
 VENUE = record(
     lower=_I,

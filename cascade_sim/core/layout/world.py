@@ -23,6 +23,7 @@ from cascade_sim.core.layout.figures import FIGURES
 from cascade_sim.core.layout.flight import FLIGHT
 from cascade_sim.core.layout.grid import GRID
 from cascade_sim.core.layout.prices import PRICES
+from cascade_sim.core.layout.reducing import REDUCING
 from cascade_sim.core.layout.venue import VENUE
 
 _F = np.float64
@@ -58,9 +59,11 @@ CONTROL = record(
     next_agents=_I,
     refusal=_I,
     open_lots=_F,
+    reducing=_I,
     trigger_origin=_I,
 )
-"""``open_lots`` rest for margined accounts, all of them together; ``refusal`` is why the last order was not taken whole."""
+"""``open_lots`` rest for margined accounts, all of them together; as many entries as ``reducing`` says stand in the lists of
+reduce-only orders; ``refusal`` is why the last order was not taken whole."""
 
 MARKET = record(
     fundamental=_F,
@@ -191,6 +194,7 @@ WORLD = record(
     wheel=WHEEL,
     triggers=emptied(TRIGGERS, 2),
     flight=FLIGHT,
+    reducing=REDUCING,
     prices=PRICES,
     venue=VENUE,
     activity=ACTIVITY,

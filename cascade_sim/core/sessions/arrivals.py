@@ -19,6 +19,8 @@ from cascade_sim.core.actors.hedging import execute_hedge
 from cascade_sim.core.clearing.cancellation import write_cancellation
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.liquidation import close_out
+from cascade_sim.core.clearing.reducing import TYPES
+from cascade_sim.core.clearing.spending import amount_lots, spend
 from cascade_sim.core.clearing.waterfall import execute_unwind
 from cascade_sim.core.clearing.worth import equity
 from cascade_sim.core.ground.compile import leaf, part, routine
@@ -46,6 +48,35 @@ _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 def _reduced(position, side, quantity):
     """What a reduce-only order of ``quantity`` lots may still trade."""
     return max(np.int64(0), min(quantity, -side * position))
+
+
+@routine
+def _enter_by_notional(w, book, accounts, watch, tape, message):
+    """Let a market order for an amount trade what the amount pays for now."""
+    side, account, kind = np.int64(message.side), np.int64(message.account), np.int64(message.order_type)
+    row = accounts[account]
+    if (row.traits & lay.FLAG_MARGINED) != 0 and message.decided <= row.distressed_step:
+        # It was on its way when the orders of its account were cancelled.
+        most = w.config.largest_order
+        lots, _ = amount_lots(w, book, account, side, message.quantity, most)
+        kept = _reduced(row.position, side, lots)
+        if kept < lots:
+            waited = float(w.control.step - message.decided)
+            write_cancellation(w, accounts, tape, account, side, lots - kept, waited)
+        kind |= lay.REQUEST_REDUCE_ONLY
+    spend(
+        w,
+        book,
+        accounts,
+        watch,
+        tape,
+        account,
+        side,
+        message.quantity,
+        kind,
+        np.int64(message.cause),
+        message.parent,
+    )
 
 
 @part
@@ -173,6 +204,8 @@ def _deliver(w, book, accounts, watch, tape, entry):
         cause == _STOP_LOSS or cause == _HEDGE or cause == _LIQUIDATION or cause == _BACKSTOP
     ):
         _enter_with_event(w, book, accounts, watch, tape, message)
+    elif message.order_type & TYPES == lay.REQUEST_BY_NOTIONAL:
+        _enter_by_notional(w, book, accounts, watch, tape, message)
     else:
         _enter(w, book, accounts, watch, tape, message)
     if done:

@@ -4,6 +4,7 @@ The price maximises the executable volume; among such prices it leaves the least
 reference price, then the lowest. These are the usual steps of exchange rule books (Euronext harmonised rule book, London
 Stock Exchange MIT201; Hendershott and Madhavan 2015 describe the mechanism). Orders are filled by price, then time; of
 two that meet, the younger is the taker, as it would have been in continuous trading. Self-trade prevention does not act.
+Reduce-only orders count whole as the price is found, and are cut fill by fill.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import fills_left, settle, touch
 from cascade_sim.core.clearing.open_orders import note_open
+from cascade_sim.core.clearing.reducing import catch_up, trim
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.sorting import sort_by_score
 from cascade_sim.core.layout.book import INDEX_BITS, NO_ASK, ORDER_SLOT_BITS, WINDOW
@@ -180,6 +182,18 @@ def _fill(w, book, accounts, watch, tape, price, lots, buy, sell):
     reduce(book, order_id_of(book, sell), lots)
 
 
+@routine
+def _crosses(w, book, price, buy_place, sell_place):
+    """Whether there is anybody left on either side who trades at the price of the auction."""
+    buyers = book.best_bid >= price
+    if buy_place < w.venue.pooled[0]:
+        buyers = buyers or _pool_tick(w, 0, buy_place) >= price
+    sellers = book.best_ask <= price
+    if sell_place < w.venue.pooled[1]:
+        sellers = sellers or _pool_tick(w, 1, sell_place) <= price
+    return buyers and sellers
+
+
 @part
 def _join_queue(book, slot, side, tick):
     """Put an order of the pool into the queue of its price, behind every order that was entered before it."""
@@ -235,6 +249,10 @@ def uncross(w, book, accounts, watch, tape, reference):
 
     ``reference`` is the tick that ties are decided by. The market must not be halted any more.
     """
+    # Their number falls as they fill.
+    cutting = w.control.reducing > 0
+    if cutting:
+        catch_up(w, book, accounts, watch)
     _collect(w, book)
     price, volume = clearing_price(w, book, reference)
     if w.control.capacity != 0:
@@ -248,12 +266,19 @@ def uncross(w, book, accounts, watch, tape, reference):
         buy = _next_order(w, book, 0, buy_place)
         sell = _next_order(w, book, 1, sell_place)
         lots = min(left, np.int64(book.orders[buy].quantity_lot), np.int64(book.orders[sell].quantity_lot))
+        buyer, seller = np.int64(book.orders[buy].owner), np.int64(book.orders[sell].owner)
         _fill(w, book, accounts, watch, tape, price, lots, buy, sell)
         left -= lots
-        if buy_place < w.venue.pooled[0] and _pool_lots(w, book, 0, buy_place) == 0:
+        if cutting:
+            trim(w, book, accounts, watch, buyer, seller)
+        while buy_place < w.venue.pooled[0] and _pool_lots(w, book, 0, buy_place) == 0:
             buy_place += 1
-        if sell_place < w.venue.pooled[1] and _pool_lots(w, book, 1, sell_place) == 0:
+        while sell_place < w.venue.pooled[1] and _pool_lots(w, book, 1, sell_place) == 0:
             sell_place += 1
+        if cutting and not _crosses(w, book, price, buy_place, sell_place):
+            # Orders that were counted have been cut.
+            volume -= left
+            left = np.int64(0)
     book.messages = messages
     _release_pool(w, book)
     if volume > 0:

@@ -2,7 +2,8 @@
 
 Position caps count what an account holds and what it has resting on the same side, and never hold back an order that
 only reduces. Open interest grows only through the order that takes, so its cap looks at orders that would trade at
-once. While trading is halted, orders that may rest are collected for the call auction and all others are refused.
+once. An order that is worth less than the least notional is refused as it was sent, before caps cut it; again not if it only
+reduces. While trading is halted, orders that may rest are collected for the call auction and all others are refused.
 
 Orders of the call that would cross the book wait in a pool: the queue of level 0, a price that no order can have. There
 they keep their slot, id and time of entry, and are cancelled like any other order; their prices stand in
@@ -12,11 +13,11 @@ they keep their slot, id and time of entry, and are cancelled like any other ord
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.ground.compile import part, routine
+from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.layout.book import ORDER_CAPACITY, STATUS_PRICE_OUTSIDE, WINDOW
 from cascade_sim.core.venue.book import enqueue, rest, slide, submit
 from cascade_sim.core.venue.window import far_lots, step_away
-from cascade_sim.domain.enums import Cause, OrderType
+from cascade_sim.domain.enums import Cause, OrderType, Refusal
 
 _LIMIT = np.int64(OrderType.LIMIT)
 _MARKET = np.int64(OrderType.MARKET)
@@ -24,6 +25,7 @@ _IOC = np.int64(OrderType.IOC)
 _POST_ONLY = np.int64(OrderType.POST_ONLY)
 _SLIDE = np.int64(OrderType.POST_ONLY_SLIDE)
 _QUOTE = np.int64(Cause.QUOTE)
+MINIMUM_NOTIONAL = np.int64(Refusal.MINIMUM_NOTIONAL)
 CALL = np.int64(-1)
 """Order type of what enters the call auction."""
 UNKNOWN = np.int64(-1)
@@ -81,6 +83,28 @@ def _within_open_interest_cap(w, row, side, quantity):
     return closing + min(quantity - closing, room)
 
 
+@leaf
+def refuse(w, reason):
+    """Note why the order that is being looked at is not taken, or not whole."""
+    w.control.refusal = reason
+    if w.control.step >= 0:
+        w.totals.refused_orders += 1
+
+
+@routine
+def is_too_small(w, row, side, tick, quantity, order_type):
+    """Whether an order is worth less than the venue takes, and does more than reduce a position; refuses it then."""
+    least = w.config.venue.minimum_notional
+    if order_type == _MARKET:
+        small = w.market.mark * quantity * w.config.atoms < least
+    else:
+        small = tick * quantity * w.config.atoms < least
+    if not small or quantity <= -side * row.position:
+        return False
+    refuse(w, MINIMUM_NOTIONAL)
+    return True
+
+
 @routine
 def admit(w, book, accounts, account, side, tick, quantity, order_type, resting):
     """Apply the venue's rules to an order; returns ``(tick, quantity, order_type)``, quantity 0 if it is refused.
@@ -97,6 +121,9 @@ def admit(w, book, accounts, account, side, tick, quantity, order_type, resting)
     if halted and order_type != _LIMIT and not post_only:
         return tick, none, order_type
     row = accounts[account]
+    by_quantity = order_type != lay.REQUEST_BY_NOTIONAL
+    if rules.minimum_notional > 0 and by_quantity and is_too_small(w, row, side, tick, quantity, order_type):
+        return tick, none, order_type
     quantity = _within_position_cap(w, book, row, account, side, quantity, resting)
     if halted:
         if rules.open_interest_cap >= 0 and slide(book, side, tick) != tick:

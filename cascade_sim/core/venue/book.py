@@ -51,6 +51,7 @@ _ALLOW = np.int64(SelfTradePolicy.ALLOW)
 _CANCEL_RESTING = np.int64(SelfTradePolicy.CANCEL_RESTING)
 _CANCEL_INCOMING = np.int64(SelfTradePolicy.CANCEL_INCOMING)
 _CANCEL_BOTH = np.int64(SelfTradePolicy.CANCEL_BOTH)
+_DECREMENT = np.int64(SelfTradePolicy.DECREMENT)
 
 
 @kernel
@@ -408,6 +409,38 @@ def fillable(book, side, limit_tick, quantity, taker):
                 slot = next_at(book, slot)
         tick = next_price(book, -side, tick)
     return min(found, quantity)
+
+
+@routine
+def payable(book, side, notional, most, taker):
+    """What an order takes from the best price outwards while ``notional`` (ticks x lots) pays for it; ``(lots, last tick)``.
+
+    At most ``most`` lots. Own orders that it would meet are left out or count like others, as the self-trade policy has
+    it: the order has to reach those that it cancels or that stop it. The tick is 0 if it meets nobody.
+    """
+    lots = np.int64(0)
+    last = np.int64(0)
+    tick = book.best_ask if side > 0 else book.best_bid
+    while lots < most and NO_BID < tick < NO_ASK and tick <= notional:
+        slot = first_at(book, tick)
+        while slot != 0:
+            order = book.orders[slot]
+            available = np.int64(order.quantity_lot)
+            own = book.self_trade != _ALLOW and order.owner == taker and taker != book.anonymous
+            slot = next_at(book, slot)
+            if own and book.self_trade == _CANCEL_RESTING:
+                if notional >= tick and lots < most:
+                    last = tick
+                continue
+            taken = min(available, notional // tick, most - lots)
+            if taken > 0:
+                lots += taken
+                notional -= taken * tick
+                last = tick
+            if taken < available or (own and book.self_trade != _DECREMENT):
+                return lots, last
+        tick = next_price(book, -side, tick)
+    return lots, last
 
 
 @routine
