@@ -275,9 +275,6 @@ def run_facts(model: Market) -> RunFacts:
     shock = int(config.shock[0].first_step) if scenario.shock.is_active else None
     if shock is not None and shock >= steps:
         shock = None
-    window, end = scenario.run.event_window_seconds, None
-    if window is not None and steps > 0:
-        end = min(steps - 1, (shock or 0) + round(window / scenario.run.dt))
     return RunFacts(
         steps=steps,
         burn_in_steps=scenario.run.burn_in_steps,
@@ -286,7 +283,7 @@ def run_facts(model: Market) -> RunFacts:
         first_shock_step=shock,
         majority_direction=majority_direction(model),
         insurance_fund_start=scenario.clearing.insurance_fund,
-        window_end_step=end,
+        window_end_step=scenario.run.last_of_window(shock or 0, steps) if steps > 0 else None,
         dealer_option_value_start=model.dealer_value_start,
         dealer_option_value_end=model.dealer_option_value(),
         totals=run_totals(state.world, state.book, model.instrument),

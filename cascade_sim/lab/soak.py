@@ -23,6 +23,7 @@ from cascade_sim.core.layout.book import (
     ORDER_CAPACITY,
     ORDER_SLOT_BITS,
     WINDOW,
+    order_ticks,
 )
 from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.model import Simulation, build
@@ -153,7 +154,7 @@ def check_book(state: State) -> Iterator[str]:
     if not np.array_equal(bits, occupied):
         yield "the bitset does not show the occupied prices"
     origin, far = int(book.origin), places >= WINDOW
-    ticks = _ticks(book, live, places)[places > 0]
+    ticks = order_ticks(book, live)[places > 0]
     if (far[places > 0] != ((ticks <= origin) | (ticks >= origin + WINDOW))).any():
         yield "an order is on the wrong side of an end of the window"
     bids, asks = ticks[ticks <= int(book.best_bid)], ticks[ticks > int(book.best_bid)]
@@ -162,18 +163,13 @@ def check_book(state: State) -> Iterator[str]:
         yield "the best prices are not those of the orders"
 
 
-def _ticks(book: Any, live: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Prices of orders by their slots and the levels they wait in; of no meaning in level 0."""
-    return np.where(places >= WINDOW, np.asarray(book.far_ticks)[live], int(book.origin) + places)
-
-
 def check_open_orders(state: State) -> Iterator[str]:
     """Yield what is wrong with what margined accounts are said to have resting."""
     book, world, rows = state.book, state.world, state.accounts
     orders = book.orders[: int(book.fresh_slot)]
     live = np.flatnonzero(_integers(orders["quantity_lot"]))
     places, owners = _integers(orders["key"])[live] & INDEX_MASK, _integers(orders["owner"])[live]
-    ticks = _ticks(book, live, places)
+    ticks = order_ticks(book, live)
     buys = np.where(places > 0, ticks <= int(book.best_bid), world.venue.limit[live] > 0)
     margined = np.asarray(rows["traits"])[owners] & lay.FLAG_MARGINED != 0
     expected = np.zeros((2, len(rows)))

@@ -13,14 +13,13 @@ from cascade_sim.core.layout.book import (
     FILL,
     FILL_CAPACITY,
     INDEX_BITS,
-    INDEX_MASK,
     INTERRUPT_REPORT_FULL,
     INTERRUPT_SELF_TRADE,
     NO_ASK,
     NO_BID,
     ORDER_SLOT_BITS,
     STATUS_ORDERS_FULL,
-    WINDOW,
+    order_ticks,
 )
 from cascade_sim.core.venue.book import enter, list_levels, list_queue, open_book, reduce, remove
 from cascade_sim.core.venue.replay import MESSAGE, first_wrong_message, replay
@@ -381,8 +380,7 @@ class OrderBook:
         row = self._book.orders[slot]
         if order_id <= 0 or int(row.quantity_lot) == 0 or int(row.serial) != order_id >> ORDER_SLOT_BITS:
             return None
-        index = int(row.key) & INDEX_MASK
-        tick = int(self._book.origin) + index if index < WINDOW else int(self._book.far_ticks[slot])
+        tick = int(order_ticks(self._book, slot))
         return RestingOrder(
             order_id=order_id,
             side=Side.BUY if tick <= int(self._book.best_bid) else Side.SELL,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import INDEX_MASK, MARKET_TICKS, ORDER_CAPACITY, WINDOW
+from cascade_sim.core.layout.book import INDEX_MASK, MARKET_TICKS, ORDER_CAPACITY, WINDOW, order_ticks
 from cascade_sim.core.layout.flight import FLIGHT_POOL
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -491,7 +491,7 @@ def _resting_between(book: Any, first: int, last: int) -> int:
     """Lots in the book from one tick to another, both included."""
     orders = book.orders[: int(book.fresh_slot)]
     places = np.asarray(orders["key"], np.int64) & INDEX_MASK
-    ticks = np.where(places < WINDOW, int(book.origin) + places, np.asarray(book.far_ticks)[: len(orders)])
+    ticks = order_ticks(book, slice(len(orders)))
     inside = (places > 0) & (first <= ticks) & (ticks <= last)
     return int(np.asarray(orders["quantity_lot"], np.int64)[inside].sum())
 

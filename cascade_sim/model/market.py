@@ -324,10 +324,7 @@ class Market:
         """Write down the event window: from the first shock, or step 0, as long as the scenario says or to the end."""
         config, run = self.state.world.config, self.settings.run
         config.window_first = int(config.shock[0].first_step) if self.settings.shock.is_active else 0
-        config.window_last = run.steps - 1
-        if run.event_window_seconds is not None:
-            length = round(run.event_window_seconds / run.dt)
-            config.window_last = min(run.steps - 1, int(config.window_first) + length)
+        config.window_last = run.last_of_window(int(config.window_first), run.steps)
 
     def open_world(self, rows: tuple[NDArray[Any], ...]) -> None:
         """Open every account from the seed, and place the orders that rest from the beginning.

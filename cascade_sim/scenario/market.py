@@ -38,8 +38,14 @@ class Run(Section):
         """Length of the run after burn-in (s)."""
         return self.steps * self.dt
 
+    def last_of_window(self, first_step: int, steps: int) -> int:
+        """Return the last step of the event window that begins with a step, of a run that has so many."""
+        if self.event_window_seconds is None:
+            return steps - 1
+        return min(steps - 1, first_step + round(self.event_window_seconds / self.dt))
 
-class Market(Section):
+
+class Contract(Section):
     """The venue and its contract."""
 
     venue: str = choice("main", "Name of the venue", min_length=1)

@@ -31,11 +31,11 @@ from cascade_sim.scenario.latency import Latency
 from cascade_sim.scenario.market import (
     Arbitrage,
     Background,
+    Contract,
     CrossArbitrage,
     FixedRates,
     Fundamental,
     Liquidity,
-    Market,
     Run,
     ValueTraders,
 )
@@ -68,7 +68,7 @@ class Scenario(Section):
     title: str = choice("", "One line for charts and reports")
     description: str = choice("", "What happens and why")
     run: Run = Run()
-    market: Market = Market()
+    market: Contract = Contract()
     venue: Venue = Venue()
     fundamental: Fundamental = Fundamental()
     index: Index = Index()

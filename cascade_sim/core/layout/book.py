@@ -82,3 +82,14 @@ INTERRUPT_SELF_TRADE = 2
 STATUS_OK = 0
 STATUS_ORDERS_FULL = 1
 STATUS_PRICE_OUTSIDE = 2
+
+
+def order_ticks(book, slots):
+    """Prices of orders by their slots, shape (n,): what kernels ask `core.venue.window.tick_of_order` for, for Python.
+
+    ``origin`` stands for none, in the queue of level 0.
+    """
+    places = np.asarray(book.orders["key"][slots], np.int64) & INDEX_MASK
+    far = places >= WINDOW
+    # Only inside of the window is a sum with its origin sure to be a price of 64 bits.
+    return np.where(far, np.asarray(book.far_ticks)[slots], int(book.origin) + np.where(far, 0, places))
