@@ -201,7 +201,7 @@ def check_reductions(state: State) -> Iterator[str]:
         yield "a reduce-only order is another account's"
     places = _integers(book.orders["key"][slots]) & INDEX_MASK
     limits = np.asarray(world.venue.limit)[slots]
-    buys = np.where(places > 0, _ticks(book, slots, places) <= int(book.best_bid), limits > 0)
+    buys = np.where(places > 0, order_ticks(book, slots) <= int(book.best_bid), limits > 0)
     for side, those in ((1, buys), (-1, ~buys)):
         waits = np.zeros(len(state.accounts), np.int64)
         np.add.at(waits, owners[those], lots[those])
