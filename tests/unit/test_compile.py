@@ -23,6 +23,7 @@ from cascade_sim.core.ground.cache_folder import ENTRY_SUFFIX, KEPT_CACHE_FOLDER
 from cascade_sim.core.ground.compile import (
     cache_directory,
     compilation_enabled,
+    detour,
     kernel,
     leading_zeros,
     leaf,
@@ -38,6 +39,21 @@ WORDS = [0, 1, 2, 3, 40, 1 << 31, 1 << 32, (1 << 63) | 1, 1 << 63, (1 << 64) - 1
 @leaf
 def _cube(value: float) -> float:
     return value * value * value
+
+
+@routine
+def _halved(value: float) -> float:
+    return 0.5 * value
+
+
+@detour
+def _quartered(value: float) -> float:
+    return _halved(_halved(value))
+
+
+@kernel
+def _eighth(value: float) -> float:
+    return _quartered(value) / 2.0 if value > 0.0 else 0.0
 
 
 @kernel
@@ -118,6 +134,14 @@ def probe(tmp_path: Path) -> Path:
         "from cascade_sim.core.ground.compile import kernel\n\n\n@kernel\ndef double(value):\n    return value * 2\n"
     )
     return folder
+
+
+@pytest.mark.kernel
+def test_a_kernel_with_a_detour_that_calls_others_is_kept() -> None:
+    assert _eighth(4.0) == 0.5
+    if compilation_enabled():
+        (compiled,) = _eighth.overloads.values()  # type: ignore[attr-defined]
+        assert not compiled.library.has_dynamic_globals
 
 
 def test_kernel_calls_leaf() -> None:

@@ -32,6 +32,7 @@ _config: Any = numba.config
 _njit: Any = numba.njit
 _compiler: Any = importlib.import_module("numba.core.compiler")
 _ir: Any = importlib.import_module("numba.core.ir")
+_base: Any = importlib.import_module("numba.core.base")
 _cpu: Any = importlib.import_module("numba.core.cpu")
 _settings: Any = importlib.import_module("numba.core.config")
 _typing: Any = importlib.import_module("numba.core.typing")
@@ -68,6 +69,7 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "CPUTargetOptions": (
         "_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "no_rewrites", "forceinline", "_dbg_optnone",
     ),
+    "BaseContext": ("add_dynamic_addr",),
     "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
     "runtime": ("initialize",),
@@ -118,6 +120,7 @@ def unknown_insides() -> str:
         "Flags": getattr(_compiler, "Flags", None),
         "CPUTargetOptions": getattr(_cpu, "CPUTargetOptions", None),
         "CodeLibrary": getattr(importlib.import_module("numba.core.codegen"), "CPUCodeLibrary", None),
+        "BaseContext": _base.BaseContext,
         "config": _settings,
         "runtime": _runtime,
         "intermediate representation": _ir,
@@ -364,10 +367,24 @@ def _optimise_lightly(dispatcher: Any) -> None:
         # The dispatcher holds numba's lock for compilation, so nobody else compiles meanwhile.
         if _config.OPT is light:
             return compile_function(arguments, return_type)
-        with _lent(_config, "OPT", light), _nothing_twice():
+        with (
+            _lent(_config, "OPT", light),
+            _lent(_base.BaseContext, "add_dynamic_addr", _address_of_data),
+            _nothing_twice(),
+        ):
             return compile_function(arguments, return_type)
 
     dispatcher._compiler.compile = compile_lightly
+
+
+_add_address: Any = getattr(_base.BaseContext, "add_dynamic_addr", None)
+
+
+def _address_of_data(context: Any, builder: Any, address: int, info: str) -> Any:
+    """Leave the address of a function as an object out: nobody reads it, and code that holds it cannot be kept."""
+    if info.endswith("Dispatcher"):
+        return _llvm.Constant(_cgutils.voidptr_t, None)
+    return _add_address(context, builder, address, info)
 
 
 @functools.cache
