@@ -42,6 +42,21 @@ def _cube(value: float) -> float:
     return value * value * value
 
 
+@routine
+def _halved(value: float) -> float:
+    return 0.5 * value
+
+
+@detour
+def _quartered(value: float) -> float:
+    return _halved(_halved(value))
+
+
+@kernel
+def _eighth(value: float) -> float:
+    return _quartered(value) / 2.0 if value > 0.0 else 0.0
+
+
 @kernel
 def _sum_of_cubes(values: np.ndarray) -> float:
     total = 0.0
@@ -120,6 +135,14 @@ def probe(tmp_path: Path) -> Path:
         "from cascade_sim.core.ground.compile import kernel\n\n\n@kernel\ndef double(value):\n    return value * 2\n"
     )
     return folder
+
+
+@pytest.mark.kernel
+def test_a_kernel_with_a_detour_that_calls_others_is_kept() -> None:
+    assert _eighth(4.0) == 0.5
+    if compilation_enabled():
+        (compiled,) = _eighth.overloads.values()  # type: ignore[attr-defined]
+        assert not compiled.library.has_dynamic_globals
 
 
 def test_kernel_calls_leaf() -> None:

@@ -136,7 +136,7 @@ def _open_by_reducing(state: State) -> None:
     buying = live[(np.asarray(orders["key"])[live] & INDEX_MASK) + int(book.origin) <= int(book.best_bid)]
     slot = int(buying[np.flatnonzero(rows["position"][owners[buying]] >= 0)[0]])
     order_id = int(orders["serial"][slot]) << ORDER_SLOT_BITS | slot
-    remember(state.world, np.int64(owners[slot]), np.int64(order_id))
+    remember(state.world, np.int64(owners[slot]), np.int64(1), np.int64(order_id))
 
 
 def _lose_reduction(state: State) -> None:

@@ -418,7 +418,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
             order_id = enter_call(w, book, side, tick, quantity, account, cause, parent)
             note_open(w, accounts, watch, account, side, quantity if order_id != 0 else np.int64(0))
             if reduces and order_id != 0:
-                remember(w, account, order_id)
+                remember(w, account, side, order_id)
             return order_id, filled
     if w.config.formation == lay.FORMATION_LINEAR:
         filled = place_linear(
@@ -443,7 +443,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
         if (accounts[account].traits & lay.FLAG_MARGINED) != 0:
             note_entered(w, book, accounts, watch, account, side, order_id)
         if reduces and order_id != 0:
-            remember(w, account, order_id)
+            remember(w, account, side, order_id)
     finish(w, book, tape, first, cause, parent)
     return order_id, filled
 

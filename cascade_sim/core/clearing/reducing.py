@@ -10,11 +10,13 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.initial_margin import may_rest
-from cascade_sim.core.clearing.open_orders import note_open, signed_tick
+from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.ground.compile import routine
+from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY
 from cascade_sim.core.venue.admission import UNKNOWN, own_resting
-from cascade_sim.core.venue.book import reduce, slot_of
+from cascade_sim.core.venue.book import remove_slot, slot_of
 
+_SLOT_MASK = ORDER_CAPACITY - 1
 _BUCKET = lay.REDUCING_BUCKETS - 1
 TYPES = lay.REQUEST_CANCEL - 1
 """Bits of an order's type; :data:`layout.REQUEST_REDUCE_ONLY` may stand beside them."""
@@ -41,7 +43,7 @@ def reducing_lots(w, book, account, side):
             reducing.free = entry
             w.control.reducing -= 1
         else:
-            if node.account == account and signed_tick(w, book, slot) * side > 0:
+            if node.account == account and node.side == side:
                 total += book.orders[slot].quantity_lot
             before = entry
         entry = following
@@ -49,7 +51,7 @@ def reducing_lots(w, book, account, side):
 
 
 @routine
-def remember(w, account, order_id):
+def remember(w, account, side, order_id):
     """Note that an order which came to rest may only reduce."""
     reducing = w.reducing
     entry = reducing.free
@@ -63,6 +65,7 @@ def remember(w, account, order_id):
         reducing.fresh = entry
     node = reducing.pool[entry]
     node.order_id = order_id
+    node.side = side
     node.account = account
     node.next = reducing.head[account & _BUCKET]
     reducing.head[account & _BUCKET] = entry
@@ -81,34 +84,33 @@ def is_reducing(w, account, order_id):
 
 
 @routine
-def _trim_side(w, book, accounts, watch, account, side):
-    """Cut the orders of one side, the newest first, to what they may still trade."""
-    allowed = max(np.int64(0), -side * accounts[account].position)
-    excess = reducing_lots(w, book, account, side) - allowed
-    entry = np.int64(w.reducing.head[account & _BUCKET])
-    if excess <= 0:
-        return
-    # The venue cuts them: that is no message to it.
-    messages = book.messages
-    while excess > 0 and entry != 0:
-        node = w.reducing.pool[entry]
-        slot = np.int64(slot_of(book, node.order_id))
-        if slot != 0 and node.account == account and signed_tick(w, book, slot) * side > 0:
-            cut = min(excess, np.int64(book.orders[slot].quantity_lot))
-            reduce(book, node.order_id, cut)
-            note_open(w, accounts, watch, account, side, -cut)
-            excess -= cut
-        entry = np.int64(node.next)
-    book.messages = messages
-    reducing_lots(w, book, account, side)
-
-
-@routine
 def trim(w, book, accounts, watch, first, second):
-    """Cut the reduce-only orders of the two accounts of a fill to their positions."""
-    for side in (1, -1):
-        _trim_side(w, book, accounts, watch, first, side)
-        _trim_side(w, book, accounts, watch, second, side)
+    """Cut the reduce-only orders of two accounts, those of a fill, to their positions, the newest first."""
+    turn = 0
+    while turn < 4:
+        account = first if turn < 2 else second
+        side = np.int64(1 - 2 * (turn & 1))
+        excess = reducing_lots(w, book, account, side) - max(np.int64(0), -side * accounts[account].position)
+        if excess <= 0:
+            turn += 1
+            continue
+        # Looked at again, the list gives back the entries of what is cut away here.
+        entry = np.int64(w.reducing.head[account & _BUCKET])
+        while excess > 0 and entry != 0:
+            node = w.reducing.pool[entry]
+            if node.account == account and node.side == side:
+                slot = np.int64(node.order_id & _SLOT_MASK)
+                order = book.orders[slot]
+                cut = min(excess, np.int64(order.quantity_lot))
+                # The venue cuts them: that is no message to it.
+                if cut == order.quantity_lot:
+                    remove_slot(book, slot)
+                else:
+                    order.quantity_lot -= cut
+                    book.levels[np.int64(order.key) & INDEX_MASK].quantity_lot -= cut
+                note_open(w, accounts, watch, account, side, -cut)
+                excess -= cut
+            entry = np.int64(node.next)
 
 
 @routine
@@ -118,10 +120,12 @@ def catch_up(w, book, accounts, watch):
     if reducing.stale == 0:
         return
     reducing.stale = 0
-    for entry in range(1, reducing.fresh + 1):
+    entry = reducing.fresh
+    while entry > 0:
         if reducing.pool[entry].order_id != 0:
             account = np.int64(reducing.pool[entry].account)
             trim(w, book, accounts, watch, account, account)
+        entry -= 1
 
 
 @routine

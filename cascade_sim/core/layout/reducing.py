@@ -7,7 +7,7 @@ from cascade_sim.core.ground.records import emptied, record, scratch
 REDUCING_BUCKETS = 1 << 12
 REDUCING_CAPACITY = 1 << 19
 
-REDUCTION = record(order_id=np.int64, account=np.int32, next=np.int32)
+REDUCTION = record(order_id=np.int64, side=np.int64, account=np.int32, next=np.int32)
 """``order_id`` is 0 in an entry that is not in use."""
 
 REDUCING = record(

@@ -273,6 +273,13 @@ def take(book, side, limit_tick, quantity, taker):
 
 
 @routine
+def remove_slot(book, slot):
+    """Take the order of a slot out of the book, for kernels that hardly ever do."""
+    _unlink(book, slot)
+    _release(book, slot)
+
+
+@routine
 def _settle_with_own(book, side, limit_tick, left, taker):
     """Cancel or decrement both orders, after :func:`take` stopped at one of the taker's own; returns the quantity left.
 
@@ -286,8 +293,7 @@ def _settle_with_own(book, side, limit_tick, left, taker):
         less = resting if book.self_trade == _CANCEL_BOTH else min(left, resting)
         book.withdrawn += less
         if less == resting:
-            _unlink(book, slot)
-            _release(book, slot)
+            remove_slot(book, slot)
         else:
             order.quantity_lot = resting - less
             level.quantity_lot -= less
