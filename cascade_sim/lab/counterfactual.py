@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import factorial
+from os import PathLike
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from cascade_sim.domain.units import added
 from cascade_sim.lab.single import EVERYTHING_ON, run, switch_arm, with_impact_if_possible
 from cascade_sim.metrics.summary import SEVERAL_NUMBERS
 from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
-from cascade_sim.scenario import Scenario
+from cascade_sim.scenario import Scenario, as_scenario
 
 Subset = frozenset[str]
 _CONTROLS = ("impact_off", "placebo")
@@ -90,7 +91,7 @@ def shapley(values: Mapping[Subset, float], mechanisms: Sequence[str]) -> dict[s
 
 
 def counterfactual(
-    scenario: Scenario,
+    scenario: Scenario | str | PathLike[str],
     seed: int = 0,
     mechanisms: Sequence[str] = ("liquidation", "delta_hedging"),
     progress: Callable[[int, int], None] | None = None,
@@ -101,7 +102,8 @@ def counterfactual(
 
     Parameters
     ----------
-    scenario : Scenario
+    scenario : Scenario, str or path
+        Text and paths as for `cascade_sim.load_scenario`.
     seed : int
         Shared by all arms.
     mechanisms : sequence of str
@@ -123,6 +125,7 @@ def counterfactual(
     CapacityError, RunInterrupted
         As from `cascade_sim.run`, with the run with everything on and the arms that were finished.
     """
+    scenario = as_scenario(scenario)
     chosen = _check(scenario, mechanisms)
     controls = [name for name in chosen if name in _CONTROLS]
     chosen = tuple(name for name in chosen if name not in _CONTROLS)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from cascade_sim.model import (
     instrument_of,
     market_seed,
 )
-from cascade_sim.scenario import Scenario
+from cascade_sim.scenario import Scenario, as_scenario
 
 Progress = Callable[[int, int], None]
 Rows = NDArray[Any]
@@ -397,8 +398,8 @@ def processors() -> int:
 
 
 def run_ensemble(
-    scenario: Scenario,
-    seeds: Iterable[int],
+    scenario: Scenario | str | PathLike[str],
+    seeds: Iterable[int] | int,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -407,12 +408,13 @@ def run_ensemble(
 
     Parameters
     ----------
-    scenario : Scenario
-        Any. Only figures are kept, whatever it says about recording: those of the first market, and the conservation
-        error of all. Where a rule or an agent is written in Python, each run is a model of its own, between whose
-        kernels Python answers; elsewhere one world is made new for every run.
-    seeds : iterable of int
-        Run k is the run of ``CascadeModel(scenario, rng=seeds[k])``, bit by bit.
+    scenario : Scenario, str or path
+        Any; text and paths as for `cascade_sim.load_scenario`. Only figures are kept, whatever it says about recording: those
+        of the first market, and the conservation error of all. Where a rule or an agent is written in Python, each run is a
+        model of its own, between whose kernels Python answers; elsewhere one world is made new for every run.
+    seeds : iterable of int, or int
+        The seeds, or how many runs: those of the seeds from 0 on. Run k is the run of ``CascadeModel(scenario,
+        rng=seeds[k])``, bit by bit.
     workers : int, optional
         Threads, each with a world of its own; by default one per processor. The rows do not depend on it.
     progress : callable, optional
@@ -432,6 +434,13 @@ def run_ensemble(
     EnsembleInterrupted
         On an interrupt from the keyboard (it is a KeyboardInterrupt); its ``rows`` are the runs that had finished.
     """
+    scenario = as_scenario(scenario)
+    if isinstance(seeds, int | np.integer) and not isinstance(seeds, bool):
+        if seeds < 1:
+            raise ScenarioError(expectation("seeds", "at least 1 run, or the seeds", seeds))
+        seeds = range(int(seeds))
+    elif not isinstance(seeds, Iterable):
+        raise ScenarioError(expectation("seeds", "how many runs, or the seeds", seeds))
     chosen = [int(seed) for seed in seeds]
     if workers is not None and workers < 1:
         raise ScenarioError(expectation("workers", "at least 1", workers))

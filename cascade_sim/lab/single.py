@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from cascade_sim.model import Market, Simulation, build
 from cascade_sim.model.capacities import STRAINED, strain, strain_text
 from cascade_sim.recorder import AccountRecords, run_totals
 from cascade_sim.result import RunResult, build_manifest
-from cascade_sim.scenario import Scenario
+from cascade_sim.scenario import Scenario, as_scenario
 
 Progress = Callable[[int, int], None]
 EVERYTHING_ON = "everything on"
@@ -42,7 +43,7 @@ EVERYTHING_ON = "everything on"
 
 
 def run(
-    scenario: Scenario,
+    scenario: Scenario | str | PathLike[str],
     seed: int = 0,
     *,
     record: str | None = None,
@@ -53,8 +54,8 @@ def run(
 
     Parameters
     ----------
-    scenario : Scenario
-        What to simulate.
+    scenario : Scenario, str or path
+        What to simulate; text and paths as for `cascade_sim.load_scenario`.
     seed : int
         Key of every draw; equal seeds give equal results.
     record : {"full", "series", "summary"}, optional
@@ -79,6 +80,7 @@ def run(
     RunInterrupted
         After Ctrl-C. Like a `CapacityError` it carries the ``result`` of what was recorded until then.
     """
+    scenario = as_scenario(scenario)
     if record is not None and record != scenario.run.record:
         scenario = scenario.with_overrides({"run.record": record})
     started, clock = datetime.now(UTC), time.perf_counter()

@@ -3,6 +3,7 @@
 from cascade_sim.scenario.scenario import (
     Component,
     Scenario,
+    as_scenario,
     load_scenario,
     parse_override,
     scenario_names,
@@ -12,6 +13,7 @@ from cascade_sim.scenario.scenario import (
 __all__ = [
     "Component",
     "Scenario",
+    "as_scenario",
     "load_scenario",
     "parse_override",
     "scenario_names",

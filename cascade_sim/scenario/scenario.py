@@ -307,6 +307,11 @@ def load_scenario(name_or_path: str | PathLike[str]) -> Scenario:
         raise ScenarioError(f"{fspath(name_or_path)}: {error}") from error
 
 
+def as_scenario(scenario: Scenario | str | PathLike[str]) -> Scenario:
+    """Return a scenario, or load the one of a name or path as `load_scenario` does."""
+    return scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+
+
 def scenario_names() -> tuple[str, ...]:
     """Return the names of the scenario library in alphabetical order."""
     entries = (entry.name for entry in resources.files(_LIBRARY).iterdir())

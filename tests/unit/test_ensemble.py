@@ -320,6 +320,23 @@ def test_wrong_requests_are_refused_in_one_line() -> None:
     assert list(none.columns) == list(ensemble.UNITS)
 
 
+def test_a_name_and_a_number_of_runs_are_accepted(tmp_path: Path) -> None:
+    scenario = small()
+    file = tmp_path / "small.yaml"
+    file.write_text(scenario.to_yaml(), encoding="utf-8")
+    expected = cs.run_ensemble(scenario, [0, 1, 2], workers=1)
+    for given in (scenario, file, str(file)):
+        pd.testing.assert_frame_equal(cs.run_ensemble(given, 3, workers=1), expected)
+    for seeds in (0, -1, True, 2.5):
+        with pytest.raises(ScenarioError, match="seeds: expected"):
+            cs.run_ensemble(scenario, seeds)  # type: ignore[arg-type]
+    with pytest.raises(ScenarioError, match="scenario: expected"):
+        cs.run_ensemble("gama_shock", 3)
+    assert cs.run(str(file), probe=False).summary == cs.run(scenario, probe=False).summary
+    alone = cs.counterfactual(file, mechanisms=["liquidation"], probe=False)
+    assert sorted(alone.table["liquidation"]) == [False, True]
+
+
 def test_a_seed_that_cannot_be_opened_is_named() -> None:
     scenario = small(**{"holders.collateral_share": 1e6})
     with pytest.raises(ScenarioError, match=r"^seed 4: capital: expected at most .* in a class, received"):
