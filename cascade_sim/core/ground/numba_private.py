@@ -33,6 +33,7 @@ _njit: Any = numba.njit
 _compiler: Any = importlib.import_module("numba.core.compiler")
 _ir: Any = importlib.import_module("numba.core.ir")
 _cpu: Any = importlib.import_module("numba.core.cpu")
+_lowering: Any = importlib.import_module("numba.core.lowering")
 _settings: Any = importlib.import_module("numba.core.config")
 _typing: Any = importlib.import_module("numba.core.typing")
 _cgutils: Any = importlib.import_module("numba.core.cgutils")
@@ -54,12 +55,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "routine": _INNER,
     "leaf": {**_INNER, "forceinline": True},
     "part": {**_INNER, "inline": "always"},
-    "detour": _INNER,
+    "detour": {**_INNER, "_dbg_optnone": True},
 }
 """Options of numba by kind of function."""
 _CACHED = ("kernel", "allocating_kernel")
-_APART = ("noinline", "cold")
-"""What LLVM is told of a detour."""
 _PUBLIC_OPTIONS = ("fastmath", "forceinline", "inline")
 
 KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
@@ -70,9 +69,10 @@ KNOWN_INSIDES: dict[str, tuple[str, ...]] = {
     "CompileResult": ("_reduce", "_rebuild", "_replace"),
     "Flags": ("no_compile",),
     "CPUTargetOptions": (
-        "_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "no_rewrites", "forceinline",
+        "_nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "no_rewrites", "forceinline", "_dbg_optnone",
     ),
-    "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "get_function", "has_dynamic_globals"),
+    "Lower": ("setup_function",),
+    "CodeLibrary": ("_finalize_final_module", "_optimize_final_module", "has_dynamic_globals"),
     "config": ("_OptLevel", "OPT"),
     "runtime": ("initialize",),
     "intermediate representation": ("Loc", "Scope"),
@@ -107,7 +107,7 @@ def compile_function(function: Callable[..., Any], kind: str, folder: Path | Non
     _compile_once_per_type(compiled)
     _optimise_lightly(compiled)
     if options.get("no_cpython_wrapper", False):
-        _enter_on_demand(compiled, _APART if kind == "detour" else ())
+        _enter_on_demand(compiled)
     return compiled
 
 
@@ -121,6 +121,7 @@ def unknown_insides() -> str:
         "CompileResult": getattr(_compiler, "CompileResult", None),
         "Flags": getattr(_compiler, "Flags", None),
         "CPUTargetOptions": getattr(_cpu, "CPUTargetOptions", None),
+        "Lower": getattr(_lowering, "Lower", None),
         "CodeLibrary": getattr(importlib.import_module("numba.core.codegen"), "CPUCodeLibrary", None),
         "config": _settings,
         "runtime": _runtime,
@@ -368,10 +369,26 @@ def _optimise_lightly(dispatcher: Any) -> None:
         # The dispatcher holds numba's lock for compilation, so nobody else compiles meanwhile.
         if _config.OPT is light:
             return compile_function(arguments, return_type)
-        with _lent(_config, "OPT", light), _nothing_twice():
+        with (
+            _lent(_config, "OPT", light),
+            _lent(_lowering.Lower, "setup_function", _set_up),
+            _nothing_twice(),
+        ):
             return compile_function(arguments, return_type)
 
     dispatcher._compiler.compile = compile_lightly
+
+
+_set_up_by_numba: Any = getattr(getattr(_lowering, "Lower", None), "setup_function", None)
+
+
+def _set_up(lower: Any, description: Any) -> None:
+    """Begin a function; one that numba would keep apart by not optimising it at all, LLVM keeps apart as hardly ever run."""
+    _set_up_by_numba(lower, description)
+    attributes = lower.function.attributes
+    if "optnone" in attributes:
+        attributes.discard("optnone")
+        attributes.add("cold")
 
 
 @functools.cache
@@ -436,18 +453,15 @@ def _lent(holder: Any, name: str, value: Any) -> Iterator[None]:
             setattr(holder, name, before)
 
 
-def _enter_on_demand(dispatcher: Any, attributes: tuple[str, ...]) -> None:
+def _enter_on_demand(dispatcher: Any) -> None:
     """Give a function without an entry for Python one when, and only when, Python calls it.
 
-    Its compiled forms must not reach the dispatcher's own table: calling one from there would crash. ``attributes`` are what
-    LLVM is told of them.
+    Its compiled forms must not reach the dispatcher's own table: calling one from there would crash.
     """
     _translate_callers_only(dispatcher)
 
     def add_overload(compiled: Any) -> None:
         key = _Callee(compiled)
-        for attribute in attributes:
-            compiled.library.get_function(compiled.fndesc.llvm_func_name).add_function_attribute(attribute)
         dispatcher.targetctx.insert_user_function(key, compiled.fndesc, [compiled.library])
         dispatcher.overloads[tuple(compiled.signature.args)] = compiled._replace(entry_point=key)
 
