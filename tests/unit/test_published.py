@@ -49,7 +49,8 @@ class Crowd(cs.Cohort):
         REFUSED.update(Refusal(int(code)) for code in market.refusals["reason"])
         market.cancel_all(np.flatnonzero(market.uniform(1) < 0.1))
         price = market.mark + 40.0 * market.tick_size * (market.uniform(2) - 0.5)
-        market.submit(np.where(market.uniform(0) < 0.5, 1, -1), 1.5, price, cs.OrderType.LIMIT)
+        size = np.where(market.uniform(3) < 0.1, 0.1, 1.5)
+        market.submit(np.where(market.uniform(0) < 0.5, 1, -1), size, price, cs.OrderType.LIMIT)
 
 
 REFUSED: set[Refusal] = set()
@@ -98,6 +99,7 @@ ONE_MARKET: dict[str, dict[str, Any]] = {
         "agents": {"crowd": {"name": f"{HERE}:Crowd", "count": 60}},
         "shock.news": -0.2,
         "clearing.initial_margin": 0.03,
+        "venue.minimum_notional": 500.0,
         "latency.messages_per_step": 300,
         "latency.dealers": {"delay_seconds": 2.0, "jitter_seconds": 0.0},
     },
