@@ -42,6 +42,7 @@ from cascade_sim.table_files import (
     read_json,
     read_table,
     reason_of,
+    remedy,
     write_frame,
     write_table,
 )
@@ -407,10 +408,9 @@ def load_result(directory: str | Path) -> RunResult:
     manifest = read_json(folder / MANIFEST)
     received = (manifest.get("kind"), manifest.get("schema_version"))
     if received != (RUN_KIND, SCHEMA_VERSION):
-        remedy = f"; cascade-sim run {folder / SCENARIO} writes one that this version reads"
         raise DataFileError(
             f"expected {RUN_KIND} of schema version {SCHEMA_VERSION} in {folder}, "
-            f"received {received[0]} of version {received[1]}{remedy if received[0] == RUN_KIND else ''}"
+            f"received {received[0]} of version {received[1]}{remedy(folder) if received[0] == RUN_KIND else ''}"
         )
     summary = read_json(folder / SUMMARY)
     scenario_yaml = _read_scenario(folder / SCENARIO)

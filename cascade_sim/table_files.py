@@ -205,19 +205,19 @@ def check_schema(schema: pa.Schema, name: str, source: Path) -> dict[str, str]:
         raise DataFileError(
             f"expected table {name} of schema version {SCHEMA_VERSION} in {source}, "
             f"received {metadata.get('table')} of version {version}"
-            f"{_remedy(source) if metadata.get('table') == name else ''}"
+            f"{remedy(source.parent) if metadata.get('table') == name else ''}"
         )
     retired = RETIRED_COLUMNS.get(name, frozenset())
     if [word for word in schema.names if word not in retired] != [column.name for column in columns]:
         raise DataFileError(
-            f"expected the documented columns of {name} in {source}, received others{_remedy(source)}"
+            f"expected the documented columns of {name} in {source}, received others{remedy(source.parent)}"
         )
     return metadata
 
 
-def _remedy(source: Path) -> str:
-    """How to come by a table of this version where another one wrote the file."""
-    return f"; cascade-sim run {source.parent / SCENARIO_FILE} writes one that this version reads"
+def remedy(folder: Path) -> str:
+    """Say how to come by a result of this version where another one wrote the folder."""
+    return f"; cascade-sim run {folder / SCENARIO_FILE} writes one that this version reads"
 
 
 def frame_of(
@@ -257,7 +257,7 @@ def frame_of(
     try:
         check_table(name, frame, columns)
     except OutputError as error:
-        raise DataFileError(f"{error} (in {source}){_remedy(source)}") from error
+        raise DataFileError(f"{error} (in {source}){remedy(source.parent)}") from error
     return frame
 
 

@@ -355,12 +355,12 @@ class OrderDesk:
         # What an order is amended to may leave its quantity, 0, and its price, NaN, as they are.
         left = np.zeros(len(rows))
         left[1:] = kinds[:-1] == lay.REQUEST_AMEND
-        priced = ((kinds & (lay.REQUEST_CANCEL - 1)) != _MARKET) & ~np.isnan(last)
+        priced = ((kinds & (lay.REQUEST_TYPES)) != _MARKET) & ~np.isnan(last)
         rows["account"] = table[:, 0]
         rows["entity"] = self._entities[rows["account"]]
         rows["kind"] = kinds
         rows["side"] = np.where(signed < 0.0, -1, 1)
-        spending = (kinds & (lay.REQUEST_CANCEL - 1)) == lay.REQUEST_BY_NOTIONAL
+        spending = (kinds & (lay.REQUEST_TYPES)) == lay.REQUEST_BY_NOTIONAL
         rows["quantity"] = np.maximum(steps_within(np.abs(signed), self.lot), 1.0 - left)
         if spending.any():
             rows["quantity"][spending] = whole_atoms(np.abs(signed[spending]))

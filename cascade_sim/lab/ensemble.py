@@ -152,6 +152,13 @@ class _ConfiguredModel(Simulation):
         """Leave the world blank."""
 
 
+def _finish(worlds: Rows, books: Rows, accounts: Rows, row: Rows, stopped_by: int) -> int:
+    """Write down in its row what a run came to; returns its status."""
+    status = _DONE if stopped_by == lay.RETURN_DONE else _STOPPED
+    finish_figures(worlds, books, accounts, row, stopped_by, status)
+    return status
+
+
 class _CompiledWorker:
     """One world, made new for every run: each is a few calls of the kernels that a single run is made of."""
 
@@ -188,10 +195,7 @@ class _CompiledWorker:
             opener.open_orders()
         if len(portfolios):
             open_queue(worlds, portfolios)
-        stopped_by = self.kernel(*self.arrays, self.steps, ALL_PHASES)
-        status = _DONE if stopped_by == lay.RETURN_DONE else _STOPPED
-        finish_figures(worlds, books, accounts, row, stopped_by, status)
-        return status
+        return _finish(worlds, books, accounts, row, self.kernel(*self.arrays, self.steps, ALL_PHASES))
 
     def close(self) -> None:
         """Give the memory back."""
@@ -222,8 +226,7 @@ class _PythonWorker:
             except CapacityError:
                 stopped_by = lay.RETURN_CAPACITY
             worlds, books, accounts = model.system.arrays()[:3]
-            status = _DONE if stopped_by == lay.RETURN_DONE else _STOPPED
-            finish_figures(worlds, books, accounts, row, stopped_by, status)
+            status = _finish(worlds, books, accounts, row, stopped_by)
             model.close()
             if status != _DONE:
                 return place + 1

@@ -5,16 +5,15 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.open_orders import cancel_slot, note_open, signed_tick
-from cascade_sim.core.clearing.reducing import TYPES, is_reducing, reducing_lots
+from cascade_sim.core.clearing.reducing import is_reducing, reducing_lots
 from cascade_sim.core.clearing.spending import spend
 from cascade_sim.core.ground.compile import kernel, part
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING, stream, word
-from cascade_sim.core.venue.admission import is_too_small
+from cascade_sim.core.venue.admission import MINIMUM_NOTIONAL, is_too_small
 from cascade_sim.core.venue.book import order_id_of, reduce, slot_of
-from cascade_sim.domain.enums import OrderType, Refusal
+from cascade_sim.domain.enums import OrderType
 
 _LIMIT = np.int64(OrderType.LIMIT)
-_MINIMUM_NOTIONAL = np.int64(Refusal.MINIMUM_NOTIONAL)
 _ACTOR_DRAW = np.int64(1)
 
 
@@ -88,7 +87,7 @@ def _enter(w, book, accounts, watch, tape, batch, row):
     tick, cause = np.int64(request.tick), np.int64(request.cause)
     first = tape.agent_fills_count
     w.control.refusal = 0
-    if kind & TYPES == lay.REQUEST_BY_NOTIONAL:
+    if kind & lay.REQUEST_TYPES == lay.REQUEST_BY_NOTIONAL:
         order_id, filled, lots = spend(
             w, book, accounts, watch, tape, account, side, request.quantity, kind, cause, lay.NO_EVENT
         )
@@ -143,7 +142,7 @@ def _amend(w, book, accounts, watch, tape, batch, row):
     if w.config.venue.minimum_notional > 0 and changes and not reduces:
         owner = accounts[np.int64(wanted.account)]
         if is_too_small(w, owner, side, np.int64(wanted.tick), wanted.quantity, _LIMIT):
-            wanted.refused = _MINIMUM_NOTIONAL
+            wanted.refused = MINIMUM_NOTIONAL
             wanted.order_id = order_id_of(book, slot)
             return
     if keeps_place:

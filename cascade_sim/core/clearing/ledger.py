@@ -9,7 +9,6 @@ from cascade_sim.core.clearing.initial_margin import linear_cost, linear_lots, m
 from cascade_sim.core.clearing.margin import initial_rate, maintenance, next_look
 from cascade_sim.core.clearing.open_orders import note_entered, note_open
 from cascade_sim.core.clearing.reducing import (
-    TYPES,
     counted_resting,
     reducible,
     reducing_lots,
@@ -398,7 +397,7 @@ def place(w, book, accounts, watch, tape, account, side, tick, quantity, order_t
     reduces = order_type >= lay.REQUEST_REDUCE_ONLY
     if reduces or w.control.reducing > 0:
         quantity = reducible(w, book, accounts, watch, account, side, quantity, order_type)
-        order_type &= TYPES
+        order_type &= lay.REQUEST_TYPES
         if quantity <= 0:
             return order_id, filled
     if cause == _EXECUTION and not reduces and (accounts[account].traits & lay.FLAG_MARGINED) != 0:

@@ -12,14 +12,12 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.initial_margin import may_rest
 from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.ground.compile import routine
-from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY
+from cascade_sim.core.layout.book import ORDER_CAPACITY
 from cascade_sim.core.venue.admission import UNKNOWN, own_resting
-from cascade_sim.core.venue.book import remove_slot, slot_of
+from cascade_sim.core.venue.book import cut_slot, slot_of
 
 _SLOT_MASK = ORDER_CAPACITY - 1
 _BUCKET = lay.REDUCING_BUCKETS - 1
-TYPES = lay.REQUEST_CANCEL - 1
-"""Bits of an order's type; :data:`layout.REQUEST_REDUCE_ONLY` may stand beside them."""
 
 
 @routine
@@ -100,14 +98,8 @@ def trim(w, book, accounts, watch, first, second):
             node = w.reducing.pool[entry]
             if node.account == account and node.side == side:
                 slot = np.int64(node.order_id & _SLOT_MASK)
-                order = book.orders[slot]
-                cut = min(excess, np.int64(order.quantity_lot))
-                # The venue cuts them: that is no message to it.
-                if cut == order.quantity_lot:
-                    remove_slot(book, slot)
-                else:
-                    order.quantity_lot -= cut
-                    book.levels[np.int64(order.key) & INDEX_MASK].quantity_lot -= cut
+                cut = min(excess, np.int64(book.orders[slot].quantity_lot))
+                cut_slot(book, slot, cut)
                 note_open(w, accounts, watch, account, side, -cut)
                 excess -= cut
             entry = np.int64(node.next)
@@ -136,7 +128,7 @@ def reducible(w, book, accounts, watch, account, side, quantity, order_type):
     if order_type < lay.REQUEST_REDUCE_ONLY:
         return quantity
     allowed = -side * accounts[account].position
-    if may_rest(order_type & TYPES) and w.control.reducing > 0:
+    if may_rest(order_type & lay.REQUEST_TYPES) and w.control.reducing > 0:
         allowed -= reducing_lots(w, book, account, side)
     return min(quantity, allowed)
 

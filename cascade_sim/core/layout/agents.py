@@ -15,6 +15,8 @@ REQUEST_AMEND = 32
 market order whose quantity is an amount of atoms that it may come to. An order type may have ``REQUEST_REDUCE_ONLY`` added
 to it. A row that amends names an order; the row after it, of the same account, says what that is to be: a limit order,
 of which quantity 0 and tick 0 mean those that the order has."""
+REQUEST_TYPES = REQUEST_CANCEL - 1
+"""Bits of an order's type, beside which :data:`REQUEST_REDUCE_ONLY` may stand."""
 
 AGENT_FILL = record(
     price=np.float64,

@@ -19,7 +19,6 @@ from cascade_sim.core.actors.hedging import execute_hedge
 from cascade_sim.core.clearing.cancellation import write_cancellation
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.liquidation import close_out
-from cascade_sim.core.clearing.reducing import TYPES
 from cascade_sim.core.clearing.spending import amount_lots, spend
 from cascade_sim.core.clearing.waterfall import execute_unwind
 from cascade_sim.core.clearing.worth import equity
@@ -204,7 +203,7 @@ def _deliver(w, book, accounts, watch, tape, entry):
         cause == _STOP_LOSS or cause == _HEDGE or cause == _LIQUIDATION or cause == _BACKSTOP
     ):
         _enter_with_event(w, book, accounts, watch, tape, message)
-    elif message.order_type & TYPES == lay.REQUEST_BY_NOTIONAL:
+    elif message.order_type & lay.REQUEST_TYPES == lay.REQUEST_BY_NOTIONAL:
         _enter_by_notional(w, book, accounts, watch, tape, message)
     else:
         _enter(w, book, accounts, watch, tape, message)

@@ -273,10 +273,15 @@ def take(book, side, limit_tick, quantity, taker):
 
 
 @routine
-def remove_slot(book, slot):
-    """Take the order of a slot out of the book, for kernels that hardly ever do."""
-    _unlink(book, slot)
-    _release(book, slot)
+def cut_slot(book, slot, lots):
+    """Take lots away from the order of a slot, which is no message; one of no more lots leaves the book."""
+    order = book.orders[slot]
+    if lots == order.quantity_lot:
+        _unlink(book, slot)
+        _release(book, slot)
+    else:
+        order.quantity_lot -= lots
+        book.levels[np.int64(order.key) & INDEX_MASK].quantity_lot -= lots
 
 
 @routine
@@ -286,17 +291,11 @@ def _settle_with_own(book, side, limit_tick, left, taker):
     ``book.interrupt`` stays where what is left must not rest.
     """
     while book.interrupt == INTERRUPT_SELF_TRADE:
-        level = book.levels[(book.best_ask if side > 0 else book.best_bid) - book.origin]
-        slot = np.int64(level.head)
-        order = book.orders[slot]
-        resting = np.int64(order.quantity_lot)
+        slot = np.int64(book.levels[(book.best_ask if side > 0 else book.best_bid) - book.origin].head)
+        resting = np.int64(book.orders[slot].quantity_lot)
         less = resting if book.self_trade == _CANCEL_BOTH else min(left, resting)
         book.withdrawn += less
-        if less == resting:
-            remove_slot(book, slot)
-        else:
-            order.quantity_lot = resting - less
-            level.quantity_lot -= less
+        cut_slot(book, slot, less)
         if book.self_trade == _CANCEL_BOTH:
             return left
         left -= less
