@@ -1,4 +1,4 @@
-"""What every column of every result table and every key of the summary means.
+"""What every column of every result table means.
 
 The documentation here is data: it is written into the parquet files, checked when a result is saved and
 shown in reports, so that a table and its description cannot drift apart.
@@ -63,28 +63,6 @@ class Column:
         if self.enum is None:
             return None
         return tuple(member.name.lower() for member in self.enum if member.name != "NONE")
-
-
-@dataclass(frozen=True)
-class SummaryKey:
-    """One documented key of the summary.
-
-    Attributes
-    ----------
-    name
-        Key in ``RunResult.summary``.
-    label
-        Words for tables and reports.
-    unit
-        Unit of the value; ``quote`` and ``base`` stand for the currencies of the scenario.
-    group
-        Heading under which reports list it.
-    """
-
-    name: str
-    label: str
-    unit: str
-    group: str
 
 
 def _category(name: str, description: str, enum: type[IntEnum] | None = None) -> Column:
@@ -387,53 +365,4 @@ TABLE_DESCRIPTIONS: MappingProxyType[str, str] = MappingProxyType(
         "liquidation_map": "quantity that would be forced, by price, every few steps",
         "causes": "weighted edges between events",
     }
-)
-
-_PRICE, _FORCED, _COST, _CHANNEL, _RUN = "Price", "Forced closing", "Cost", "Channels", "Run"
-
-SUMMARY_KEYS: tuple[SummaryKey, ...] = (
-    SummaryKey("max_adverse_excursion", "largest move against the majority of leverage", "log bp", _PRICE),
-    SummaryKey("max_drawdown", "largest fall from a peak of mark", "fraction", _PRICE),
-    SummaryKey("realised_volatility", "realised volatility, one-minute marks", "annualised", _PRICE),
-    SummaryKey("retrace", "share of the move undone at the end", "fraction", _PRICE),
-    SummaryKey("recovery_seconds", "time to recover", "s", _PRICE),
-    SummaryKey("worst_depth", "least two-sided depth within 0.1 %, share of calm", "fraction", _PRICE),
-    SummaryKey("liquidated_accounts", "accounts closed by force", "accounts", _FORCED),
-    SummaryKey("liquidated_notional", "notional closed by force", "quote", _FORCED),
-    SummaryKey(
-        "densest_liquidation_share", "liquidations in the densest 5 % of the window", "fraction", _FORCED
-    ),
-    SummaryKey("liquidation_volume_share", "share of liquidations in volume", "fraction", _FORCED),
-    SummaryKey("hedge_volume_share", "share of delta hedges in volume", "fraction", _FORCED),
-    SummaryKey("backstop_notional", "notional taken over by the backstop", "quote", _FORCED),
-    SummaryKey("adl_notional", "notional closed by auto-deleveraging", "quote", _FORCED),
-    SummaryKey("adl_accounts", "accounts closed by auto-deleveraging", "accounts", _FORCED),
-    SummaryKey("insurance_fund_start", "insurance fund at the start", "quote", _COST),
-    SummaryKey("insurance_fund_end", "insurance fund at the end", "quote", _COST),
-    SummaryKey("bad_debt", "bad debt", "quote", _COST),
-    SummaryKey("socialised_loss", "socialised loss", "quote", _COST),
-    SummaryKey("external_capital", "capital drawn from outside", "quote", _COST),
-    SummaryKey("loss_by_class", "loss by class of account", "quote", _COST),
-    SummaryKey("permanent_impact", "permanent impact, by probe", "quote per base", _CHANNEL),
-    SummaryKey("leverage_n", "leverage number n", "-", _CHANNEL),
-    SummaryKey("gamma_x", "gamma number x", "-", _CHANNEL),
-    SummaryKey("peak_gamma_exposure", "peak gamma exposure of the dealers", "quote per 1 % move", _CHANNEL),
-    SummaryKey("gamma_drag", "gamma drag", "quote", _CHANNEL),
-    SummaryKey("branching_ratio", "branching ratio, causal record", "-", _CHANNEL),
-    SummaryKey("cascade_sizes", "cascade sizes", "-", _CHANNEL),
-    SummaryKey("amplification", "amplification by the mechanisms", "-", _CHANNEL),
-    SummaryKey("added_move_bp", "move added by the mechanisms", "log bp", _CHANNEL),
-    SummaryKey("interaction_bp", "interaction of the mechanisms", "log bp", _CHANNEL),
-    SummaryKey("attribution", "move by mechanism, Shapley", "log bp", _CHANNEL),
-    SummaryKey("steps", "steps", "-", _RUN),
-    SummaryKey("messages", "messages", "-", _RUN),
-    SummaryKey("trades", "trades", "-", _RUN),
-    SummaryKey(
-        "refused_orders",
-        "orders refused for initial margin, whole or in part, or as worth too little",
-        "-",
-        _RUN,
-    ),
-    SummaryKey("conservation_error", "conservation error, must be 0", "atoms", _RUN),
-    SummaryKey("markets", "figures of every market", "-", _RUN),
 )

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from cascade_sim.columns import SUMMARY_KEYS, SummaryKey
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.input_words import bracket_words, chain_words
 from cascade_sim.manifest import stop_words
+from cascade_sim.metrics import METRICS, Metric, summary_keys
 from cascade_sim.plots.picture import Picture
 from cascade_sim.plots.words import compact, currencies, log_percent, percent, plain, ranked_losses
 from cascade_sim.result import RunResult, move_into
@@ -404,7 +404,7 @@ def unit_words(unit: str, base: str, quote: str) -> str:
     Parameters
     ----------
     unit
-        Unit as in `columns.SUMMARY_KEYS`.
+        Unit as in `metrics.METRICS`.
     base, quote
         Names of the currencies.
 
@@ -426,10 +426,10 @@ def _payers_table(summary: Mapping[str, Any], quote: str) -> str:
 
 def _key_figures(summary: Mapping[str, Any], base: str, quote: str) -> str:
     blocks = []
-    for group in dict.fromkeys(key.group for key in SUMMARY_KEYS):
+    for group in dict.fromkeys(key.group for key in summary_keys()):
         rows = [
             row
-            for key in SUMMARY_KEYS
+            for key in summary_keys()
             if key.group == group
             for row in _figure_rows(key, summary, base, quote)
         ]
@@ -446,7 +446,7 @@ def _every_market(summary: Mapping[str, Any]) -> str:
     if len(markets) < 2:
         return ""
     rows = []
-    for key in SUMMARY_KEYS:
+    for key in summary_keys():
         values = [figures.get(key.name) for figures in markets.values()]
         if any(value is not None for value in values):
             unit = "" if key.unit == "-" else f", {key.unit}"
@@ -461,7 +461,7 @@ def _every_market(summary: Mapping[str, Any]) -> str:
 
 
 def _figure_rows(
-    key: SummaryKey, summary: Mapping[str, Any], base: str, quote: str
+    key: Metric, summary: Mapping[str, Any], base: str, quote: str
 ) -> Iterable[tuple[str, str, str]]:
     if key.name not in summary or key.name in ("loss_by_class", "markets"):
         return
@@ -500,16 +500,15 @@ _COMPARED = (
 
 def _counterfactual(table: pd.DataFrame, base: str, quote: str) -> str:
     """A column per arm, the run itself first: few arms and many figures fit a page this way round."""
-    known = {key.name: key for key in SUMMARY_KEYS}
     whole = (table["arm"] == "everything on").to_numpy()
     ordered = pd.concat([table[whole], table[~whole]])
     rows = []
     for name in _COMPARED:
         if name not in table.columns or not table[name].notna().any():
             continue
-        unit = unit_words(known[name].unit, base, quote)
+        unit = unit_words(METRICS[name].unit, base, quote)
         scale, unit = (100.0, "%") if unit == "fraction" else (1.0, unit)
         cells = [_short(scale * float(value)) for value in ordered[name]]
-        rows.append([f"{known[name].label}, {unit}" if unit else known[name].label, *cells])
+        rows.append([f"{METRICS[name].label}, {unit}" if unit else METRICS[name].label, *cells])
     head = ["the same draws", *(str(label) for label in ordered["arm"])]
     return _table(head, rows, frozenset(range(1, len(head))))

@@ -15,10 +15,11 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from cascade_sim.columns import SCHEMA_VERSION, SUMMARY_KEYS, TABLE_DESCRIPTIONS, TABLES
+from cascade_sim.columns import SCHEMA_VERSION, TABLE_DESCRIPTIONS, TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, expectation
 from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
 from cascade_sim.manifest import RUN_KIND, build_manifest, json_ready
+from cascade_sim.metrics import METRICS
 from cascade_sim.result_folder import (
     ARMS,
     MANIFEST,
@@ -512,7 +513,7 @@ def _check_run(folder: Path, manifest: dict[str, Any], summary: dict[str, Any], 
         )
     if hashed and not summary:
         raise DataFileError(f"expected figures in {folder / SUMMARY}, received none")
-    for name in {key.name for key in SUMMARY_KEYS} & summary.keys():
+    for name in METRICS.keys() & summary.keys():
         value = summary[name]
         for item in _items(value, _LISTED.get(name, ())):
             if not isinstance(item, int | float | None):

@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from cascade_sim.columns import (
     RETIRED_COLUMNS,
     SCHEMA_VERSION,
-    SUMMARY_KEYS,
     TABLE_DESCRIPTIONS,
     TABLES,
     Column,
 )
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.domain.files import LARGEST_JSON, bounded_integer, read_bounded
+from cascade_sim.metrics import METRICS
 from cascade_sim.tables import NULLABLE, check_table, columns_of
 from cascade_sim.temporaries import unfinished_file
 
@@ -361,7 +361,7 @@ class TableFile:
 
 def _frame_notes() -> dict[str, tuple[str, str]]:
     """Column -> unit and description, for the tables of a counterfactual."""
-    notes = {key.name: (key.unit, key.label) for key in SUMMARY_KEYS}
+    notes = {key.name: (key.unit, key.label) for key in METRICS.values()}
     notes |= {column.name: (column.unit, column.description) for column in TABLES["series"]}
     return notes | {"arm": ("-", "counterfactual run of the same draws, named for what differs")}
 

@@ -117,14 +117,15 @@ def switches_command(name: Annotated[str | None, typer.Argument()] = None) -> No
 @app.command("metrics")
 def metrics_command(name: Annotated[str | None, typer.Argument()] = None) -> None:
     """List the metrics, a line each; a name shows its documentation."""
-    from cascade_sim.metrics import METRICS
+    from cascade_sim.metrics import TABLE_METRICS, summary_keys
 
+    listed = {key.name: key for key in summary_keys()} | TABLE_METRICS
     if name is not None:
-        if name not in METRICS:
-            raise UnknownNameError("metric", name, list(METRICS))
-        say(f"{name} ({METRICS[name].unit})\n\n{METRICS[name].documentation}")
+        if name not in listed:
+            raise UnknownNameError("metric", name, list(listed))
+        say(f"{name} ({listed[name].unit})\n\n{listed[name].documentation}")
         return
-    for known, metric in METRICS.items():
+    for known, metric in listed.items():
         say(f"{known:<28}{metric.unit:<22}{metric.documentation.splitlines()[0]}")
 
 

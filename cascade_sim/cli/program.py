@@ -112,8 +112,8 @@ def _print_result(result: Any, scenario: Any, folder: Path | None, json_output: 
     if json_output:
         say(json.dumps(result.summary, allow_nan=False))
         return
-    from cascade_sim.columns import SUMMARY_KEYS
     from cascade_sim.input_words import bracket_words, chain_words
+    from cascade_sim.metrics import summary_keys
     from cascade_sim.plots.words import ranked_losses
     from cascade_sim.report import narrate, unit_words
 
@@ -123,7 +123,7 @@ def _print_result(result: Any, scenario: Any, folder: Path | None, json_output: 
     for sentence in (*narrate(summary, quote), *said):
         say(sentence)
     say("")
-    for key in SUMMARY_KEYS:
+    for key in summary_keys():
         value = summary.get(key.name)
         if isinstance(value, int | float):
             text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.6g}"

@@ -12,13 +12,12 @@ import pandas as pd
 from cascade_sim.domain.errors import CapacityError, RunInterrupted, UnknownNameError
 from cascade_sim.domain.units import added
 from cascade_sim.lab.single import EVERYTHING_ON, run, switch_arm, with_impact_if_possible
-from cascade_sim.metrics.summary import SEVERAL_NUMBERS
 from cascade_sim.result import ARM_COLUMNS, RunResult, arm_table
 from cascade_sim.scenario import Scenario, as_scenario
 
 Subset = frozenset[str]
 _CONTROLS = ("impact_off", "placebo")
-_OF_THE_WHOLE = SEVERAL_NUMBERS | {"markets", "interaction_bp", "attribution"}
+_OF_THE_WHOLE = frozenset(("markets", "cascade_sizes", "interaction_bp", "attribution"))
 """Keys of a summary that are no figure of a single arm."""
 
 
@@ -204,7 +203,11 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def _row(
     summary: Mapping[str, Any], label: str, switches: Mapping[str, bool], none: Mapping[str, Any]
 ) -> dict[str, Any]:
-    scalars = {key: value for key, value in summary.items() if key not in _OF_THE_WHOLE}
+    scalars = {
+        key: value
+        for key, value in summary.items()
+        if key not in _OF_THE_WHOLE and not isinstance(value, Mapping)
+    }
     excursion, base = summary["max_adverse_excursion"], none["max_adverse_excursion"]
     known = excursion is not None and base is not None
     scalars["amplification"] = excursion / base if known and base != 0.0 else None

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from os import PathLike
 from typing import Any
@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.looks import open_queue
-from cascade_sim.core.clearing.worth import equities
 from cascade_sim.core.drivers.blank import blank_of, renew
 from cascade_sim.core.drivers.loop import full, lean
 from cascade_sim.core.drivers.opening import Opener
 from cascade_sim.core.drivers.state import plain
 from cascade_sim.core.layout.opening import OPENED, PLAN
 from cascade_sim.core.record.figures import finish_figures
-from cascade_sim.domain.enums import CLOSED_BY
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
-from cascade_sim.domain.units import ATOMS_PER_UNIT, BASIS_POINTS_PER_UNIT
+from cascade_sim.lab.single import runs_of
+from cascade_sim.metrics import columns
 from cascade_sim.model import (
     ALL_PHASES,
     Simulation,
@@ -39,39 +38,6 @@ from cascade_sim.scenario import Scenario, as_scenario
 Progress = Callable[[int, int], None]
 Rows = NDArray[Any]
 Keys = NDArray[np.uint64]
-
-UNITS: Mapping[str, str] = {
-    "seed": "-",
-    "max_adverse_excursion": "log bp",
-    "max_drawdown": "fraction",
-    "retrace": "fraction",
-    "liquidated_accounts": "accounts",
-    "liquidated_notional": "quote",
-    "liquidated_quantity": "base",
-    "backstop_notional": "quote",
-    "adl_notional": "quote",
-    "adl_accounts": "accounts",
-    "adl_loss": "quote",
-    "insurance_fund_end": "quote",
-    "bad_debt": "quote",
-    "socialised_loss": "quote",
-    "external_capital": "quote",
-    "fees": "quote",
-    "mark_start": "quote",
-    "mark_lowest": "quote",
-    "mark_highest": "quote",
-    "mark_end": "quote",
-    "first_liquidation_seconds": "s",
-    "first_adl_seconds": "s",
-    "steps": "-",
-    "messages": "-",
-    "trades": "-",
-    "refused_orders": "-",
-    "conservation_error": "atoms",
-    "fingerprint": "-",
-}
-"""Columns of an ensemble and their units. What a summary has too is called as there and equals it; NaN stands for its
-None. ``mark_start``, ``_lowest`` and ``_highest`` belong to the event window, ``mark_end`` to the last step."""
 
 _CHUNK_SECONDS = 0.75
 """Work that a thread takes at once: little of it is lost to taking it, and the last pieces are shared out evenly."""
@@ -332,60 +298,12 @@ class _Ensemble:
 
 
 def _frame(rows: Rows, seeds: list[int], scenario: Scenario, instrument: Instrument) -> pd.DataFrame:
-    figures = rows["figures"]
-    prices = {
-        name: instrument.ticks_to_prices(figures[name])
-        for name in ("mark_start", "mark_lowest", "mark_highest", "mark_window_end")
-    }
-    prices["mark_end"] = instrument.ticks_to_prices(rows["mark_end"])
-    peak, trough = (instrument.ticks_to_prices(figures[f"drawdown_{name}"]) for name in ("peak", "trough"))
-    extreme = np.where(figures["majority"] >= 0, prices["mark_lowest"], prices["mark_highest"])
-    excursion = BASIS_POINTS_PER_UNIT * np.log(extreme / prices["mark_start"])
-    last = BASIS_POINTS_PER_UNIT * np.log(prices["mark_window_end"] / prices["mark_start"])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        retrace = np.where(excursion != 0.0, 1.0 - last / excursion, np.nan)
-
-    def cash(name: str) -> NDArray[np.float64]:
-        return np.asarray(np.trunc(rows[name]) / ATOMS_PER_UNIT)
-
-    def seconds(name: str) -> NDArray[np.float64]:
-        return np.asarray(np.where(rows[name] >= 0, rows[name] * scenario.run.dt, np.nan))
-
-    closed = {
-        by: np.trunc(rows["closed"][:, list(stages)].sum(axis=1)) / ATOMS_PER_UNIT
-        for by, stages in CLOSED_BY.items()
-    }
-    held = rows["fund_position"] * float(instrument.atoms_per_tick_lot)
-    fund_end = equities(rows["fund_cash"], held, rows["mark_end"])
-    values: dict[str, Any] = {
-        "seed": pd.array(seeds, dtype="int64") if _fits(seeds) else pd.array(seeds, dtype=object),
-        "max_adverse_excursion": excursion,
-        "max_drawdown": (peak - trough) / peak,
-        "retrace": retrace,
-        "liquidated_accounts": rows["liquidated_accounts"],
-        "liquidated_notional": closed["book"] + closed["backstop"] + closed["adl"],
-        "liquidated_quantity": instrument.lots_to_quantities(rows["liquidated_quantity"]),
-        "backstop_notional": closed["backstop"],
-        "adl_notional": closed["adl"],
-        "adl_accounts": rows["adl_accounts"],
-        "adl_loss": cash("adl_loss"),
-        "insurance_fund_end": fund_end / ATOMS_PER_UNIT,
-        "bad_debt": cash("bad_debt"),
-        "socialised_loss": cash("socialised"),
-        "external_capital": cash("external"),
-        "fees": cash("fees"),
-        **{name: prices[name] for name in ("mark_start", "mark_lowest", "mark_highest", "mark_end")},
-        "first_liquidation_seconds": seconds("first_liquidation_step"),
-        "first_adl_seconds": seconds("first_adl_step"),
-        "steps": np.full(len(rows), scenario.run.steps),
-        "messages": rows["messages"],
-        "trades": rows["trades"],
-        "refused_orders": rows["refused_orders"],
-        "conservation_error": rows["conservation_error"],
-        "fingerprint": rows["fingerprint"],
-    }
-    frame = pd.DataFrame({name: np.asarray(values[name]) for name in UNITS})
-    frame.attrs["units"] = dict(UNITS)
+    """The seeds, every metric of every run, and the fingerprints."""
+    figures, units = columns(runs_of(rows, scenario, instrument))
+    column = pd.array(seeds, dtype="int64") if _fits(seeds) else pd.array(seeds, dtype=object)
+    frame = pd.concat([pd.Series(np.asarray(column), name="seed"), figures], axis=1)
+    frame["fingerprint"] = np.array(rows["fingerprint"])
+    frame.attrs["units"] = {"seed": "-", **units, "fingerprint": "-"}
     return frame
 
 
@@ -426,7 +344,8 @@ def run_ensemble(
     Returns
     -------
     DataFrame
-        A row per seed, in order; columns and units in :data:`UNITS` and in ``frame.attrs["units"]``.
+        A row per seed, in order; the seed, every metric of `cascade_sim.metrics.METRICS` that a run has by itself, and a
+        fingerprint; units in ``frame.attrs["units"]``.
 
     Raises
     ------

@@ -11,11 +11,13 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade_sim.clearing.replay import conservation_error
 from cascade_sim.core import layout as lay
+from cascade_sim.core.drivers.state import plain
+from cascade_sim.core.record.figures import finish_figures
 from cascade_sim.domain.components import error_text
-from cascade_sim.domain.enums import AccountClass
 from cascade_sim.domain.errors import (
     CapacityError,
     CascadeError,
@@ -25,15 +27,16 @@ from cascade_sim.domain.errors import (
     StrainWarning,
     expectation,
 )
+from cascade_sim.domain.instruments import Instrument
 from cascade_sim.lab.interrupts import Held, held_back
 from cascade_sim.lab.probe import forced_density, permanent_impact
 from cascade_sim.lab.several import combine
 from cascade_sim.manifest import IMPACT_PROBE, with_missing
-from cascade_sim.metrics import RunFacts, summarise
+from cascade_sim.metrics import RunFacts, Runs, summarise
 from cascade_sim.metrics.summary import figures_of_one_market
 from cascade_sim.model import Market, Simulation, build
 from cascade_sim.model.capacities import STRAINED, strain, strain_text
-from cascade_sim.recorder import AccountRecords, run_totals
+from cascade_sim.recorder import AccountRecords
 from cascade_sim.result import RunResult, build_manifest
 from cascade_sim.scenario import Scenario, as_scenario
 
@@ -182,8 +185,8 @@ def _result(model: Simulation) -> RunResult:
     if any(errors):
         raise RunFailed(expectation("conservation_error", "0 atoms", error))
     summaries = [
-        summarise(own, run_facts(market), {"conservation_error": off})
-        for own, market, off in zip(results, markets, errors, strict=True)
+        summarise(figures(model, name), {"conservation_error": off})
+        for name, off in zip(model.markets, errors, strict=True)
     ]
     # Tables hold every market; the summary is that of the first, and says the main figures of all.
     told = {name: figures_of_one_market(each) for name, each in zip(model.markets, summaries, strict=True)}
@@ -262,33 +265,32 @@ def measure_conservation(model: Market, result: RunResult) -> int:
     return error + abs(int(accounts["cash"].sum())) + abs(int(accounts["position"].sum()))
 
 
-def majority_direction(model: Market) -> int:
-    """+1 when leveraged longs outweigh leveraged shorts at the start, else -1."""
-    began = model.start_accounts
-    rows = began if began is not None else model.state.accounts
-    traders = rows["account_class"] == int(AccountClass.LEVERAGED_TRADER)
-    return 1 if int(rows["position"][traders].sum()) >= 0 else -1
+def figures(model: Simulation, market: str) -> Runs:
+    """Return what a market of a model has come to, as the metrics take it."""
+    number = list(model.markets).index(market)
+    row = plain(np.zeros(1, lay.FIGURE_ROW))
+    worlds, books, accounts, *_ = model.system.rows(number)
+    finish_figures(worlds, books, accounts, row, lay.RETURN_DONE, 0)
+    settled = model.markets[market]
+    return runs_of(row, settled.settings, settled.instrument)
+
+
+def runs_of(rows: NDArray[Any], scenario: Scenario, instrument: Instrument) -> Runs:
+    """Return rows of :data:`layout.FIGURE_ROW` of runs of a scenario as the metrics take them."""
+    return Runs(rows, instrument, scenario.run.dt, scenario.clearing.insurance_fund)
 
 
 def run_facts(model: Market) -> RunFacts:
-    """Return what metrics need beside the tables; of a run that stopped, up to the last step that was completed."""
-    scenario, state = model.settings, model.state
-    config, steps = state.world.config, max(0, model.step_number)
-    shock = int(config.shock[0].first_step) if scenario.shock.is_active else None
+    """Return what table metrics need beside the tables; of a run that stopped, up to the last step that was completed."""
+    scenario, steps = model.settings, max(0, model.step_number)
+    shock = int(model.state.world.config.shock[0].first_step) if scenario.shock.is_active else None
     if shock is not None and shock >= steps:
         shock = None
     return RunFacts(
         steps=steps,
-        burn_in_steps=scenario.run.burn_in_steps,
         dt=scenario.run.dt,
-        initial_price=model.instrument.tick_to_price(model.initial_tick),
         first_shock_step=shock,
-        majority_direction=majority_direction(model),
-        insurance_fund_start=scenario.clearing.insurance_fund,
         window_end_step=scenario.run.last_of_window(shock or 0, steps) if steps > 0 else None,
-        dealer_option_value_start=model.dealer_value_start,
-        dealer_option_value_end=model.dealer_option_value(),
-        totals=run_totals(state.world, state.book, model.instrument),
     )
 
 

@@ -1,230 +1,179 @@
 """How far the mark fell, how fast it came back, and how much of it was forced."""
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cascade_sim.domain.enums import Cause, EventType
-from cascade_sim.domain.units import BASIS_POINTS_PER_UNIT, SECONDS_PER_YEAR, added
+from cascade_sim.domain.enums import CLOSED_BY, Cause
+from cascade_sim.domain.units import BASIS_POINTS_PER_UNIT, SECONDS_PER_YEAR
 from cascade_sim.metrics.catalogue import metric
-from cascade_sim.metrics.facts import RunFacts
-from cascade_sim.result import RunResult
-
-Floats = NDArray[np.float64]
-
-RECOVERED_SHARE = 0.5
-"""Share of the excursion that must be undone for the mark to count as recovered."""
-DENSEST_SHARE = 0.05
-"""Length of the densest stretch of liquidations, as a share of the event window."""
-OFF_BOOK = ("takeover", "adl", "socialise")
-"""Events whose fills are made outside the book."""
+from cascade_sim.metrics.runs import Floats, Runs, ratio
 
 
-def between(frame: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
-    """Return the rows of a table ordered by step whose step lies in ``first`` .. ``last``, both included."""
-    steps = frame["step"].to_numpy()
-    left, right = np.searchsorted(steps, first, side="left"), np.searchsorted(steps, last, side="right")
-    return frame.iloc[int(left) : int(right)]
+def _extreme(runs: Runs) -> Floats:
+    """The mark of the largest move against the majority of open leverage."""
+    against = runs.figure("majority") >= 0
+    return np.where(against, runs.window_prices("mark_lowest"), runs.window_prices("mark_highest"))
 
 
-def mark_from(result: RunResult, facts: RunFacts, first: int, last: int) -> Floats:
-    """Return the mark before step ``first`` and at the end of each step up to ``last``; empty without a series.
-
-    The row of a step is written at its end, so the value *at* a shock is that of the row before; the
-    initial price where the run has no such row.
-    """
-    series = result.columns("series", ("step", "mark"))
-    marks = between(series, first, last)["mark"].to_numpy(np.float64)
-    if not len(marks):
-        return marks
-    before = between(series, first - 1, first - 1)["mark"].to_numpy(np.float64)
-    return np.concatenate((before if len(before) else [facts.initial_price], marks))
-
-
-def excursion_path(result: RunResult, facts: RunFacts) -> Floats:
-    """Return the log move of the mark over the event window, basis points, beginning with 0 at the shock."""
-    marks = mark_from(result, facts, facts.window_start, facts.window_end)
-    return np.asarray(BASIS_POINTS_PER_UNIT * np.log(marks / marks[0])) if len(marks) else marks
-
-
-def _trough(path: Floats, direction: int) -> int:
-    """Index of the first point of the largest move against ``direction``."""
-    return int(np.argmin(path * direction))
-
-
-@metric("log bp")
-def max_adverse_excursion(result: RunResult, facts: RunFacts) -> float | None:
+@metric("log bp", "Price", "largest move against the majority of leverage")
+def max_adverse_excursion(runs: Runs) -> Floats:
     """Largest move of mark against the majority of open leverage, in the event window.
 
     Signed log basis points from the mark as the first shock begins; negative when most are long (the lowest
     point), positive when most are short (the highest); 0 if the mark never moved against them.
     """
-    path = excursion_path(result, facts)
-    return float(path[_trough(path, facts.majority_direction)]) if len(path) else None
+    return np.asarray(BASIS_POINTS_PER_UNIT * np.log(_extreme(runs) / runs.window_prices("mark_start")))
 
 
-@metric("fraction")
-def max_drawdown(result: RunResult, facts: RunFacts) -> float | None:
+@metric("fraction", "Price", "largest fall from a peak of mark")
+def max_drawdown(runs: Runs) -> Floats:
     """Largest fall of mark from its running peak after burn-in, as a fraction of that peak."""
-    marks = mark_from(result, facts, 0, facts.steps - 1)
-    if not len(marks):
-        return None
-    peak = np.maximum.accumulate(marks)
-    return float(np.max((peak - marks) / peak))
+    peak = runs.prices("drawdown_peak")
+    return np.asarray((peak - runs.prices("drawdown_trough")) / peak)
 
 
-@metric("fraction")
-def retrace(result: RunResult, facts: RunFacts) -> float | None:
-    """Fraction of the excursion that is undone at the end of the event window.
-
-    One minus the final log move over the move at the trough: 0 at the trough, 1 back at the start, above 1
-    beyond. None without an excursion.
-    """
-    path = excursion_path(result, facts)
-    if not len(path):
-        return None
-    depth = path[_trough(path, facts.majority_direction)]
-    return float(1.0 - path[-1] / depth) if depth != 0.0 else None
-
-
-@metric("s")
-def recovery_seconds(result: RunResult, facts: RunFacts) -> float | None:
-    """Seconds from the trough of the excursion to the end of the first step at which half of it is undone.
-
-    The trough is the first point of the largest adverse log move in the event window. None if half is not
-    undone before the window ends, or without an excursion.
-    """
-    path = excursion_path(result, facts)
-    if not len(path):
-        return None
-    trough = _trough(path, facts.majority_direction)
-    if path[trough] == 0.0:
-        return None
-    undone = 1.0 - path[trough:] / path[trough]
-    recovered = np.flatnonzero(undone >= RECOVERED_SHARE)
-    return float(recovered[0] * facts.dt) if len(recovered) else None
-
-
-def two_sided_depth(frame: pd.DataFrame, band: int) -> Floats:
-    """Return bid plus ask quantity within ``band`` basis points of mid, base units, float64."""
-    bid, ask = (frame[f"{side}_depth_{band}bp"].to_numpy(np.float64) for side in ("bid", "ask"))
-    return np.asarray(bid + ask)
-
-
-@metric("fraction")
-def worst_depth(result: RunResult, facts: RunFacts) -> float | None:
-    """Least depth within 0.1 % of mid, both sides together, over the event window, as a share of calm.
-
-    Calm is the median from step 0 up to the first shock (of the whole run without one). None if the shock
-    comes with the first step or calm has no depth.
-    """
-    series = result.columns("series", ("step", "bid_depth_10bp", "ask_depth_10bp"))
-    window = two_sided_depth(between(series, facts.window_start, facts.window_end), 10)
-    calm_end = facts.steps - 1 if facts.first_shock_step is None else facts.first_shock_step - 1
-    calm = two_sided_depth(between(series, 0, calm_end), 10)
-    if not len(window) or not len(calm) or not (usual := float(np.median(calm))) > 0.0:
-        return None
-    return float(window.min() / usual)
-
-
-@metric("annualised")
-def realised_volatility(result: RunResult, facts: RunFacts) -> float | None:
+@metric("annualised", "Price", "realised volatility, one-minute marks")
+def realised_volatility(runs: Runs) -> Floats:
     """Annualised volatility of the mark after burn-in, from one-minute log returns.
 
     The year has 365 days, the mean is not removed. Longer steps than a minute are taken as they are. None
     with fewer than two returns.
     """
-    marks = mark_from(result, facts, 0, facts.steps - 1)
-    stride = max(1, round(60.0 / facts.dt))
-    returns = np.diff(np.log(marks[::stride]))
-    if len(returns) < 2:
-        return None
-    return float(np.sqrt(np.mean(returns**2) * SECONDS_PER_YEAR / (stride * facts.dt)))
+    count = np.where(runs.figure("returns") >= 2, runs.figure("returns"), np.nan)
+    minute = max(1, round(60.0 / runs.dt)) * runs.dt
+    return np.asarray(np.sqrt(runs.figure("squared_returns") / count * SECONDS_PER_YEAR / minute))
 
 
-def close_outs(events: pd.DataFrame) -> pd.DataFrame:
-    """Return the events that closed a distressed position: each lot is in exactly one of them."""
-    kinds = [EventType.LIQUIDATION.name.lower(), *OFF_BOOK]
-    codes = events["type"].cat.categories.get_indexer(pd.Index(kinds))
-    return events[np.isin(events["type"].cat.codes.to_numpy(), codes[codes >= 0])]
+@metric("fraction", "Price", "share of the move undone at the end")
+def retrace(runs: Runs) -> Floats:
+    """Fraction of the excursion that is undone at the end of the event window.
 
-
-def _closed(result: RunResult) -> pd.DataFrame:
-    return close_outs(result.columns("events", ("step", "type", "filled")))
-
-
-def densest_share(amounts: Floats, width: int) -> float | None:
-    """Return the largest share of a total that falls into ``width`` consecutive entries.
-
-    Parameters
-    ----------
-    amounts : float64 array, shape (n,)
-        Not negative.
-    width : int
-        At least 1; more than n counts as n.
-
-    Returns
-    -------
-    float or None
-        None if the total is 0.
+    One minus the final log move over the move at the trough: 0 at the trough, 1 back at the start, above 1
+    beyond. None without an excursion.
     """
-    total = amounts.sum()
-    if not total > 0.0:
-        return None
-    sums = np.concatenate(([0.0], np.cumsum(amounts)))
-    width = min(width, len(amounts))
-    return float(min(1.0, (sums[width:] - sums[:-width]).max() / total))
+    start = runs.window_prices("mark_start")
+    depth = np.log(_extreme(runs) / start)
+    last = np.log(runs.window_prices("mark_window_end") / start)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(depth != 0.0, 1.0 - last / depth, np.nan)
 
 
-@metric("fraction")
-def densest_liquidation_share(result: RunResult, facts: RunFacts) -> float | None:
+@metric("s", "Price", "time to recover")
+def recovery_seconds(runs: Runs) -> Floats:
+    """Seconds from the trough of the excursion to the end of the first step at which half of it is undone.
+
+    The trough is the first point of the largest adverse log move in the event window. None if half is not
+    undone before the window ends, or without an excursion.
+    """
+    recovered = runs.figure("recovered_step")
+    return runs.seconds(np.where(recovered >= 0, recovered - runs.figure("trough_step"), -1))
+
+
+@metric("fraction", "Price", "least two-sided depth within 0.1 %, share of calm")
+def worst_depth(runs: Runs) -> Floats:
+    """Least depth within 0.1 % of mid, both sides together, over the event window, as a share of calm.
+
+    Calm is the mean from step 0 up to the first shock (of the whole run without one). None if the shock
+    comes with the first step or calm has no depth.
+    """
+    least = runs.figure("least_depth")
+    calm = ratio(runs.figure("calm_depth"), runs.figure("calm_steps"))
+    return ratio(np.where(least >= 0, least, np.nan), calm)
+
+
+@metric("quote", "Price", "mark as the event window begins")
+def mark_start(runs: Runs) -> Floats:
+    """Mark as the event window begins: before the step of the first shock, or before step 0 without one."""
+    return runs.window_prices("mark_start")
+
+
+@metric("quote", "Price", "lowest mark of the event window")
+def mark_lowest(runs: Runs) -> Floats:
+    """Lowest mark of the event window, its beginning included."""
+    return runs.window_prices("mark_lowest")
+
+
+@metric("quote", "Price", "highest mark of the event window")
+def mark_highest(runs: Runs) -> Floats:
+    """Highest mark of the event window, its beginning included."""
+    return runs.window_prices("mark_highest")
+
+
+@metric("quote", "Price", "mark at the end")
+def mark_end(runs: Runs) -> Floats:
+    """Mark at the end of the last step."""
+    return np.asarray(runs.instrument.ticks_to_prices(runs.total("mark_end")))
+
+
+@metric("accounts", "Forced closing", "accounts closed by force")
+def liquidated_accounts(runs: Runs) -> NDArray[np.int64]:
+    """Accounts that the liquidation engine closed, in part or in full, each once."""
+    return runs.total("liquidated_accounts")
+
+
+@metric("quote", "Forced closing", "notional closed by force")
+def liquidated_notional(runs: Runs) -> Floats:
+    """Notional closed by force: in the book, by takeover and by deleveraging, each lot once."""
+    book, backstop, adl = (runs.closed_by(CLOSED_BY[route]) for route in ("book", "backstop", "adl"))
+    return np.asarray(book + backstop + adl)
+
+
+@metric("base", "Forced closing", "quantity closed by force in the book")
+def liquidated_quantity(runs: Runs) -> Floats:
+    """Base units that the liquidation engine closed in the book."""
+    return np.asarray(runs.instrument.lots_to_quantities(runs.total("liquidated_quantity")))
+
+
+@metric("s", "Forced closing", "time of the first liquidation")
+def first_liquidation_seconds(runs: Runs) -> Floats:
+    """Seconds from step 0 to the step of the first forced closing; None without any."""
+    return runs.seconds(runs.total("first_liquidation_step"))
+
+
+@metric("s", "Forced closing", "time of the first deleveraging")
+def first_adl_seconds(runs: Runs) -> Floats:
+    """Seconds from step 0 to the step of the first auto-deleveraging; None without any."""
+    return runs.seconds(runs.total("first_adl_step"))
+
+
+@metric("s", "Forced closing", "time during which the throughput limit bound")
+def throughput_bound_seconds(runs: Runs) -> Floats:
+    """Seconds, in whole steps, in which the engine's limits left somebody waiting: distressed accounts or messages."""
+    return runs.seconds(runs.figure("throughput_steps"))
+
+
+@metric("bp", "Forced closing", "shortfall of close-outs against mark")
+def liquidation_shortfall(runs: Runs) -> Floats:
+    """What close-outs in the book fetched less than the mark as they were decided, basis points of their value there.
+
+    Weighted by quantity; negative if they fetched more. None if nothing was closed in the book.
+    """
+    return np.asarray(BASIS_POINTS_PER_UNIT * ratio(runs.total("shortfall"), runs.total("decided")))
+
+
+@metric("fraction", "Forced closing", "liquidations in the densest 5 % of the window")
+def densest_liquidation_share(runs: Runs) -> Floats:
     """Share of the forced quantity that falls into the densest contiguous 5 % of the event window.
 
-    Forced quantity per step: filled base units of liquidations in the book, takeovers and deleveraging,
-    each once. None if nothing was closed by force.
+    Forced quantity: filled base units of liquidations in the book, takeovers and deleveraging, each once, by step, in
+    windows of more than 4,000 steps by their 4,000th part. None if nothing was closed by force.
     """
-    window = facts.window_end - facts.window_start + 1
-    events = between(_closed(result), facts.window_start, facts.window_end)
-    place = events["step"].to_numpy(np.int64) - facts.window_start
-    amounts = np.bincount(place, weights=events["filled"].to_numpy(np.float64), minlength=window).astype(
-        np.float64
-    )
-    return densest_share(amounts, max(1, round(DENSEST_SHARE * window)))
+    return ratio(runs.total("densest"), runs.total("forced"))
 
 
-def volume_share(result: RunResult, facts: RunFacts, cause: Cause) -> float | None:
-    """Return the share of one cause in taker volume in the event window, off-book fills left out."""
-
-    def volume(of: Cause) -> float:
-        names = [f"{side}_volume_{of.name.lower()}" for side in ("buy", "sell")]
-        window = between(result.columns("series", ("step", *names)), facts.window_start, facts.window_end)
-        return added(float(window[name].to_numpy(np.float64).sum()) for name in names)
-
-    events = between(_closed(result), facts.window_start, facts.window_end)
-    outside = events.loc[events["type"].isin(OFF_BOOK), "filled"].to_numpy(np.float64).sum()
-    total = added(volume(each) for each in Cause) - float(outside)
-    return volume(cause) / total if total > 0.0 else None
+def _volume_share(runs: Runs, cause: Cause) -> Floats:
+    """Share of one cause in taker volume in the event window, off-book fills left out."""
+    volume = runs.figure("volume")
+    return ratio(volume[:, int(cause)], volume.sum(axis=1) - runs.figure("taken"))
 
 
-@metric("fraction")
-def liquidation_volume_share(result: RunResult, facts: RunFacts) -> float | None:
+@metric("fraction", "Forced closing", "share of liquidations in volume")
+def liquidation_volume_share(runs: Runs) -> Floats:
     """Share of forced closing in the taker volume of the event window; None without volume."""
-    return volume_share(result, facts, Cause.LIQUIDATION)
+    return _volume_share(runs, Cause.LIQUIDATION)
 
 
-@metric("fraction")
-def hedge_volume_share(result: RunResult, facts: RunFacts) -> float | None:
+@metric("fraction", "Forced closing", "share of delta hedges in volume")
+def hedge_volume_share(runs: Runs) -> Floats:
     """Share of delta hedges in the taker volume of the event window; None without volume."""
-    return volume_share(result, facts, Cause.DELTA_HEDGE)
-
-
-@metric("accounts")
-def liquidated_accounts(result: RunResult, facts: RunFacts) -> int:
-    """Accounts that the liquidation engine closed, in part or in full, each once."""
-    return int(facts.total("liquidated_accounts"))
-
-
-@metric("quote")
-def liquidated_notional(result: RunResult, facts: RunFacts) -> float:
-    """Notional closed by force: in the book, by takeover and by deleveraging, each lot once."""
-    return added(facts.total(f"{route}_notional") for route in ("book", "backstop", "adl"))
+    return _volume_share(runs, Cause.DELTA_HEDGE)

@@ -7,12 +7,23 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_sim.domain.units import SECONDS_PER_YEAR
-from cascade_sim.metrics.cascade import between, two_sided_depth
-from cascade_sim.metrics.catalogue import metric
+from cascade_sim.metrics.catalogue import Recorded, table_metric
 from cascade_sim.metrics.facts import RunFacts
-from cascade_sim.result import RunResult
 
 SIGNATURE_LAGS_SECONDS = (1, 5, 10, 30, 60, 300, 600, 1800)
+
+
+def between(frame: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
+    """Return the rows of a table ordered by step whose step lies in ``first`` .. ``last``, both included."""
+    steps = frame["step"].to_numpy()
+    left, right = np.searchsorted(steps, first, side="left"), np.searchsorted(steps, last, side="right")
+    return frame.iloc[int(left) : int(right)]
+
+
+def two_sided_depth(frame: pd.DataFrame, band: int) -> NDArray[np.float64]:
+    """Return bid plus ask quantity within ``band`` basis points of mid, base units, float64."""
+    bid, ask = (frame[f"{side}_depth_{band}bp"].to_numpy(np.float64) for side in ("bid", "ask"))
+    return np.asarray(bid + ask)
 
 
 def log_returns(prices: ArrayLike, lag: int = 1) -> NDArray[np.float64]:
@@ -86,41 +97,41 @@ def signature(prices: ArrayLike, dt: float, lags_seconds: Sequence[float]) -> di
     return result
 
 
-def _calm(result: RunResult, facts: RunFacts, *columns: str) -> pd.DataFrame:
+def _calm(result: Recorded, facts: RunFacts, *columns: str) -> pd.DataFrame:
     last = facts.steps - 1 if facts.first_shock_step is None else facts.first_shock_step - 1
     return between(result.columns("series", ("step", *columns)), 0, last)
 
 
-@metric("bp")
-def median_spread(result: RunResult, facts: RunFacts) -> float | None:
+@table_metric("bp")
+def median_spread(result: Recorded, facts: RunFacts) -> float | None:
     """Median spread of the calm market over the steps with two sides; None without any."""
     spread = _calm(result, facts, "spread")["spread"].to_numpy(np.float64)
     spread = spread[np.isfinite(spread)]
     return float(np.median(spread)) if len(spread) else None
 
 
-@metric("base")
-def median_depth(result: RunResult, facts: RunFacts) -> float | None:
+@table_metric("base")
+def median_depth(result: Recorded, facts: RunFacts) -> float | None:
     """Median quantity within 1 % of mid in the calm market, bids and asks together; None without calm."""
     depth = two_sided_depth(_calm(result, facts, "bid_depth_100bp", "ask_depth_100bp"), 100)
     return float(np.median(depth)) if len(depth) else None
 
 
-@metric("fraction")
-def one_sided_share(result: RunResult, facts: RunFacts) -> float | None:
+@table_metric("fraction")
+def one_sided_share(result: Recorded, facts: RunFacts) -> float | None:
     """Share of the steps of the event window that end with an empty side of the book."""
     series = result.columns("series", ("step", "one_sided"))
     window = between(series, facts.window_start, facts.window_end)
     return float(window["one_sided"].mean()) if len(window) else None
 
 
-@metric("-")
-def mid_autocorrelation(result: RunResult, facts: RunFacts) -> float | None:
+@table_metric("-")
+def mid_autocorrelation(result: Recorded, facts: RunFacts) -> float | None:
     """First autocorrelation of one-step log returns of the mid in the calm market; None without variation."""
     return autocorrelation(log_returns(_calm(result, facts, "mid")["mid"]))
 
 
-@metric("annualised by seconds")
-def volatility_signature(result: RunResult, facts: RunFacts) -> dict[str, float | None]:
+@table_metric("annualised by seconds")
+def volatility_signature(result: Recorded, facts: RunFacts) -> dict[str, float | None]:
     """Annualised volatility of the mid in the calm market by sampling interval; flat for a diffusion."""
     return signature(_calm(result, facts, "mid")["mid"], facts.dt, SIGNATURE_LAGS_SECONDS)

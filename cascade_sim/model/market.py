@@ -321,10 +321,21 @@ class Market:
         configure_latency(world, scenario)
 
     def _set_window(self) -> None:
-        """Write down the event window: from the first shock, or step 0, as long as the scenario says or to the end."""
+        """Write down the event window: from the first shock, or step 0, as long as the scenario says or to the end.
+
+        The market is calm before the first shock, all the time without one.
+        """
         config, run = self.state.world.config, self.settings.run
-        config.window_first = int(config.shock[0].first_step) if self.settings.shock.is_active else 0
-        config.window_last = run.last_of_window(int(config.window_first), run.steps)
+        shock = int(config.shock[0].first_step) if self.settings.shock.is_active else None
+        if shock is not None and shock >= run.steps:
+            shock = None
+        first = shock or 0
+        last = run.last_of_window(first, run.steps)
+        config.window_first, config.window_last = first, last
+        config.calm_last = run.steps - 1 if shock is None else shock - 1
+        config.minute_steps = max(1, round(60.0 / run.dt))
+        config.forced_bins = min(last - first + 1, lay.FORCED_BINS)
+        config.densest_bins = max(1, round(lay.DENSEST_SHARE * config.forced_bins))
 
     def open_world(self, rows: tuple[NDArray[Any], ...]) -> None:
         """Open every account from the seed, and place the orders that rest from the beginning.

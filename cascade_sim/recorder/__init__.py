@@ -4,12 +4,10 @@ from cascade_sim.recorder.recorder import (
     RAW_TABLES,
     AccountRecords,
     Recorder,
-    run_totals,
 )
 
 __all__ = [
     "RAW_TABLES",
     "AccountRecords",
     "Recorder",
-    "run_totals",
 ]

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
-from cascade_sim.domain.enums import CLOSED_BY, Stage
 from cascade_sim.domain.errors import CascadeError, RecordsRefused, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.recorder.accounts import AccountRecords, account_columns, measure_flows
@@ -23,7 +22,7 @@ from cascade_sim.recorder.rows import Rows
 from cascade_sim.table_files import ROW_GROUP, TableFile, write_pieces
 from cascade_sim.tables import cast_table, empty_table
 
-__all__ = ["RAW_TABLES", "AccountRecords", "Recorder", "run_totals"]
+__all__ = ["RAW_TABLES", "AccountRecords", "Recorder"]
 
 RAW_TABLES: Mapping[str, "np.dtype[Any]"] = {
     "series": lay.SERIES,
@@ -237,45 +236,3 @@ def _stored(name: str, frames: Callable[[], Iterator[pd.DataFrame]]) -> TableFil
         memory = io.BytesIO()
         write_pieces(name, frames(), memory)
         return TableFile(name, memory)
-
-
-def run_totals(world: Any, book: Any, instrument: Instrument) -> dict[str, int | float]:
-    """Return the run-wide totals of the kernels in user units.
-
-    Parameters
-    ----------
-    world, book : record
-        One record each of :data:`layout.WORLD` and :data:`book_layout.BOOK` at the end of the run.
-    instrument : Instrument
-        Contract terms.
-
-    Returns
-    -------
-    dict
-        From step 0 on: ``messages``, ``trades`` and ``refused_orders`` (numbers); ``liquidated_accounts``, ``adl_accounts``
-        (accounts); ``defaults`` (of parties of the waterfall);
-        ``liquidated_quantity`` (base units closed in the book); ``book_notional``,
-        ``backstop_notional``, ``adl_notional``, ``bad_debt``, ``adl_loss``, ``socialised_loss``,
-        ``external_capital``, ``fees``, and by stage ``closed.STAGE`` (notional) and ``covered.STAGE`` (bad debt) (quote).
-    """
-    totals = world["totals"]
-    result: dict[str, int | float] = {
-        "messages": int(book["messages"]) - int(totals["messages_start"]),
-        "liquidated_quantity": instrument.lot_to_quantity(int(totals["liquidated_quantity"])),
-    }
-    counts = ("trades", "liquidated_accounts", "adl_accounts", "defaults", "refused_orders")
-    result |= {name: int(totals[name]) for name in counts}
-    in_quote = {
-        "bad_debt": "bad_debt",
-        "adl_loss": "adl_loss",
-        "socialised_loss": "socialised",
-        "external_capital": "external",
-        "fees": "fees",
-    }
-    result |= {name: instrument.atoms_to_cash(int(totals[source])) for name, source in in_quote.items()}
-    for name, stages in CLOSED_BY.items():
-        result[f"{name}_notional"] = instrument.atoms_to_cash(int(totals["closed"][list(stages)].sum()))
-    for stage in Stage:
-        result[f"closed.{stage.name.lower()}"] = instrument.atoms_to_cash(int(totals["closed"][stage]))
-        result[f"covered.{stage.name.lower()}"] = instrument.atoms_to_cash(int(totals["covered"][stage]))
-    return result

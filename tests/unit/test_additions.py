@@ -26,7 +26,7 @@ FILES = {
     "clearing.waterfall": ("clearing/waterfall/capital_pool.py", "capital_pool"),
     "dealers.hedging": ("options/hedging/half_way.py", "half_way"),
     "market.mark_price": ("market/mark_price/last_and_index.py", "last_and_index"),
-    "metric": ("metrics/turnover.py", "turnover"),
+    "metric": ("metrics/book_share.py", "book_share"),
     "chart": ("plots/open_interest.py", "open_interest_over_time"),
     "scenario": ("scenarios/additions.yaml", "additions"),
 }
@@ -138,19 +138,19 @@ def test_a_chart_is_drawn_and_shown(copy: Copy) -> None:
 
 
 def test_a_metric_is_listed(copy: Copy) -> None:
-    assert any(line.split()[:2] == ["turnover", "quote"] for line in copy.command("metrics").splitlines())
-    assert copy.command("metrics", "turnover").startswith("turnover (quote)\n\nNotional of all trades")
+    lines = [line.split()[:2] for line in copy.command("metrics").splitlines()]
+    assert ["book_share", "fraction"] in lines
+    assert copy.command("metrics", "book_share").startswith(
+        "book_share (fraction)\n\nShare of what was closed"
+    )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the summary holds the keys of a list, and an ensemble the columns of another"
-)
 def test_a_metric_stands_in_summary_report_and_ensemble(copy: Copy) -> None:
     summary = json.loads((copy.result / "summary.json").read_text())
-    assert summary["turnover"] > 0.0
-    assert "Notional of all trades" in (copy.result / "report.html").read_text()
-    code = "import cascade_sim as cs; print(list(cs.run_ensemble(cs.load_scenario('additions'), [0, 1]).columns))"
-    assert "turnover" in copy.call("-c", code)
+    assert 0.0 < summary["book_share"] < 1.0
+    assert "Share of what was closed by force that the book took" in (copy.result / "report.html").read_text()
+    code = "import cascade_sim as cs; print(cs.run_ensemble('additions', 1)['book_share'].iloc[0])"
+    assert float(copy.call("-c", code)) == summary["book_share"]
 
 
 def test_an_ensemble_runs_what_was_added(copy: Copy) -> None:

@@ -1,244 +1,359 @@
-"""Metrics against small paths whose values can be worked out on paper."""
+"""Metrics against small paths whose values can be worked out on paper: the kernels that keep the figures, and their twin."""
 
-import dataclasses
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from tape import INSTRUMENT, cascade_ledger, fill_tape
+from reference import figures as twin
+from tape import CLASSES, FUND, INSTRUMENT, LONG, MAKER, SHORT
 
-from cascade_sim.columns import SUMMARY_KEYS
 from cascade_sim.core import layout as lay
-from cascade_sim.core.ground.memory import allocate
-from cascade_sim.domain.enums import Cause
+from cascade_sim.core.drivers.state import allocate_state
+from cascade_sim.core.ground.compile import kernel
+from cascade_sim.core.record.figures import begin_figures, finish_figures, observe
+from cascade_sim.core.venue.book import submit
+from cascade_sim.domain.enums import AccountClass, Cause, OrderType, SelfTradePolicy, Stage
 from cascade_sim.domain.errors import CascadeError
-from cascade_sim.metrics import METRICS, RunFacts, metric, summarise
-from cascade_sim.metrics.cascade import densest_share
+from cascade_sim.metrics import (
+    METRICS,
+    TABLE_METRICS,
+    RunFacts,
+    Runs,
+    columns,
+    metric,
+    summarise,
+    summary_keys,
+)
 from cascade_sim.metrics.market_quality import autocorrelation, signature
 from cascade_sim.metrics.statistics import median_interval, paired_median_interval
-from cascade_sim.recorder import Recorder
 from cascade_sim.result import RunResult
 
-TOTALS = {
-    "messages": 900,
-    "trades": 80,
-    "refused_orders": 6,
-    "liquidated_accounts": 4,
-    "adl_accounts": 2,
-    "book_notional": 1000.0,
-    "backstop_notional": 200.0,
-    "adl_notional": 30.0,
-    "bad_debt": 5.0,
-    "adl_loss": 7.0,
-    "socialised_loss": 3.0,
-    "external_capital": 1.0,
-}
 LOG_MOVES = (0, 0, 0, 0, -100, -250, -400, -300, -210, -190, -100, 60)
 """Log basis points of the mark at the ends of steps -2 .. 9; the shock comes in step 2."""
+DT = 30.0
+START = 20_000.0
+"""Ticks: a mark of 2,000."""
+_TRADER = int(AccountClass.LEVERAGED_TRADER)
 
 
-def _facts(**changes: Any) -> RunFacts:
-    base: dict[str, Any] = {
-        "steps": 10,
-        "burn_in_steps": 2,
-        "dt": 30.0,
-        "initial_price": 2000.0,
-        "first_shock_step": 2,
-        "majority_direction": 1,
-        "insurance_fund_start": 500.0,
-        "totals": TOTALS,
-    }
-    return RunFacts(**base | changes)
+@kernel
+def _begin(worlds, books, accounts):
+    begin_figures(worlds[0], books[0], accounts[0])
 
 
-def _series(moves: Any = LOG_MOVES, first: int = -2) -> pd.DataFrame:
-    count = len(moves)
-    mark = 2000.0 * np.exp(np.array(moves) / 1e4)
-    data = {"step": np.arange(first, first + count, dtype=np.int32), "mark": mark, "mid": mark}
-    data |= {
-        f"{side}_volume_{cause.name.lower()}": np.zeros(count) for side in ("buy", "sell") for cause in Cause
-    }
-    data |= {f"{side}_depth_{band}bp": np.full(count, 10.0) for side in ("bid", "ask") for band in (10, 100)}
-    data |= {
-        "spread": np.full(count, 2.0),
-        "gamma_exposure": np.zeros(count),
-        "one_sided": np.zeros(count, bool),
-    }
-    return pd.DataFrame(data)
+@kernel
+def _observe(worlds, books):
+    observe(worlds[0], books[0])
 
 
-def _events(*rows: tuple[int, str, float]) -> pd.DataFrame:
-    kinds = ["breach", "liquidation", "takeover", "adl", "socialise"]
-    return pd.DataFrame(
-        {
-            "step": np.array([row[0] for row in rows], np.int32),
-            "type": pd.Categorical([row[1] for row in rows], categories=kinds),
-            "filled": np.array([row[2] for row in rows], np.float64),
-        }
-    )
+@dataclass
+class Walk:
+    """A world whose marks are given, step by step.
+
+    Attributes
+    ----------
+    moves
+        Log basis points of the mark at the ends of steps from 0 on.
+    shock
+        First step of the event window, None without a shock.
+    last
+        Last step of the window, by default the last of all.
+    majority
+        Lots of the leveraged traders as step 0 begins.
+    volumes
+        Step -> cause -> lots that takers bought.
+    forced, taken
+        Step -> lots closed by force, and of them outside the book.
+    binding
+        Steps in which the limits of the engine bind.
+    depth
+        Step -> lots that rest on each side of the mid, 10 otherwise.
+    """
+
+    moves: Any = LOG_MOVES[2:]
+    shock: int | None = 2
+    last: int | None = None
+    majority: int = 1
+    volumes: Any = ()
+    forced: Any = ()
+    taken: Any = ()
+    binding: Any = ()
+    depth: Any = ()
+    start: float = 0.0
+    stop_after: int | None = None
+
+    def run(self) -> Runs:
+        """Begin, let every step pass, and finish."""
+        state = allocate_state(len(CLASSES), 0, int(SelfTradePolicy.CANCEL_RESTING))
+        rows = [
+            np.asarray(each).reshape(1, *np.shape(each)) for each in (state.world, state.book, state.accounts)
+        ]
+        world, steps = state.world, len(self.moves)
+        state.accounts["account_class"] = CLASSES
+        state.accounts["position"][[LONG, SHORT]] = self.majority, -self.majority
+        config = world.config
+        config.dt, config.steps, config.atoms = DT, steps, INSTRUMENT.atoms_per_tick_lot
+        config.fund_account = FUND
+        config.window_first = self.shock or 0
+        config.window_last = steps - 1 if self.last is None else self.last
+        config.calm_last = steps - 1 if self.shock is None else self.shock - 1
+        config.minute_steps = 2
+        length = int(config.window_last) - int(config.window_first) + 1
+        config.forced_bins = min(length, lay.FORCED_BINS)
+        config.densest_bins = max(1, round(lay.DENSEST_SHARE * config.forced_bins))
+        world.totals.first_liquidation_step = world.totals.first_adl_step = -1
+        world.market.mark = world.market.mid = START * np.exp(self.start / 1e4)
+        arrays = [each.view(np.ndarray) for each in rows]
+        _begin(*arrays)
+        for step, move in enumerate(self.moves[: self.stop_after]):
+            world.control.step = step
+            world.market.mark = START * np.exp(move / 1e4)
+            world.market.mid = START
+            for tick, side in ((int(START) - 5, 1), (int(START) + 5, -1)):
+                lots = dict(self.depth).get(step, 10)
+                world.control.next_event = -1
+                submit(state.book, side, tick, lots, MAKER, int(OrderType.LIMIT), int(Cause.QUOTE), -1)
+            for cause, lots in dict(self.volumes).get(step, {}).items():
+                world.now.buy_volume[cause] = lots
+            world.now.forced = dict(self.forced).get(step, 0)
+            world.now.taken = dict(self.taken).get(step, 0)
+            world.now.throughput_binding = step in self.binding
+            _observe(*arrays[:2])
+            world.now.buy_volume[:] = 0
+            for tick in (int(START) - 5, int(START) + 5):
+                _clear(state.book, tick)
+        world.control.step = steps if self.stop_after is None else self.stop_after
+        row = np.zeros(1, lay.FIGURE_ROW)
+        finish_figures(*arrays, row, lay.RETURN_DONE, 0)
+        return Runs(row, INSTRUMENT, DT, 500.0)
 
 
-def _result(**tables: Any) -> RunResult:
-    return RunResult(**{"series": _series()} | tables)
+def _clear(book: Any, tick: int) -> None:
+    """Take away what rests at a price, which is not crossed, by trading against it."""
+    side = -1 if tick < START else 1
+    submit(book, side, tick, 10_000, SHORT, int(OrderType.IOC), int(Cause.BACKGROUND), -1)
 
 
-def _value(name: str, result: RunResult, facts: RunFacts | None = None) -> Any:
-    return METRICS[name].function(result, facts or _facts())
+def value(name: str, **changes: Any) -> Any:
+    """A metric of a walk, None where it is undefined."""
+    found = METRICS[name].function(Walk(**changes).run())  # type: ignore[misc]
+    assert isinstance(found, np.ndarray)
+    return None if np.isnan(found[0]) else found[0]
 
 
+@pytest.mark.kernel
 def test_excursion_starts_from_the_mark_before_the_shock() -> None:
-    assert _value("max_adverse_excursion", _result()) == pytest.approx(-400.0)
-    shifted = _result(series=_series([0, 0, 0, 50, *LOG_MOVES[4:]]))
-    assert _value("max_adverse_excursion", shifted) == pytest.approx(-450.0)
+    assert value("max_adverse_excursion") == pytest.approx(-400.0)
+    assert value("max_adverse_excursion", moves=[0, 50, *LOG_MOVES[4:]]) == pytest.approx(-450.0)
 
 
+@pytest.mark.kernel
 def test_excursion_against_shorts_is_up() -> None:
-    facts = _facts(majority_direction=-1)
-    assert _value("max_adverse_excursion", _result(), facts) == pytest.approx(60.0)
-    falling = _result(series=_series([0, 0, 0, 0, *range(-1, -9, -1)]))
-    assert _value("max_adverse_excursion", falling, facts) == 0.0
-    assert _value("retrace", falling, facts) is None
-    assert _value("recovery_seconds", falling, facts) is None
+    assert value("max_adverse_excursion", majority=-1) == pytest.approx(60.0)
+    falling = {"moves": [0, 0, *range(-1, -9, -1)], "majority": -1}
+    assert value("max_adverse_excursion", **falling) == 0.0
+    assert value("retrace", **falling) is None
+    assert value("recovery_seconds", **falling) is None
+    # Up by 400 in step 4; 190 in step 7 is the first with half undone.
+    mirrored = {"moves": [-move for move in LOG_MOVES[2:]], "majority": -1}
+    assert value("recovery_seconds", **mirrored) == 90.0
+    assert value("retrace", **mirrored) == pytest.approx(1.15)
 
 
+@pytest.mark.kernel
 def test_excursion_ends_with_the_window() -> None:
-    assert _value("max_adverse_excursion", _result(), _facts(window_end_step=3)) == pytest.approx(-250.0)
+    assert value("max_adverse_excursion", last=3) == pytest.approx(-250.0)
 
 
-def test_excursion_without_burn_in_starts_from_the_initial_price() -> None:
-    result = _result(series=_series([-30, -20], first=0))
-    facts = _facts(steps=2, burn_in_steps=0, first_shock_step=0)
-    assert _value("max_adverse_excursion", result, facts) == pytest.approx(-30.0)
+@pytest.mark.kernel
+def test_excursion_without_a_shock_starts_where_step_0_begins() -> None:
+    walk = {"moves": [-30, -20], "shock": None}
+    assert value("max_adverse_excursion", **walk) == pytest.approx(-30.0)
+    assert value("max_adverse_excursion", start=5.0, **walk) == pytest.approx(-35.0)
+    assert value("mark_start", start=5.0, **walk) == pytest.approx(2000.0 * np.exp(5e-4))
 
 
+@pytest.mark.kernel
+def test_a_run_that_stopped_before_its_shock_has_no_window() -> None:
+    early = {"stop_after": 2}
+    names = (
+        "max_adverse_excursion",
+        "retrace",
+        "recovery_seconds",
+        "worst_depth",
+        "mark_start",
+        "mark_lowest",
+    )
+    assert [value(name, **early) for name in names] == [None] * len(names)
+    assert value("max_drawdown", **early) == 0.0
+    assert value("steps", **early) == 2
+
+
+@pytest.mark.kernel
 def test_drawdown_is_a_fraction_of_the_running_peak() -> None:
-    assert _value("max_drawdown", _result()) == pytest.approx(1.0 - np.exp(-0.04))
-    rising = _result(series=_series([0, 0, 100, 500, 300, 700, 450, 700, 700, 700, 700, 700]))
-    assert _value("max_drawdown", rising) == pytest.approx(1.0 - np.exp(-0.025))
-    burn_in_only = _result(series=_series([900, 0] + [0] * 10))
-    assert _value("max_drawdown", burn_in_only) == 0.0
+    assert value("max_drawdown") == pytest.approx(1.0 - np.exp(-0.04))
+    rising = [100, 500, 300, 700, 450, 700, 700, 700, 700, 700]
+    assert value("max_drawdown", moves=rising) == pytest.approx(1.0 - np.exp(-0.025))
+    assert value("max_drawdown", moves=[0] * 10) == 0.0
 
 
+@pytest.mark.kernel
 def test_retrace_and_recovery() -> None:
-    assert _value("retrace", _result()) == pytest.approx(1.15)
-    assert _value("retrace", _result(), _facts(window_end_step=5)) == pytest.approx(0.25)
+    assert value("retrace") == pytest.approx(1.15)
+    assert value("retrace", last=5) == pytest.approx(0.25)
     # Trough at the end of step 4; -190 in step 7 is the first with half of -400 undone.
-    assert _value("recovery_seconds", _result()) == 90.0
-    assert _value("recovery_seconds", _result(), _facts(window_end_step=6)) is None
+    assert value("recovery_seconds") == 90.0
+    assert value("recovery_seconds", last=6) is None
+    # A deeper trough begins the count anew.
+    again = [0, 0, -100, -20, -300, -200, -100, 0, 0, 0]
+    assert value("recovery_seconds", moves=again) == 60.0
 
 
+@pytest.mark.kernel
 def test_worst_depth_is_a_share_of_calm() -> None:
-    series = _series()
-    series.loc[series["step"] == 5, ["bid_depth_10bp", "ask_depth_10bp"]] = (1.0, 4.0)
-    series.loc[series["step"] == -1, "bid_depth_10bp"] = 1000.0
-    assert _value("worst_depth", _result(series=series)) == pytest.approx(0.25)
-    assert _value("worst_depth", _result(series=series), _facts(first_shock_step=0)) is None
+    assert value("worst_depth", depth={0: 8, 1: 12, 5: 3}) == pytest.approx(0.3)
+    assert value("worst_depth", shock=0) is None
+    assert value("worst_depth", shock=None, depth={5: 0.0}) == 0.0
 
 
+@pytest.mark.kernel
 def test_realised_volatility_uses_minutes() -> None:
     # Two steps of 30 s per return: marks before step 0 and after steps 1, 3, 5, 7, 9.
     returns = np.diff([0, 0, -250, -300, -190, 60]) / 1e4
     expected = np.sqrt(np.mean(returns**2) * 365 * 24 * 60)
-    assert _value("realised_volatility", _result()) == pytest.approx(expected)
+    assert value("realised_volatility") == pytest.approx(expected)
+    assert value("realised_volatility", moves=[1, 2, 3], shock=None) is None
 
 
-def test_densest_share_of_hand_made_amounts() -> None:
-    assert densest_share(np.array([0.0, 3.0, 4.0, 0.0, 3.0]), 2) == pytest.approx(0.7)
-    assert densest_share(np.array([1.0, 1.0]), 9) == 1.0
-    assert densest_share(np.zeros(4), 2) is None
-
-
-def test_densest_liquidations_count_every_route_once() -> None:
-    events = _events(
-        (3, "breach", 99.0),
-        (3, "liquidation", 4.0),
-        (3, "adl", 2.0),
-        (7, "takeover", 3.0),
-        (8, "socialise", 1.0),
-    )
+@pytest.mark.kernel
+def test_the_densest_part_of_the_window_is_a_twentieth() -> None:
     # The window has 8 steps, so the densest 5 % is one step.
-    assert _value("densest_liquidation_share", _result(events=events)) == pytest.approx(0.6)
-    assert _value("densest_liquidation_share", _result(events=_events((3, "breach", 1.0)))) is None
+    amounts = {1: 50, 3: 6, 7: 3, 8: 1}
+    assert value("densest_liquidation_share", forced=amounts) == pytest.approx(0.6)
+    assert value("densest_liquidation_share") is None
+    amounts = {3: 4, 4: 2, 30: 4}
+    assert value("densest_liquidation_share", forced=amounts, moves=[0] * 42) == pytest.approx(0.6)
+    assert value("densest_liquidation_share", forced=amounts, moves=[0] * 31) == pytest.approx(0.4)
 
 
-def test_a_wider_window_covers_more_steps() -> None:
-    events = _events((3, "liquidation", 4.0), (4, "liquidation", 2.0), (30, "adl", 4.0))
-    assert _value("densest_liquidation_share", _result(events=events), _facts(steps=42)) == pytest.approx(0.6)
-    assert _value("densest_liquidation_share", _result(events=events), _facts(steps=22)) == pytest.approx(
-        4 / 6
+def test_a_long_window_is_counted_in_parts() -> None:
+    # The 8,000 steps from step 2 on are two to a part, and the densest are 200 parts: from step 402 on, or from 400 on.
+    inside = {2: 1, 401: 1, 402: 3, 800: 4, 8001: 1}
+    assert value("densest_liquidation_share", forced=inside, moves=[0] * 8002) == pytest.approx(0.7)
+
+
+@pytest.mark.kernel
+def test_volume_shares_leave_out_calm_and_off_book_fills() -> None:
+    volumes = {
+        0: {Cause.LIQUIDATION: 50},
+        4: {Cause.LIQUIDATION: 3, Cause.BACKGROUND: 4, Cause.BACKSTOP: 5, Cause.DELTA_HEDGE: 1},
+    }
+    walk = {"volumes": volumes, "taken": {4: 3}}
+    assert value("liquidation_volume_share", **walk) == pytest.approx(0.3)
+    assert value("hedge_volume_share", **walk) == pytest.approx(0.1)
+    assert value("hedge_volume_share") is None
+
+
+@pytest.mark.kernel
+def test_throughput_is_counted_in_seconds() -> None:
+    assert value("throughput_bound_seconds", binding={0, 4, 5}) == 90.0
+    assert value("throughput_bound_seconds") == 0.0
+
+
+def row(**fields: Any) -> Runs:
+    """One run whose row holds these fields, of a world that has begun."""
+    rows = np.zeros(1, lay.FIGURE_ROW)
+    rows["figures"]["mark_begun"] = rows["figures"]["mark_start"] = rows["mark_end"] = START
+    for name, given in fields.items():
+        if name in (rows["figures"].dtype.names or ()):
+            rows["figures"][name] = given
+        else:
+            rows[name] = given
+    return Runs(rows, INSTRUMENT, DT, 500.0)
+
+
+def told(name: str, runs: Runs) -> Any:
+    """The value of a metric of one run."""
+    return summarise(runs)[name]
+
+
+def test_losses_by_class_add_up() -> None:
+    # The trader loses 1,000 and the 200 that it added; the outside puts in 4 on top.
+    runs = row()
+    began, ended = runs.rows["figures"]["began"][0], runs.rows["ended"][0]
+    atoms = 10**8
+    for rows in (began, ended):
+        rows["accounts"][[AccountClass.EXTERNAL, AccountClass.INSURANCE_FUND, _TRADER]] = 1
+    began["cash"][[AccountClass.EXTERNAL, AccountClass.INSURANCE_FUND, _TRADER]] = [
+        -1500 * atoms,
+        500 * atoms,
+        1000 * atoms,
+    ]
+    ended["cash"][[AccountClass.EXTERNAL, AccountClass.INSURANCE_FUND, _TRADER]] = [
+        -1704 * atoms,
+        1704 * atoms,
+        0,
+    ]
+    runs.rows["added"][0][[AccountClass.EXTERNAL, _TRADER]] = [-200 * atoms, 200 * atoms]
+    losses = told("loss_by_class", runs)
+    assert losses == {"external": 4.0, "insurance_fund": -1204.0, "leveraged_trader": 1200.0}
+    assert told("insurance_fund_end", runs) == 1704.0
+    assert told("insurance_fund_start", runs) == 500.0
+
+
+def test_a_position_counts_at_mark() -> None:
+    runs = row(mark_end=START + 100.0)
+    for rows in (runs.rows["figures"]["began"][0], runs.rows["ended"][0]):
+        rows["accounts"][_TRADER], rows["position"][_TRADER] = 1, 300
+    # 3 ETH gain 10 each.
+    assert told("loss_by_class", runs) == {"leveraged_trader": -30.0}
+
+
+def test_totals_are_in_user_units() -> None:
+    closed = np.zeros(lay.STAGES)
+    closed[[Stage.BOOK, Stage.FUND, Stage.ADL, Stage.SOCIALISED]] = [5e8, 1e8, 2e8, 3e8]
+    runs = row(
+        messages=100,
+        trades=12,
+        liquidated_accounts=3,
+        bad_debt=25 * 10**7,
+        liquidated_quantity=400,
+        closed=closed,
+        decided=4e10,
+        shortfall=1e7,
+        first_liquidation_step=4,
+        first_adl_step=-1,
     )
+    assert [told(name, runs) for name in ("messages", "trades", "liquidated_accounts")] == [100, 12, 3]
+    assert told("bad_debt", runs) == 2.5
+    assert told("liquidated_quantity", runs) == 4.0
+    assert told("liquidated_notional", runs) == 11.0
+    assert (told("backstop_notional", runs), told("adl_notional", runs)) == (4.0, 2.0)
+    assert told("liquidation_shortfall", runs) == pytest.approx(2.5)
+    assert told("liquidation_shortfall", row()) is None
+    assert (told("first_liquidation_seconds", runs), told("first_adl_seconds", runs)) == (120.0, None)
 
 
-def test_volume_shares_leave_out_burn_in_and_off_book_fills() -> None:
-    series = _series()
-    window, before = series["step"] == 4, series["step"] == 0
-    series.loc[window, ["sell_volume_liquidation", "buy_volume_background", "sell_volume_backstop"]] = (
-        3.0,
-        4.0,
-        5.0,
-    )
-    series.loc[window, "buy_volume_delta_hedge"] = 1.0
-    series.loc[before, "sell_volume_liquidation"] = 50.0
-    result = _result(series=series, events=_events((4, "takeover", 3.0)))
-    assert _value("liquidation_volume_share", result) == pytest.approx(0.3)
-    assert _value("hedge_volume_share", result) == pytest.approx(0.1)
-    assert _value("hedge_volume_share", _result()) is None
+def test_peak_gamma_keeps_its_sign() -> None:
+    runs = row(peak_gamma=-7e11)
+    assert told("peak_gamma_exposure", runs) is None
+    runs.rows["ended"]["accounts"][0][AccountClass.OPTIONS_DEALER] = 2
+    # Lots x ticks, a thousandth of an ETH x USD, and 1 % of it.
+    assert told("peak_gamma_exposure", runs) == pytest.approx(-7e11 * 0.1 * 0.01 * 0.01)
 
 
-@pytest.fixture(scope="module")
-def recorded() -> RunResult:
-    ledger, books, _ = cascade_ledger()
-    tape = allocate(lay.TAPE)[0]
-    fill_tape(tape, "trades", ledger.trades)
-    fill_tape(tape, "transfers", ledger.transfers)
-    recorder = Recorder(INSTRUMENT, 1.0, lay.RECORD_FULL)
-    recorder.drain(tape)
-    tables: dict[str, Any] = dict(recorder.tables(books, {}))
-    return RunResult(**tables)
-
-
-def test_losses_by_class_add_up(recorded: RunResult) -> None:
-    losses = _value("loss_by_class", recorded)
-    # The trader loses its 1,000 and the 200 it added; the outside puts in 4.
-    assert losses["leveraged_trader"] == pytest.approx(1200.0)
-    assert losses["external"] == pytest.approx(4.0)
-    assert losses["fees"] == pytest.approx(-0.05)
-    assert sum(losses.values()) == pytest.approx(0.0, abs=1e-6)
-    assert next(iter(losses)) == "external"
-    assert _value("loss_by_class", _result()) is None
-    accounts = recorded.accounts
-    fund = float(accounts.loc[accounts["account_class"] == "insurance_fund", "equity_end"].sum())
-    assert _value("insurance_fund_end", recorded) == pytest.approx(fund)
-    assert losses["insurance_fund"] == pytest.approx(500.0 - fund)
-
-
-def test_totals_pass_through() -> None:
-    assert _value("liquidated_notional", _result()) == 1230.0
-    assert _value("liquidated_accounts", _result()) == 4
-    assert _value("external_capital", _result()) == 1.0
-    with pytest.raises(CascadeError, match="totals: expected a total of the run, received 'bad_debt'"):
-        _value("bad_debt", _result(), _facts(totals={"messages": 1}))
-
-
-def test_peak_gamma_keeps_its_sign(recorded: RunResult) -> None:
-    series = _series()
-    series["gamma_exposure"] = [-99.0, 0.0, 1.0, 4.0, -7.0, 6.0, *[0.0] * 6]
-    dealers = recorded.accounts.assign(account_class=["options_dealer"] * len(recorded.accounts))
-    assert _value("peak_gamma_exposure", _result(series=series, accounts=dealers)) == -7.0
-    assert _value("peak_gamma_exposure", _result(series=series, accounts=recorded.accounts)) is None
-
-
-def test_gamma_drag_is_what_the_whole_book_lost(recorded: RunResult) -> None:
-    classes = recorded.accounts["account_class"].astype(object)
-    classes[4] = "options_dealer"
-    result = dataclasses.replace(recorded, accounts=recorded.accounts.assign(account_class=classes))
-    facts = _facts(dealer_option_value_start=-300.0, dealer_option_value_end=700.0)
+def test_gamma_drag_is_what_the_whole_book_lost() -> None:
+    runs = row(options_begun=-300e8, options_ended=700e8)
+    dealers = int(AccountClass.OPTIONS_DEALER)
+    runs.rows["figures"]["began"][0]["cash"][dealers] = 1200 * 10**8
+    runs.rows["ended"][0]["accounts"][dealers] = 1
+    assert told("gamma_drag", runs) is None
+    runs.rows["options"] = 6
     # 1,200 lost in futures, 1,000 gained by the options.
-    assert _value("gamma_drag", result, facts) == pytest.approx(200.0)
-    assert _value("gamma_drag", result) is None
-    assert _value("gamma_drag", recorded, facts) is None
+    assert told("gamma_drag", runs) == pytest.approx(200.0)
 
 
 def test_autocorrelation_of_known_series() -> None:
@@ -260,15 +375,21 @@ def test_signature_of_an_alternating_price() -> None:
 
 
 def test_market_quality_looks_at_the_calm_part() -> None:
-    series = _series()
+    mark = 2000.0 * np.exp(np.array(LOG_MOVES) / 1e4)
+    series = pd.DataFrame(
+        {"step": np.arange(-2, 10, dtype=np.int32), "mid": mark, "spread": 2.0, "one_sided": False}
+    )
+    series[["bid_depth_100bp", "ask_depth_100bp"]] = 10.0
     series.loc[series["step"] >= 2, "spread"] = np.nan
     series.loc[series["step"] == 1, "spread"] = 4.0
     series.loc[series["step"] == 3, "one_sided"] = True
-    result = _result(series=series)
-    assert _value("median_spread", result) == 3.0
-    assert _value("median_depth", result) == 20.0
-    assert _value("one_sided_share", result) == pytest.approx(1 / 8)
-    assert _value("mid_autocorrelation", result) is None
+    result = RunResult(series=series)
+    facts = RunFacts(steps=10, dt=30.0, first_shock_step=2)
+    told = {name: entry.function(result, facts) for name, entry in TABLE_METRICS.items()}
+    assert told["median_spread"] == 3.0
+    assert told["median_depth"] == 20.0
+    assert told["one_sided_share"] == pytest.approx(1 / 8)
+    assert told["mid_autocorrelation"] is None
 
 
 def test_median_interval_covers_and_repeats() -> None:
@@ -295,6 +416,12 @@ def test_pairing_removes_what_the_arms_share() -> None:
     assert ratio == (2.0, 2.0, 2.0)
 
 
+def test_the_twin_finds_the_densest_part_by_trying_all() -> None:
+    assert twin.densest_share(np.array([0.0, 3.0, 4.0, 0.0, 3.0]), 2) == pytest.approx(0.7)
+    assert twin.densest_share(np.array([1.0, 1.0]), 9) == 1.0
+    assert twin.densest_share(np.zeros(4), 2) is None
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -306,10 +433,14 @@ def test_pairing_removes_what_the_arms_share() -> None:
             lambda: paired_median_interval([1.0, 2.0], [0.0, 1.0], contrast="ratio"),
             "control: expected values other",
         ),
-        (lambda: _facts(majority_direction=0), "majority_direction: expected"),
-        (lambda: _facts(first_shock_step=10), "event window: expected steps within 0 to 9"),
-        (lambda: _facts(dt=-1.0), "dt: expected"),
-        (lambda: summarise(_result(), _facts(), {"amplificaton": 2.0}), "did you mean 'amplification'"),
+        (lambda: RunFacts(10, 1.0, 10), "event window: expected steps within 0 to 9"),
+        (lambda: RunFacts(10, -1.0, None), "dt: expected"),
+        (lambda: summarise(row(), {"amplificaton": 2.0}), "did you mean 'amplification'"),
+        (
+            lambda: summarise(Runs(np.zeros(2, lay.FIGURE_ROW), INSTRUMENT, 1.0, 0.0)),
+            "runs: expected one run",
+        ),
+        (lambda: metric("quote", "Costs"), "group: expected a known group, received 'Costs'"),
     ],
 )
 def test_wrong_input_is_refused(call: Any, message: str) -> None:
@@ -317,15 +448,12 @@ def test_wrong_input_is_refused(call: Any, message: str) -> None:
         call()
 
 
-def test_summary_holds_every_key_as_plain_json(recorded: RunResult) -> None:
-    result = dataclasses.replace(recorded, series=_series())
-    summary = summarise(result, _facts(), {"conservation_error": 0, "leverage_n": float("nan")})
-    assert list(summary) == [key.name for key in SUMMARY_KEYS]
+def test_summary_holds_every_key_as_plain_json() -> None:
+    summary = summarise(Walk().run(), {"conservation_error": 0, "leverage_n": float("nan")})
+    assert list(summary) == [key.name for key in summary_keys()]
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert (summary["steps"], summary["messages"], summary["trades"]) == (10, 900, 80)
+    assert summary["steps"] == 10
     assert summary["max_adverse_excursion"] == pytest.approx(-400.0)
-    assert summary["conservation_error"] == 0
-    assert summary["insurance_fund_start"] == 500.0
     unmeasured = [
         "permanent_impact",
         "leverage_n",
@@ -335,33 +463,45 @@ def test_summary_holds_every_key_as_plain_json(recorded: RunResult) -> None:
         "attribution",
     ]
     assert [summary[name] for name in unmeasured] == [None] * 6
-    assert all(type(value) in (int, float, dict, type(None)) for value in summary.values())
+    assert all(type(each) in (int, float, dict, type(None)) for each in summary.values())
 
 
-def test_summary_without_tables_is_null_where_paths_are_needed() -> None:
-    summary = summarise(RunResult(), _facts())
-    needs_tables = {"max_adverse_excursion", "max_drawdown", "retrace", "worst_depth", "realised_volatility"}
-    assert all(summary[name] is None for name in needs_tables | {"insurance_fund_end", "loss_by_class"})
-    assert summary["bad_debt"] == 5.0
+def test_a_row_of_an_ensemble_is_a_summary() -> None:
+    runs = Walk().run()
+    frame, units = columns(Runs(np.repeat(runs.rows, 3), INSTRUMENT, DT, 500.0))
+    summary = summarise(runs)
+    losses = summary.pop("loss_by_class")
+    flat = summary | {f"loss_by_class_{name}": loss for name, loss in losses.items()}
+    assert list(units) == list(frame.columns)
+    for name in frame.columns:
+        expected = np.nan if flat[name] is None else flat[name]
+        np.testing.assert_array_equal(frame[name], [expected] * 3)
+    given = {key.name for key in summary_keys() if key.function is None}
+    assert set(flat) - given == set(frame.columns)
 
 
 def test_every_metric_is_documented_and_named_once() -> None:
-    assert all(entry.unit and entry.documentation for entry in METRICS.values())
-    documented = {key.name: key.unit for key in SUMMARY_KEYS}
-    for name, entry in METRICS.items():
-        if name in documented:
-            assert entry.unit == documented[name]
+    assert all(entry.unit and entry.label and entry.documentation for entry in METRICS.values())
+    assert all(entry.unit and entry.documentation for entry in TABLE_METRICS.values())
+    assert not METRICS.keys() & TABLE_METRICS.keys()
 
-    def bad_debt(result: RunResult, facts: RunFacts) -> float:
+    def bad_debt(runs: Runs) -> Any:
         """Take a name that is taken."""
-        return 0.0
+        return np.zeros(len(runs))
 
     with pytest.raises(CascadeError, match="'bad_debt' is taken"):
-        metric("quote")(bad_debt)
+        metric("quote", "Cost")(bad_debt)
 
-    def silent(result: RunResult, facts: RunFacts) -> float:
-        return 0.0
+    def gamma_x(runs: Runs) -> Any:
+        """Take the name of what is measured elsewhere."""
+        return np.zeros(len(runs))
+
+    with pytest.raises(CascadeError, match="'gamma_x' is taken"):
+        metric("-", "Channels")(gamma_x)
+
+    def silent(runs: Runs) -> Any:
+        return np.zeros(len(runs))
 
     with pytest.raises(CascadeError, match="expected a docstring of 'silent'"):
-        metric("quote")(silent)
+        metric("quote", "Cost")(silent)
     assert "silent" not in METRICS

@@ -13,7 +13,7 @@ import pytest
 from test_model import small
 
 import cascade_sim as cs
-from cascade_sim.columns import NO_MOVES, SUMMARY_KEYS, TABLES, Column
+from cascade_sim.columns import NO_MOVES, TABLES, Column
 from cascade_sim.domain.enums import (
     AccountClass,
     Cause,
@@ -23,6 +23,7 @@ from cascade_sim.domain.enums import (
     Stage,
     TransferKind,
 )
+from cascade_sim.metrics import summary_keys
 
 pytestmark = pytest.mark.slow
 
@@ -231,7 +232,7 @@ def empty_figures(results: dict[str, cs.RunResult]) -> set[str]:
     """Return the keys of the summary that no run fills; the conservation error must be 0 and is held against nobody."""
     return {
         key.name
-        for key in SUMMARY_KEYS
+        for key in summary_keys()
         if key.name != "conservation_error"
         and not any(result.summary.get(key.name) not in (None, 0, [], {}) for result in results.values())
     }
@@ -246,7 +247,7 @@ def test_every_column_is_filled(results: dict[str, cs.RunResult]) -> None:
 def test_every_figure_is_measured(results: dict[str, cs.RunResult]) -> None:
     assert empty_figures(results) <= CAUSAL
     for result in results.values():
-        assert list(result.summary) == [key.name for key in SUMMARY_KEYS]
+        assert list(result.summary) == [key.name for key in summary_keys()]
 
 
 @pytest.mark.xfail(strict=True, reason="no causal record is written yet")

@@ -19,7 +19,7 @@ from cascade_sim.core.record.snapshots import depth_profile, resting_between, tr
 from cascade_sim.core.venue.book import open_book, submit
 from cascade_sim.domain.enums import Cause, EventType, OrderType, Outcome, Stage
 from cascade_sim.domain.errors import CascadeError, UnknownNameError
-from cascade_sim.recorder import Recorder, run_totals
+from cascade_sim.recorder import Recorder
 from cascade_sim.tables import check_table
 
 RULES = {Stage.BOOK: "worst_margin_ratio_first", "hedge": "clock"}
@@ -400,18 +400,3 @@ def test_liquidation_map_bins_triggers() -> None:
     table = recorder.tables(cascade_ledger()[1], {})["liquidation_map"]
     assert table["quantity"].sum() == pytest.approx(1.8)
     assert table["price_low"].iloc[0] == pytest.approx(1600.0)
-
-
-def test_run_totals_are_in_user_units() -> None:
-    world, book = allocate(lay.WORLD)[0], allocate(BOOK)[0]
-    book.messages = 130
-    totals = world.totals
-    totals.messages_start, totals.trades, totals.liquidated_accounts = 30, 12, 3
-    totals.bad_debt, totals.liquidated_quantity = 25 * 10**7, 400
-    totals.closed[[Stage.BOOK, Stage.FUND, Stage.SOCIALISED]] = [5e8, 1e8, 3e8]
-    totals.covered[Stage.SOCIALISED] = 25 * 10**7
-    found = run_totals(world, book, INSTRUMENT)
-    assert (found["messages"], found["trades"], found["liquidated_accounts"]) == (100, 12, 3)
-    assert (found["book_notional"], found["bad_debt"], found["liquidated_quantity"]) == (5.0, 2.5, 4.0)
-    assert (found["adl_notional"], found["backstop_notional"]) == (0.0, 4.0)
-    assert (found["closed.fund"], found["closed.socialised"], found["covered.socialised"]) == (1.0, 3.0, 2.5)

@@ -15,7 +15,7 @@ import pytest
 from synthetic import synthetic_result, synthetic_series
 
 import cascade_sim.result
-from cascade_sim.columns import MARK_MOVE_SOURCES, SUMMARY_KEYS, TABLES
+from cascade_sim.columns import MARK_MOVE_SOURCES, TABLES
 from cascade_sim.domain.enums import Cause, Stage
 from cascade_sim.domain.errors import DataFileError, OutputError, UnknownNameError
 from cascade_sim.result import (
@@ -53,7 +53,6 @@ def test_every_column_is_documented_once() -> None:
         names = [column.name for column in columns]
         assert len(set(names)) == len(names), name
         assert all(column.unit and column.description for column in columns), name
-    assert len({key.name for key in SUMMARY_KEYS}) == len(SUMMARY_KEYS)
 
 
 def test_cause_columns_follow_the_enum() -> None:

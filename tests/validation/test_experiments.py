@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import cascade_sim as cs
-from cascade_sim.columns import SUMMARY_KEYS
+from cascade_sim.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*/experiment.yaml"))
@@ -30,7 +30,7 @@ def test_an_experiment_is_data_beside_its_page(path: Path) -> None:
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["README.md", "experiment.yaml"]
     scenario = cs.load_scenario(experiment["scenario"]).with_overrides(experiment["overrides"])
     assert set(experiment["mechanisms"]) <= set(type(scenario.switches).model_fields)
-    assert set(experiment["metrics"]) <= {key.name for key in SUMMARY_KEYS}
+    assert set(experiment["metrics"]) <= METRICS.keys()
     assert len(set(experiment["seeds"])) == len(experiment["seeds"]) >= 2
     page = (path.parent / "README.md").read_text(encoding="utf-8")
     assert all(f"**{part}.**" in page for part in ("Question", "Expected sign", "How", "Result"))

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cascade_sim as cs
-from cascade_sim.lab.single import collect, measure_conservation, run, run_facts, switch_arm
+from cascade_sim.lab.single import collect, figures, measure_conservation, run, switch_arm
 from cascade_sim.metrics import summarise
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,8 @@ def arm(scenario: str, off: tuple[str, ...] = (), dt: float = 1.0, placebo: bool
         model.run()
         result = collect(model)
         assert measure_conservation(model, result) == 0
-        summary, totals = summarise(result, run_facts(model), {}), model.state.world.totals
+        market, totals = next(iter(model.markets)), model.state.world.totals
+        summary = summarise(figures(model, market))
         share = summary["densest_liquidation_share"]
         rows.append(
             (

@@ -11,6 +11,7 @@ from cascade_sim.core.ground.compile import kernel, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_ROTATION, stream, word
 from cascade_sim.core.prices.deltas import fill_deltas
 from cascade_sim.core.prices.greeks import (
+    black76_price,
     first_deviate,
     normal_density,
     normal_distribution,
@@ -88,6 +89,23 @@ def dealers_gamma(w):
         for index in range(w.config.dealers.options):
             total += dealer.inventory[index] * w.options[index].gamma
     return total
+
+
+@routine
+def options_value(w):
+    """Value of all dealers' options at the mark in atoms, Black (1976)."""
+    elapsed = max(0.0, w.control.step * w.config.dt) / SECONDS_PER_YEAR
+    total = 0.0
+    for index in range(w.config.dealers.options):
+        option = w.options[index]
+        held = 0.0
+        for number in range(w.config.dealers.count):
+            held += w.dealers[number].inventory[index]
+        forward = w.market.mark * option.forward_ratio
+        total += held * black76_price(
+            option.is_call != 0, forward, option.strike, option.years - elapsed, option.volatility
+        )
+    return total * w.config.atoms
 
 
 @part

@@ -24,12 +24,14 @@ from cascade_sim.core.venue.book import submit
 from cascade_sim.core.venue.flight import defer
 from cascade_sim.domain.enums import Cause, OrderType, Refusal, TransferKind
 
+_COLLATERAL = np.int64(TransferKind.COLLATERAL)
 _FEE = np.int64(TransferKind.FEE)
 _BACKGROUND = np.int64(Cause.BACKGROUND)
 _EXECUTION = np.int64(Cause.EXECUTION)
 _FOK = np.int64(OrderType.FOK)
 _IOC = np.int64(OrderType.IOC)
 _INITIAL_MARGIN = np.int64(Refusal.INITIAL_MARGIN)
+_LIQUIDATION = np.int64(Cause.LIQUIDATION)
 _NO_ORDER = np.int64(0)
 
 
@@ -51,6 +53,9 @@ def transfer(w, accounts, tape, source, target, amount, kind, event):
         return np.int64(0)
     post(w, accounts, source, -amount)
     post(w, accounts, target, amount)
+    if kind == _COLLATERAL and w.control.step >= 0:
+        w.totals.added[accounts[source].account_class] -= amount
+        w.totals.added[accounts[target].account_class] += amount
     number = w.control.next_transfer
     w.control.next_transfer = number + 1
     if w.config.record < lay.RECORD_FULL:
@@ -458,6 +463,9 @@ def off_book_trade(w, accounts, watch, tape, account, counterparty, quantity, ti
     if w.control.reducing > 0:
         w.reducing.stale = 1
     side = -1 if accounts[account].position > 0 else 1
+    if cause != _LIQUIDATION:
+        w.now.forced += quantity
+        w.now.taken += quantity
     first = tape.trades_count
     amount = np.int64(tick) * quantity * w.config.atoms
     settle(

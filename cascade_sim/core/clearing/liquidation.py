@@ -134,8 +134,8 @@ def _charge_fee(w, accounts, watch, tape, account, traded, event):
 
 
 @routine
-def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots):
-    """Enter a close-out for ``lots`` of the ``quantity`` that was decided, charge its fee and write its event."""
+def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots, decided):
+    """Enter a close-out, charge its fee and write its event: ``lots`` of the ``quantity`` decided at the mark ``decided``."""
     row = accounts[account]
     before = w.now.turnover
     worth = equity(w, row)
@@ -173,6 +173,10 @@ def close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lot
     totals = w.totals
     note_closed(w, _BOOK, traded)
     totals.liquidated_quantity += filled
+    worth = filled * decided * w.config.atoms
+    totals.decided += worth
+    totals.shortfall += side * (traded - worth)
+    w.now.forced += filled
     if filled > 0 and totals.first_liquidation_step < 0:
         totals.first_liquidation_step = w.control.step
     if filled > 0 and row.outcome < _PARTIAL:
@@ -188,10 +192,13 @@ def _send(w, book, accounts, watch, tape, account, tick, quantity, lots):
     row = accounts[account]
     side = -1 if row.position > 0 else 1
     delaying = w.control.delaying != 0 and w.config.switches.impact_off == 0
-    if delaying and defer(w, account, side, tick, lots, _IOC, _CAUSE, lay.NO_EVENT) != 0:
-        row.cooldown_until = lay.IN_FLIGHT
-        return
-    close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots)
+    if delaying:
+        entry = defer(w, account, side, tick, lots, _IOC, _CAUSE, lay.NO_EVENT)
+        if entry != 0:
+            w.flight.pool[entry].value = w.market.mark
+            row.cooldown_until = lay.IN_FLIGHT
+            return
+    close_out(w, book, accounts, watch, tape, account, side, tick, quantity, lots, w.market.mark)
 
 
 @part

@@ -51,6 +51,10 @@ MAP_BINS = 40
 MAP_WIDTH = 0.005
 """Bins of the liquidation map on each side of the mark, and their width as a fraction of the mark."""
 SNAPSHOTS_KEPT = 64
+FORCED_BINS = 4000
+"""The event window in parts, by which forced closing is counted; a window of fewer steps has a part for each."""
+DENSEST_SHARE = 0.05
+"""Length of the densest stretch of forced closing, as a share of the event window."""
 # Codes that kernels pass to each other are numpy integers: numba compiles a function anew for each literal one.
 NO_ACCOUNT = np.int64(-1)
 NO_EVENT = np.int64(-1)

@@ -176,6 +176,10 @@ CONFIG = record(
     burn_in=_I,
     window_first=_I,
     window_last=_I,
+    calm_last=_I,
+    minute_steps=_I,
+    forced_bins=_I,
+    densest_bins=_I,
     value_of=_I,
     formation=_I,
     impact=_F,
@@ -219,3 +223,5 @@ CONFIG = record(
     venue=VENUE_CONFIG,
     shock=(SHOCK, (SHOCK_CAPACITY,)),
 )
+"""The event window lasts from step ``window_first`` to ``window_last`` and is counted in ``forced_bins`` parts, of which
+``densest_bins`` in a row are its densest; the calm lasts from step 0 to ``calm_last``, a minute ``minute_steps``."""

@@ -38,7 +38,7 @@ MESSAGE = record(
     pad=np.int8,
 )
 """One order, or, with quantity 0 and the cause of quotes, the cancellation of a provider's quotes: its tick is then the
-bucket that the move of the mid belongs to. ``value`` is the fundamental as it was decided."""
+bucket that the move of the mid belongs to. ``value`` is the fundamental as it was decided, of a close-out the mark."""
 
 FLIGHT = record(
     free=_I,

@@ -7,7 +7,9 @@ from cascade_sim.core.ground.wheel import wheel_record
 from cascade_sim.core.layout.activity import ACTIVITY, TRIGGERS
 from cascade_sim.core.layout.codes import (
     CAUSES,
+    CLASSES,
     DEALER_CAPACITY,
+    FORCED_BINS,
     LEVEL_CAPACITY,
     MID_RING,
     MOVES,
@@ -127,9 +129,14 @@ TOTALS = record(
     first_liquidation_step=_I,
     first_adl_step=_I,
     defaults=_I,
+    decided=_F,
+    shortfall=_F,
+    added=(_I, (CLASSES,)),
 )
-"""``closed`` is the notional that each stage of the pipeline closed, ``covered`` the bad debt that it bore; ``defaults`` counts
-parties of the waterfall that could not pay for what they hold."""
+"""``closed`` is the notional that each stage of the pipeline closed, ``covered`` the bad debt that it bore; ``defaults``
+counts parties of the waterfall that could not pay for what they hold. Of what was closed by force in the book, ``decided`` is
+the value at the mark that decided it (atoms), ``shortfall`` what it fetched less. ``added`` is the collateral that a class
+brought in."""
 
 STEP = record(
     turnover=_I,
@@ -139,13 +146,17 @@ STEP = record(
     buy_volume=(_I, (CAUSES,)),
     sell_volume=(_I, (CAUSES,)),
     closed=(_F, (STAGES,)),
+    forced=_I,
+    taken=_I,
     throughput_binding=_I,
     gamma=_F,
     unhedged=_F,
     forced_sale=_F,
     forced_buy=_F,
-    impact=_F,
 )
+"""``forced`` lots were closed by force in this step, ``taken`` of them outside the book."""
+
+"""``forced`` lots were closed by force in this step, of which ``taken`` changed hands outside the book."""
 
 PROVIDER = record(
     account=_I,
@@ -184,6 +195,7 @@ WORLD = record(
     market=MARKET,
     totals=TOTALS,
     figures=FIGURES,
+    forced=scratch(_I, FORCED_BINS),
     now=STEP,
     draft=EVENT,
     providers=rows(PROVIDER, PROVIDER_CAPACITY, "config.providers.count"),

@@ -142,7 +142,7 @@ def record(w, book, accounts, watch, tape):
             _slow_measures(w, accounts, watch)
         _write_row(w, book, accounts, tape)
     if w.control.step >= 0:
-        observe(w)
+        observe(w, book)
     for cause in range(lay.CAUSES):
         if w.control.step >= 0:
             w.totals.buy_volume[cause] += w.now.buy_volume[cause]
@@ -156,5 +156,7 @@ def record(w, book, accounts, watch, tape):
     w.now.queue_accounts = 0
     w.now.queue_notional = 0.0
     w.now.throughput_binding = 0
+    w.now.forced = 0
+    w.now.taken = 0
     for stage in range(lay.STAGES):
         w.now.closed[stage] = 0.0

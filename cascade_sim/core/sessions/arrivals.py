@@ -173,7 +173,7 @@ def _enter_with_event(w, book, accounts, watch, tape, message):
         w.dealers[number].pending -= side * quantity
         execute_hedge(w, book, accounts, watch, tape, number, side, message.tick, quantity)
     elif cause == _LIQUIDATION:
-        close_out(w, book, accounts, watch, tape, account, side, message.tick, quantity, lots)
+        close_out(w, book, accounts, watch, tape, account, side, message.tick, quantity, lots, message.value)
         row.cooldown_until = step + max(1, w.config.clearing.cooldown_steps)
         if equity(w, row) <= 0.0 and not _others_may_pay(row):
             # The pipeline takes a bankrupt account over at once.
