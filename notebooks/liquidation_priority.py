@@ -23,7 +23,7 @@ METRICS = [
 ]
 
 scenario = cs.load_scenario("long_squeeze").with_overrides(
-    {"run.steps": 5400, "run.record": "series", "clearing.accounts_per_step": 2}
+    {"run.steps": 5400, "run.record": "series", "clearing.accounts_per_second": 2}
 )
 
 # %% [markdown]

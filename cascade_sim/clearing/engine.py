@@ -118,7 +118,7 @@ class LiquidationEngine:
         if hasattr(self.sizing, "configure"):
             with told_as(rule_place(SIZINGS, self.sizing, "configure")):
                 self.sizing.configure(target, dt, self.instrument.lot_size)
-        target.accounts_per_step = clearing.accounts_per_step
+        target.throughput = clearing.accounts_per_second * scenario.run.dt
         target.rounds = clearing.rounds_per_step
         target.fee_rate = clearing.liquidation_fee_rate
         target.execution = getattr(self.execution, "compiled", lay.RULE_PYTHON)

@@ -28,7 +28,7 @@ _LIQUIDATIONS: dict[str, Any] = {
     "background.patient_orders": 4_000,
     "background.patient_size": 1_000.0,
     "clearing.sizing": {"name": "full"},
-    "clearing.accounts_per_step": 1_000_000,
+    "clearing.accounts_per_second": 1e6,
 }
 """A book that takes every close-out whole, accounts that are closed at once, and an engine without a limit."""
 
@@ -134,7 +134,7 @@ def ns_per_liquidation() -> float:
 def python_rule_step_us() -> float:
     """Microseconds of a liquidation phase that asks a Python rule about 50 accounts; the median of many."""
     rule = f"{__name__}:MarginRatioInPython"
-    settings = {**_LIQUIDATIONS, "clearing.priority": {"name": rule}, "clearing.accounts_per_step": 50}
+    settings = {**_LIQUIDATIONS, "clearing.priority": {"name": rule}, "clearing.accounts_per_second": 50.0}
     model = active_model(20_000, **settings)
     found = []
     for _ in range(100):

@@ -268,7 +268,7 @@ def measure_conservation(model: Market, result: RunResult) -> int:
 def figures(model: Simulation, market: str) -> Runs:
     """Return what a market of a model has come to, as the metrics take it."""
     number = list(model.markets).index(market)
-    row = plain(np.zeros(1, lay.FIGURE_ROW))
+    row = plain(np.zeros(1, lay.FIGURE_ROW).view(np.recarray))
     worlds, books, accounts, *_ = model.system.rows(number)
     finish_figures(worlds, books, accounts, row, lay.RETURN_DONE, 0)
     settled = model.markets[market]

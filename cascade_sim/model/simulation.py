@@ -50,9 +50,9 @@ CAPACITIES = {
 _FLOW = "background.limit_rate, background.market_rate, run.dt"
 CAPACITY_FIELDS = {
     lay.CAPACITY_ORDERS: f"{_FLOW}, background.lifetime_seconds, background.patient_orders, liquidity.levels",
-    lay.CAPACITY_TRADES: f"{_FLOW}, background.market_size, shock.duration_seconds, clearing.accounts_per_step",
-    lay.CAPACITY_EVENTS: "clearing.accounts_per_step, clearing.rounds_per_step, traders.count, run.dt",
-    lay.CAPACITY_TRANSFERS: "traders.count, clearing.accounts_per_step, market.funding.interval_seconds, run.record",
+    lay.CAPACITY_TRADES: f"{_FLOW}, background.market_size, shock.duration_seconds, clearing.accounts_per_second",
+    lay.CAPACITY_EVENTS: "clearing.accounts_per_second, clearing.rounds_per_step, traders.count, run.dt",
+    lay.CAPACITY_TRANSFERS: "traders.count, clearing.accounts_per_second, market.funding.interval_seconds, run.record",
     lay.CAPACITY_WHEEL: f"{_FLOW}, background.lifetime_seconds, background.patient_orders",
     lay.CAPACITY_PRICE: "market.tick_size, market.initial_price, liquidity.levels, liquidity.level_growth, "
     "liquidity.half_spread, liquidity.spread_volatility_exponent, background.distance_cap",

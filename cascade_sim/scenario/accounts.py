@@ -231,7 +231,9 @@ class Clearing(Section):
         "full_below_maintenance_share}, full",
     )
     execution: Component = choice(component("ioc_at_bankruptcy"), "How a close-out is sent to the book")
-    accounts_per_step: Count = measure(50, "Throughput of the engine", "accounts per step", ge=1)
+    accounts_per_second: float = measure(
+        50.0, "Throughput of the engine; fractions add up over the steps", "accounts per second", gt=0
+    )
     rounds_per_step: Count = measure(
         1,
         "Rounds of rank, size, execute, screen again; 0 for as many as it takes until nobody is left to close",

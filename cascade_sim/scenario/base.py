@@ -24,7 +24,7 @@ LARGEST_NUMBER = 1e12
 _LARGEST_OF_UNIT = {
     "1": 1e6,
     "accounts": 1e7,
-    "accounts per step": 1e7,
+    "accounts per second": 1e12,
     "days": 1e5,
     "log of strike over price": 1e9,
     "orders": 1e7,

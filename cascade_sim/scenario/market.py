@@ -20,9 +20,12 @@ class Run(Section):
     """Length of a run and what is recorded of it."""
 
     dt: float = measure(1.0, "Length of a step", "s", ge=1e-6, le=1e6)
-    steps: Count = measure(14400, "Steps after burn-in", "steps", ge=1)
-    burn_in_steps: Count = measure(
-        900, "Steps before step 0, with liquidation, hedging and shocks off", "steps", ge=0
+    seconds: float = measure(14400.0, "Length after burn-in; run.steps says it in steps", "s", gt=0)
+    burn_in_seconds: float = measure(
+        900.0,
+        "Time before step 0, with liquidation, hedging and shocks off; run.burn_in_steps says it in steps",
+        "s",
+        ge=0,
     )
     record: Literal["full", "series", "summary"] = choice(
         "full", "What is kept: every table, the series only, or the summary only"
@@ -32,6 +35,16 @@ class Run(Section):
     event_window_seconds: float | None = measure(
         None, "Window after the shock in which the move is measured; null for shock to end", "s", gt=0
     )
+
+    @property
+    def steps(self) -> int:
+        """Steps after burn-in, at least one."""
+        return max(1, round(self.seconds / self.dt))
+
+    @property
+    def burn_in_steps(self) -> int:
+        """Steps before step 0."""
+        return round(self.burn_in_seconds / self.dt)
 
     @property
     def duration_seconds(self) -> float:

@@ -28,6 +28,7 @@ from cascade_sim.scenario.base import Component, Section, choice
 from cascade_sim.scenario.checks import check_consistency
 from cascade_sim.scenario.commented import commented_yaml
 from cascade_sim.scenario.latency import Latency
+from cascade_sim.scenario.lengths import in_time, laid_over, refuse_both
 from cascade_sim.scenario.market import (
     Arbitrage,
     Background,
@@ -96,6 +97,8 @@ class Scenario(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _validated(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(value, Mapping):
+            value = in_time(value)
         try:
             scenario = handler(value)
         except ValidationError as error:
@@ -126,7 +129,7 @@ class Scenario(Section):
         if not isinstance(mapping, Mapping):
             raise ScenarioError(expectation("scenario", "a mapping of sections", mapping))
         tree = _with_base(plain_tree(mapping), Path(), ())
-        return cls.model_validate(merged(_default_tree(), tree))
+        return cls.model_validate(laid_over(_default_tree(), tree))
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "Scenario":
         """Return a copy with some fields changed.
@@ -148,8 +151,10 @@ class Scenario(Section):
             If a path is unknown or a value refused.
         """
         tree: Any = self.tree()
+        for section in ("run", "clearing"):
+            refuse_both(section, {path.removeprefix(f"{section}.") for path in overrides})
         for path in sorted(overrides, key=_override_order):
-            tree = merged(tree, nested(path, plain_tree(overrides[path], path)))
+            tree = laid_over(tree, nested(path, plain_tree(overrides[path], path)))
         return type(self).model_validate(tree)
 
     def tree(self) -> dict[str, Any]:
@@ -230,7 +235,7 @@ class Scenario(Section):
                 {**alone, "agents": {}}, {"name": name, "shock": {"quantity": 0.0}, "market": {"venue": name}}
             )
             try:
-                found[name] = type(self).model_validate(merged(quiet, change))
+                found[name] = type(self).model_validate(laid_over(quiet, change))
             except ScenarioError as error:
                 raise ScenarioError(f"{path}.{error}") from error
             if self.portfolios.count > 0 and found[name].market.quote != self.market.quote:
@@ -403,6 +408,6 @@ def _with_base(document: dict[str, Any], directory: Path, chain: tuple[str, ...]
     if key in chain:
         raise ScenarioError(f"base: expected a chain that ends, received {base!r}, which is based on itself")
     own = {name: value for name, value in document.items() if name != "base"}
-    combined: dict[str, Any] = merged(_with_base(below, below_directory, (*chain, key)), own)
+    combined: dict[str, Any] = laid_over(_with_base(below, below_directory, (*chain, key)), own)
     own_code.note(below, below_directory)
     return combined

@@ -92,7 +92,7 @@ def test_both_forms_rank_random_accounts_alike(name: str, seed: int) -> None:
 def test_both_forms_make_the_same_run(name: str, seed: int) -> None:
     for specification in specifications(PRIORITIES, name):
         # One account a step makes the order matter.
-        throughput = {"clearing.accounts_per_step": 1}
+        throughput = {"clearing.accounts_per_second": 1}
         compiled = model_with("clearing.priority", specification, seed, **throughput)
         python = model_with("clearing.priority", specification, seed, **throughput)
         with_python_rules(python, priority=PRIORITIES.create(specification))
@@ -143,7 +143,7 @@ def test_an_answer_that_is_not_one_finite_number_per_account_ends_the_run(
 def test_the_order_decides_who_is_closed_first() -> None:
     runs = {}
     for name in BOTH:
-        model = model_with("clearing.priority", name, **WORKING | {"clearing.accounts_per_step": 1})
+        model = model_with("clearing.priority", name, **WORKING | {"clearing.accounts_per_second": 1})
         model.run()
         runs[name] = raw_tables(model)["trades.taker_account"]
     assert len(set(runs.values())) == len(BOTH)

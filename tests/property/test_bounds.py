@@ -140,7 +140,7 @@ CHANGES: dict[str, st.SearchStrategy[Any]] = {
     "traders.activity.reentry.delay_seconds": one_of(0.0, 1.0, 10.0),
     "dealers.count": one_of(0, 1, 64),
     "dealers.gamma_per_percent": one_of(1_500.0, -1e5),
-    "clearing.accounts_per_step": one_of(1, 10**7),
+    "clearing.accounts_per_second": one_of(0.01, 1.0, 1e7),
     "clearing.rounds_per_step": one_of(3, 100),
     "clearing.insurance_fund": one_of(0.0, 1e3),
     "clearing.sizing.name": one_of("full", "fraction"),

@@ -38,7 +38,7 @@ CHOICES = st.builds(
     largest_first=st.booleans(),
     cooldown=st.integers(0, 3),
     rounds=st.integers(1, 3),
-    accounts_per_step=st.integers(1, 5),
+    throughput=st.sampled_from([Fraction(1, 4), Fraction(2, 3), *map(Fraction, range(1, 6)), Fraction(7, 2)]),
     fund=st.sampled_from([0, 50_000, 300_000, 3_000_000]),
     collateral=st.sampled_from([40_000, 250_000]),
     waterfall=st.sampled_from([WATERFALL, *OTHERS]),
@@ -287,7 +287,7 @@ def test_no_rounds_mean_as_many_as_it_takes() -> None:
     for rounds, logs in happened.items():
         for seed in range(12):
             choices = Choices(
-                rounds=rounds, accounts_per_step=40, partial=False, waterfall=("book", "socialised")
+                rounds=rounds, throughput=Fraction(40), partial=False, waterfall=("book", "socialised")
             )
             world = TwinWorld(choices)
             storm(world, random.Random(seed), 25)

@@ -49,7 +49,7 @@ class Rules:
     largest_first: bool
     cooldown: int
     rounds: int
-    accounts_per_step: int
+    throughput: Fraction
     floor: Fraction
     unwind_rate: Fraction
     unwind_limit: Fraction
@@ -395,14 +395,16 @@ class WorldTwin:
     def _liquidate(self) -> None:
         rules = self.rules
         handled, rounds = 0, 0
-        while self.liquidation and handled < rules.accounts_per_step:
+        # Accounts per step: what a fraction is short of a whole one is made up for in a later step.
+        allowed = math.floor((self.step + 1) * rules.throughput) - math.floor(self.step * rules.throughput)
+        while self.liquidation and (rounds == 0 or handled < allowed):
             if rules.rounds > 0 and rounds >= rules.rounds:
                 return
             listed = self._screen()
             if not listed or self.halted_until is not None:
                 return
             listed.sort(key=self._priority)
-            for account in listed[: rules.accounts_per_step - handled]:
+            for account in listed[: allowed - handled]:
                 self._process(account)
                 handled += 1
             rounds += 1

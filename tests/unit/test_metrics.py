@@ -126,7 +126,7 @@ class Walk:
             for tick in (int(START) - 5, int(START) + 5):
                 _clear(state.book, tick)
         world.control.step = steps if self.stop_after is None else self.stop_after
-        row = np.zeros(1, lay.FIGURE_ROW)
+        row = np.zeros(1, lay.FIGURE_ROW).view(np.recarray)
         finish_figures(*arrays, row, lay.RETURN_DONE, 0)
         return Runs(row, INSTRUMENT, DT, 500.0)
 

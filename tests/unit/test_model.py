@@ -102,7 +102,7 @@ def test_nobody_ends_a_step_closed_and_in_debt(formation: str) -> None:
 
 
 def test_the_queue_is_what_the_throughput_limit_left_waiting() -> None:
-    model = cs.CascadeModel(small(**{"clearing.accounts_per_step": 1}), rng=3)
+    model = cs.CascadeModel(small(**{"clearing.accounts_per_second": 1}), rng=3)
     model.run()
     series = collect(model).series
     waiting = series["queue_accounts"] > 0
@@ -345,7 +345,7 @@ def test_a_model_has_what_is_written_down_and_no_other_attribute_of_its_markets(
 
 
 def test_no_rounds_mean_as_many_as_it_takes() -> None:
-    busy = {"clearing.accounts_per_step": 400}
+    busy = {"clearing.accounts_per_second": 400}
     runs = {}
     for rounds in (0, 1, 400):
         model = cs.CascadeModel(small(**busy, **{"clearing.rounds_per_step": rounds}), rng=3)

@@ -68,7 +68,7 @@ ONE_MARKET: dict[str, dict[str, Any]] = {
         "market.funding.rate_seconds": 30,
         "traders.top_up.share": 0.3,
         "traders.activity.wake_rate": 0.02,
-        "clearing.accounts_per_step": 2,
+        "clearing.accounts_per_second": 2,
     },
     "rise": {
         "traders.long_share": 0.1,

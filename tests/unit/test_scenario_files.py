@@ -227,7 +227,8 @@ def test_the_commented_form_explains_every_field_and_reads_back(name: str) -> No
     scenario = load_scenario(name)
     text = scenario.to_commented_yaml({"dealers.hedging.band": "base units left alone"})
     assert Scenario.from_mapping(parse_yaml(text, "text")) == scenario
-    assert re.search(rf"^  steps: {scenario.run.steps} +# steps; Steps after burn-in$", text, re.MULTILINE)
+    length = rf"^  seconds: {scenario.run.seconds} +# s; Length after burn-in; run.steps says it in steps$"
+    assert re.search(length, text, re.MULTILINE)
     if "band" in scenario.dealers.hedging.parameters:
         assert re.search(r"^    band: [0-9.]+ +# base units left alone$", text, re.MULTILINE)
     assert "\n# The venue and its contract.\nmarket:\n" in text

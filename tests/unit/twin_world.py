@@ -88,7 +88,7 @@ class Choices:
     largest_first: bool = False
     cooldown: int = 0
     rounds: int = 2
-    accounts_per_step: int = 3
+    throughput: Fraction = Fraction(3)
     fund: int = 300_000
     collateral: int = 250_000
     waterfall: tuple[str, ...] = WATERFALL
@@ -120,7 +120,7 @@ class Choices:
             largest_first=self.largest_first,
             cooldown=self.cooldown,
             rounds=self.rounds,
-            accounts_per_step=self.accounts_per_step,
+            throughput=self.throughput,
             floor=Fraction(1, 8),
             unwind_rate=Fraction(1, 8),
             unwind_limit=Fraction(1, 16),
@@ -159,7 +159,7 @@ def _configure(world: Any, rules: Rules) -> None:
     clearing.fraction = float(rules.fraction or 1)
     clearing.full_below, clearing.full_below_share = rules.full_below, float(rules.full_below_share)
     clearing.cooldown_steps, clearing.rounds = rules.cooldown, rules.rounds
-    clearing.accounts_per_step, clearing.fee_rate = rules.accounts_per_step, float(rules.liquidation_fee)
+    clearing.throughput, clearing.fee_rate = float(rules.throughput), float(rules.liquidation_fee)
     _configure_waterfall(clearing, rules)
     for name in ("liquidation", "adl", "backstop", "funding"):
         config.switches[name] = 1

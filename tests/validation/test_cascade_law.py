@@ -62,7 +62,7 @@ QUIET: dict[str, Any] = {
     "traders.entrants.trend_seconds": 0.01,
     "dealers.count": 0,
     "clearing.sizing": {"name": "full"},
-    "clearing.accounts_per_step": 10**7,
+    "clearing.accounts_per_second": 10**7,
     "clearing.rounds_per_step": 10**7,
     "clearing.liquidation_fee_rate": 0.0,
     "clearing.insurance_fund": 1e6,

@@ -14,7 +14,7 @@ from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.clearing.waterfall import absorb, cover_debt, settle_defaults, unwind_parties
 from cascade_sim.core.clearing.waterfall.moves import note_closed
 from cascade_sim.core.clearing.worth import bankruptcy_price, equity, notional
-from cascade_sim.core.ground.compile import part, routine
+from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_PRIORITY, stream, uniform
 from cascade_sim.core.ground.sorting import LONG, sort_by_score, sort_long_by_score
 from cascade_sim.core.prices.mark import instant_mark
@@ -30,6 +30,9 @@ _BOOK = np.int64(Stage.BOOK)
 _FEE = np.int64(TransferKind.FEE)
 _PARTIAL = np.int64(Outcome.PARTIAL)
 _LIQUIDATED = np.int64(Outcome.LIQUIDATED)
+
+_ROUNDING = 1.0e-9
+"""Of a rate per second times a step, which should have been whole."""
 
 STAGE_SCREEN = 0
 STAGE_RANK = 1
@@ -271,6 +274,14 @@ def _process(w, book, accounts, watch, scratch, scores, tape):
     return lay.RETURN_DONE
 
 
+@leaf
+def _allowed(w):
+    """How many accounts the engine may handle in this step; fractions of a rate add up over the steps."""
+    step = w.control.step
+    rate = w.config.clearing.throughput
+    return np.int64(math.floor((step + 1) * rate + _ROUNDING)) - np.int64(math.floor(step * rate + _ROUNDING))
+
+
 @routine
 def _run_round(w, book, accounts, watch, scratch, scores, tape):
     """Rank the listed accounts and close them in order; returns a RETURN code and resumes at the same account."""
@@ -289,7 +300,8 @@ def _run_round(w, book, accounts, watch, scratch, scores, tape):
             sort_long_by_score(scratch[0], scores[0], control.listed, scratch[1], scores[1], scratch[2])
         control.cursor = 0
         control.stage = STAGE_EXECUTE
-    while control.cursor < control.listed and control.handled < clearing.accounts_per_step:
+    allowed = _allowed(w)
+    while control.cursor < control.listed and control.handled < allowed:
         if control.capacity != 0:
             break
         if is_filling(tape):
@@ -333,7 +345,8 @@ def liquidate(w, book, accounts, watch, scratch, scores, tape):
         if control.stage == STAGE_SCREEN:
             if clearing.rounds > 0 and control.rounds_done >= clearing.rounds:
                 break
-            if control.handled >= clearing.accounts_per_step:
+            # In a step that allows nobody, those who wait are found all the same.
+            if control.rounds_done > 0 and control.handled >= _allowed(w):
                 break
             if w.config.portfolios > 0:
                 if control.answered == 0:
