@@ -15,7 +15,7 @@ def _extreme(runs: Runs) -> Floats:
     return np.where(against, runs.window_prices("mark_lowest"), runs.window_prices("mark_highest"))
 
 
-@metric("log bp", "Price", "largest move against the majority of leverage")
+@metric("log bp", "Price", "largest move against the majority of leverage", cost=1, is_size=True, margin=15.0)
 def max_adverse_excursion(runs: Runs) -> Floats:
     """Largest move of mark against the majority of open leverage, in the event window.
 
@@ -25,14 +25,14 @@ def max_adverse_excursion(runs: Runs) -> Floats:
     return np.asarray(BASIS_POINTS_PER_UNIT * np.log(_extreme(runs) / runs.window_prices("mark_start")))
 
 
-@metric("fraction", "Price", "largest fall from a peak of mark")
+@metric("fraction", "Price", "largest fall from a peak of mark", cost=1)
 def max_drawdown(runs: Runs) -> Floats:
     """Largest fall of mark from its running peak after burn-in, as a fraction of that peak."""
     peak = runs.prices("drawdown_peak")
     return np.asarray((peak - runs.prices("drawdown_trough")) / peak)
 
 
-@metric("annualised", "Price", "realised volatility, one-minute marks")
+@metric("annualised", "Price", "realised volatility, one-minute marks", cost=1)
 def realised_volatility(runs: Runs) -> Floats:
     """Annualised volatility of the mark after burn-in, from one-minute log returns.
 
@@ -58,7 +58,7 @@ def retrace(runs: Runs) -> Floats:
         return np.where(depth != 0.0, 1.0 - last / depth, np.nan)
 
 
-@metric("s", "Price", "time to recover")
+@metric("s", "Price", "time to recover", cost=1)
 def recovery_seconds(runs: Runs) -> Floats:
     """Seconds from the trough of the excursion to the end of the first step at which half of it is undone.
 
@@ -69,7 +69,7 @@ def recovery_seconds(runs: Runs) -> Floats:
     return runs.seconds(np.where(recovered >= 0, recovered - runs.figure("trough_step"), -1))
 
 
-@metric("fraction", "Price", "least two-sided depth within 0.1 %, share of calm")
+@metric("fraction", "Price", "least two-sided depth within 0.1 %, share of calm", cost=-1)
 def worst_depth(runs: Runs) -> Floats:
     """Least depth within 0.1 % of mid, both sides together, over the event window, as a share of calm.
 
@@ -105,20 +105,20 @@ def mark_end(runs: Runs) -> Floats:
     return np.asarray(runs.instrument.ticks_to_prices(runs.total("mark_end")))
 
 
-@metric("accounts", "Forced closing", "accounts closed by force")
+@metric("accounts", "Forced closing", "accounts closed by force", cost=1)
 def liquidated_accounts(runs: Runs) -> NDArray[np.int64]:
     """Accounts that the liquidation engine closed, in part or in full, each once."""
     return runs.total("liquidated_accounts")
 
 
-@metric("quote", "Forced closing", "notional closed by force")
+@metric("quote", "Forced closing", "notional closed by force", cost=1)
 def liquidated_notional(runs: Runs) -> Floats:
     """Notional closed by force: in the book, by takeover and by deleveraging, each lot once."""
     book, backstop, adl = (runs.closed_by(CLOSED_BY[route]) for route in ("book", "backstop", "adl"))
     return np.asarray(book + backstop + adl)
 
 
-@metric("base", "Forced closing", "quantity closed by force in the book")
+@metric("base", "Forced closing", "quantity closed by force in the book", cost=1)
 def liquidated_quantity(runs: Runs) -> Floats:
     """Base units that the liquidation engine closed in the book."""
     return np.asarray(runs.instrument.lots_to_quantities(runs.total("liquidated_quantity")))
@@ -136,13 +136,13 @@ def first_adl_seconds(runs: Runs) -> Floats:
     return runs.seconds(runs.total("first_adl_step"))
 
 
-@metric("s", "Forced closing", "time during which the throughput limit bound")
+@metric("s", "Forced closing", "time during which the throughput limit bound", cost=1)
 def throughput_bound_seconds(runs: Runs) -> Floats:
     """Seconds, in whole steps, in which the engine's limits left somebody waiting: distressed accounts or messages."""
     return runs.seconds(runs.figure("throughput_steps"))
 
 
-@metric("bp", "Forced closing", "shortfall of close-outs against mark")
+@metric("bp", "Forced closing", "shortfall of close-outs against mark", cost=1)
 def liquidation_shortfall(runs: Runs) -> Floats:
     """What close-outs in the book fetched less than the mark as they were decided, basis points of their value there.
 
@@ -151,7 +151,7 @@ def liquidation_shortfall(runs: Runs) -> Floats:
     return np.asarray(BASIS_POINTS_PER_UNIT * ratio(runs.total("shortfall"), runs.total("decided")))
 
 
-@metric("fraction", "Forced closing", "liquidations in the densest 5 % of the window")
+@metric("fraction", "Forced closing", "liquidations in the densest 5 % of the window", cost=1)
 def densest_liquidation_share(runs: Runs) -> Floats:
     """Share of the forced quantity that falls into the densest contiguous 5 % of the event window.
 
@@ -167,7 +167,7 @@ def _volume_share(runs: Runs, cause: Cause) -> Floats:
     return ratio(volume[:, int(cause)], volume.sum(axis=1) - runs.figure("taken"))
 
 
-@metric("fraction", "Forced closing", "share of liquidations in volume")
+@metric("fraction", "Forced closing", "share of liquidations in volume", cost=1)
 def liquidation_volume_share(runs: Runs) -> Floats:
     """Share of forced closing in the taker volume of the event window; None without volume."""
     return _volume_share(runs, Cause.LIQUIDATION)

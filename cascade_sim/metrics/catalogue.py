@@ -46,6 +46,12 @@ class Metric(NamedTuple):
     group : str
         One of :data:`GROUPS`.
     documentation : str
+    cost : int
+        +1 if more of it is worse, -1 if less of it is, 0 if neither.
+    is_size : bool
+        Whether what counts is its size, whatever its sign.
+    margin : float or None
+        Differences within it do not matter, unless a comparison says otherwise.
     """
 
     name: str
@@ -54,6 +60,14 @@ class Metric(NamedTuple):
     label: str
     group: str
     documentation: str
+    cost: int = 0
+    is_size: bool = False
+    margin: float | None = None
+
+    def costs(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return values so that more is worse: sizes where these count, with the sign of the cost."""
+        given = np.asarray(values, dtype=np.float64)
+        return np.asarray((np.abs(given) if self.is_size else given) * (self.cost or 1))
 
 
 class TableMetric(NamedTuple):
@@ -88,7 +102,15 @@ def _checked(name: str, module: str, documentation: str | None) -> str:
     return documentation
 
 
-def metric(unit: str, group: str, label: str = "") -> Callable[[RunsFunction], RunsFunction]:
+def metric(
+    unit: str,
+    group: str,
+    label: str = "",
+    *,
+    cost: int = 0,
+    is_size: bool = False,
+    margin: float | None = None,
+) -> Callable[[RunsFunction], RunsFunction]:
     """Return a decorator that registers a function of :class:`Runs` as a metric under its own name.
 
     It then stands in every summary, report and ensemble.
@@ -101,6 +123,8 @@ def metric(unit: str, group: str, label: str = "") -> Callable[[RunsFunction], R
         One of :data:`GROUPS`.
     label : str
         Words for tables and reports; the first line of the docstring by default.
+    cost, is_size, margin
+        As for :class:`Metric`.
 
     Returns
     -------
@@ -119,7 +143,7 @@ def metric(unit: str, group: str, label: str = "") -> Callable[[RunsFunction], R
         name = function.__name__
         documentation = _checked(name, function.__module__, getdoc(function))
         words = label or documentation.partition("\n")[0].removesuffix(".")
-        METRICS[name] = Metric(name, function, unit, words, group, documentation)
+        METRICS[name] = Metric(name, function, unit, words, group, documentation, cost, is_size, margin)
         return function
 
     return enter

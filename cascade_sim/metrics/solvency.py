@@ -10,19 +10,19 @@ from cascade_sim.metrics.catalogue import metric
 from cascade_sim.metrics.runs import Floats, Runs
 
 
-@metric("quote", "Forced closing", "notional taken over by the backstop")
+@metric("quote", "Forced closing", "notional taken over by the backstop", cost=1)
 def backstop_notional(runs: Runs) -> Floats:
     """Notional at mark of positions that parties of the waterfall (the fund, stages of the user's own) took over."""
     return runs.closed_by(CLOSED_BY["backstop"])
 
 
-@metric("quote", "Forced closing", "notional closed by auto-deleveraging")
+@metric("quote", "Forced closing", "notional closed by auto-deleveraging", cost=1)
 def adl_notional(runs: Runs) -> Floats:
     """Notional at mark closed by auto-deleveraging."""
     return runs.closed_by(CLOSED_BY["adl"])
 
 
-@metric("accounts", "Forced closing", "accounts closed by auto-deleveraging")
+@metric("accounts", "Forced closing", "accounts closed by auto-deleveraging", cost=1)
 def adl_accounts(runs: Runs) -> NDArray[np.int64]:
     """Winning accounts that were deleveraged, each once."""
     return runs.total("adl_accounts")
@@ -34,31 +34,31 @@ def insurance_fund_start(runs: Runs) -> Floats:
     return np.full(len(runs), runs.insurance_fund)
 
 
-@metric("quote", "Cost", "insurance fund at the end")
+@metric("quote", "Cost", "insurance fund at the end", cost=-1)
 def insurance_fund_end(runs: Runs) -> Floats:
     """Equity of the insurance fund at the end of the run, its position at mark."""
     return runs.equity(AccountClass.INSURANCE_FUND, "ended")
 
 
-@metric("quote", "Cost", "bad debt")
+@metric("quote", "Cost", "bad debt", cost=1, margin=10_000.0)
 def bad_debt(runs: Runs) -> Floats:
     """Losses of bankrupt accounts beyond their collateral, at mark when they were taken off the market."""
     return runs.cash("bad_debt")
 
 
-@metric("quote", "Cost", "loss of those deleveraged, against mark")
+@metric("quote", "Cost", "loss of those deleveraged, against mark", cost=1)
 def adl_loss(runs: Runs) -> Floats:
     """What deleveraging at the bankruptcy price cost the winners against the mark."""
     return runs.cash("adl_loss")
 
 
-@metric("quote", "Cost", "socialised loss")
+@metric("quote", "Cost", "socialised loss", cost=1)
 def socialised_loss(runs: Runs) -> Floats:
     """Losses shared over the accounts in profit."""
     return runs.cash("socialised")
 
 
-@metric("quote", "Cost", "capital drawn from outside")
+@metric("quote", "Cost", "capital drawn from outside", cost=1)
 def external_capital(runs: Runs) -> Floats:
     """Capital drawn from outside because nobody was left to bear a loss."""
     return runs.cash("external")

@@ -18,11 +18,14 @@ linux = pytest.mark.skipif(
 )
 
 BEGIN = """
-import os, signal, sys, time
+import os, signal, sys, time, warnings
 import cascade_sim.plots.apart as apart
 from cascade_sim.plots.catalogue import CHARTS, Chart
 from cascade_sim.plots.drawing import draw_all
 from cascade_sim.result import RunResult
+
+# From here on: what libraries warn of among themselves as they are imported is not at issue.
+warnings.simplefilter("error")
 
 apart.processors = lambda: 2
 
@@ -42,9 +45,7 @@ result = RunResult()
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """Run code after `BEGIN` in a process that may fork."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BEGIN + code], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done
