@@ -27,6 +27,10 @@ _HOME = {
     "counterfactual": "cascade_sim.lab.counterfactual",
     "run_ensemble": "cascade_sim.lab.ensemble",
     "EnsembleInterrupted": "cascade_sim.lab.ensemble",
+    "compare": "cascade_sim.lab.compare",
+    "ComparisonInterrupted": "cascade_sim.lab.compare",
+    "Comparison": "cascade_sim.comparison",
+    "load_comparison": "cascade_sim.comparison",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]

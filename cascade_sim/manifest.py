@@ -186,17 +186,51 @@ def build_manifest(
         ``command_line``, ``started_at``, ``ended_at``, ``wall_seconds``, ``status`` (``finished`` or ``stopped``)
         and what ``stop`` holds.
     """
-    return {
+    identity = {
         "kind": RUN_KIND,
         "schema_version": SCHEMA_VERSION,
         "scenario_hash": scenario_hash,
         "seed": int(seed),
+    }
+    status = "finished" if stop is None else "stopped"
+    times = build_study_manifest(
+        command_line=command_line,
+        started_at=started_at,
+        ended_at=ended_at,
+        wall_seconds=wall_seconds,
+        status=status,
+    )
+    return identity | times | dict(stop or {})
+
+
+def build_study_manifest(
+    *,
+    command_line: Sequence[str],
+    started_at: datetime,
+    ended_at: datetime,
+    wall_seconds: float,
+    status: str,
+) -> dict[str, Any]:
+    """Collect everything that may differ between equal studies of many runs.
+
+    Parameters
+    ----------
+    command_line, started_at, ended_at, wall_seconds
+        As for `build_manifest`.
+    status
+        ``finished`` or ``stopped``.
+
+    Returns
+    -------
+    dict
+        ``versions``, ``git_commit``, ``command_line``, ``started_at``, ``ended_at``, ``wall_seconds``, ``status``.
+    """
+    return {
         "versions": _versions(),
         "git_commit": _git_commit(),
         "command_line": [str(word) for word in command_line],
         "started_at": started_at.astimezone(UTC).isoformat(),
         "ended_at": ended_at.astimezone(UTC).isoformat(),
         "wall_seconds": float(wall_seconds),
-        "status": "finished" if stop is None else "stopped",
-        **(stop or {}),
+        "status": status,
     }

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
@@ -24,14 +23,15 @@ from cascade_sim.result_folder import (
     ARMS,
     MANIFEST,
     RESULT_TABLES,
+    RUN,
     SCENARIO,
     SUBSETS,
     SUMMARY,
-    move_inside,
     move_into,
-    move_into_place,
     refuse_foreign,
+    refused,
     restore_or_remove,
+    save_folder,
     stays,
     sync_folder,
 )
@@ -246,10 +246,7 @@ class RunResult:
     def save(self, directory: str | Path, add: Callable[[Path], Any] | None = None) -> Path:
         """Write the result folder, whole or not at all.
 
-        Everything is written into a hidden folder beside the target, ``summary.json`` last, and moved
-        into place at the end. An earlier result in the same place is replaced, with its charts. A target that
-        cannot be moved (a mount point, the working directory) is filled from a hidden folder inside it. What a killed
-        process left behind there is removed, and what it had moved away is put back.
+        See `result_folder.save_folder`. An earlier result in the same place is replaced, with its charts.
 
         Parameters
         ----------
@@ -269,35 +266,20 @@ class RunResult:
             If the folder holds something other than a result, a table does not match its
             documentation, or the disk refuses.
         """
-        target = Path(directory).resolve()
         for name, held in self._held.items():
             if not isinstance(held, TableFile):
                 check_table(name, held)
-        refuse_foreign(target)
-        inside = stays(target)
-        missing = [parent for parent in target.parents if not parent.exists()]
-        place = target if inside else target.parent
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            restore_or_remove(place)
-            with scratch(place) as unfinished:
-                _write_tables(self._held, unfinished)
-                if len(self.arms):
-                    write_frame(self.arms, unfinished / ARMS)
-                if add is not None:
-                    add(unfinished)
-                _write_text(unfinished / SCENARIO, self.scenario_yaml)
-                self._write_figures(unfinished)
-                sync_folder(unfinished)
-                (move_inside if inside else move_into_place)(unfinished, target)
-                sync_folder(place)
-        except (OSError, OutputError) as error:
-            raise _refused(f"expected to write the result folder {target}", error) from error
-        finally:
-            for parent in missing:
-                with suppress(OSError):  # it holds something, as it should
-                    parent.rmdir()
-        return target
+
+        def write(folder: Path) -> None:
+            _write_tables(self._held, folder)
+            if len(self.arms):
+                write_frame(self.arms, folder / ARMS)
+            if add is not None:
+                add(folder)
+            _write_text(folder / SCENARIO, self.scenario_yaml)
+            self._write_figures(folder)
+
+        return save_folder(Path(directory), RUN, write)
 
     def amend(self, directory: str | Path, add: Callable[[Path], Any] | None = None) -> None:
         """Replace the figures and the manifest in the saved folder of this run; the tables stay as they are.
@@ -326,7 +308,7 @@ class RunResult:
                 move_into(unfinished, target, last=MANIFEST)
                 sync_folder(target)
         except (OSError, OutputError) as error:
-            raise _refused(f"expected to write into the result folder {target}", error) from error
+            raise refused(f"expected to write into the result folder {target}", error) from error
 
     def _write_figures(self, folder: Path) -> None:
         if len(self.counterfactual):
@@ -353,12 +335,6 @@ def _write_tables(tables: Mapping[str, pd.DataFrame | TableFile], folder: Path) 
         except BaseException:
             writers.shutdown(cancel_futures=True)
             raise
-
-
-def _refused(expected: str, error: OSError | OutputError) -> OutputError:
-    """What to raise when the disk refuses: it names the user's folder, not the hidden one."""
-    cause = error if isinstance(error, OSError) else error.__cause__
-    return OutputError(f"{expected}, received: {reason_of(cause) if isinstance(cause, OSError) else error}")
 
 
 def arm_table(series: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

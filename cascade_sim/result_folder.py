@@ -2,21 +2,55 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from cascade_sim.columns import TABLES
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.manifest import RUN_KIND
-from cascade_sim.table_files import SCENARIO_FILE, read_json
+from cascade_sim.table_files import SCENARIO_FILE, read_json, reason_of
 from cascade_sim.temporaries import abandoned, exchange, is_marked, scratch
 
 RESULT_TABLES = tuple(TABLES)
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", SCENARIO_FILE
 ARMS, SUBSETS = "arms.parquet", "counterfactual.parquet"
-KNOWN_ENTRIES = frozenset((MANIFEST, SUMMARY, SCENARIO, ARMS, SUBSETS, "charts", "report.html")).union(
-    f"{name}.parquet" for name in RESULT_TABLES
+COMPARISON_TABLES = ("runs", "arms", "differences", "ranking", "compare")
+DESIGN, SCENARIOS = "design.json", "scenarios"
+
+
+class FolderKind(NamedTuple):
+    """A kind of result folder.
+
+    Attributes
+    ----------
+    kind : str
+        What its manifest says.
+    what : str
+        In words.
+    entries : frozenset of str
+        Files and folders that it may hold.
+    """
+
+    kind: str
+    what: str
+    entries: frozenset[str]
+
+
+_OF_ALL = frozenset((MANIFEST, SUMMARY, "charts", "report.html"))
+RUN = FolderKind(
+    RUN_KIND,
+    "result folder",
+    _OF_ALL.union((SCENARIO, ARMS, SUBSETS), (f"{name}.parquet" for name in RESULT_TABLES)),
 )
+COMPARISON = FolderKind(
+    "cascade_sim.comparison",
+    "folder of a comparison",
+    _OF_ALL.union((DESIGN, SCENARIOS), (f"{name}.parquet" for name in COMPARISON_TABLES)),
+)
+_KINDS = (RUN, COMPARISON)
+KNOWN_ENTRIES = frozenset().union(*(each.entries for each in _KINDS))
 _PREVIOUS, _REPLACED = "previous", "replaced"
 """Kinds of temporary folders: a result that is making room, and the files of one."""
 _ALL = "all"
@@ -41,8 +75,8 @@ def stays(target: Path) -> bool:
     return target.is_dir() and (target.is_mount() or target in here)
 
 
-def refuse_foreign(target: Path) -> None:
-    """Refuse to replace anything that is not a result folder, so that no file of the user is lost."""
+def refuse_foreign(target: Path, wanted: FolderKind = RUN) -> None:
+    """Refuse to replace anything that is not a folder of this kind, so that no file of the user is lost."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -50,19 +84,71 @@ def refuse_foreign(target: Path) -> None:
     entries = {entry.name for entry in target.iterdir()}
     if all(is_marked(name) for name in entries):
         return
-    foreign = sorted(name for name in entries - KNOWN_ENTRIES if not is_marked(name))
+    foreign = sorted(name for name in entries - wanted.entries if not is_marked(name))
+    expected = f"expected a {wanted.what} or a new one, received {target}"
     if foreign:
-        raise OutputError(
-            f"expected a result folder or a new one, received {target}, which holds {foreign[0]}"
-        )
+        raise OutputError(f"{expected}, which holds {foreign[0]}")
     try:
         kind = read_json(target / MANIFEST).get("kind")
     except DataFileError:
         kind = None
-    if kind != RUN_KIND:
-        raise OutputError(
-            f"expected a result folder or a new one, received {target} without a manifest of a run"
-        )
+    if kind != wanted.kind:
+        raise OutputError(f"{expected} without a manifest of a {wanted.kind.rpartition('.')[2]}")
+
+
+def save_folder(target: Path, kind: FolderKind, write: Callable[[Path], None]) -> Path:
+    """Write a folder, whole or not at all.
+
+    Everything is written into a hidden folder beside the target and moved into place at the end, ``summary.json`` last. An
+    earlier folder of the same kind in the same place is replaced. A target that cannot be moved (a mount point, the working
+    directory) is filled from a hidden folder inside it. What a killed process left behind there is removed, and what it had
+    moved away is put back.
+
+    Parameters
+    ----------
+    target
+        Folder to create or replace; parents are created.
+    kind
+        What it is.
+    write
+        Called with the hidden folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds something of another kind, or the disk refuses.
+    """
+    target = target.resolve()
+    refuse_foreign(target, kind)
+    inside = stays(target)
+    missing = [parent for parent in target.parents if not parent.exists()]
+    place = target if inside else target.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        restore_or_remove(place)
+        with scratch(place) as unfinished:
+            write(unfinished)
+            sync_folder(unfinished)
+            (move_inside if inside else move_into_place)(unfinished, target)
+            sync_folder(place)
+    except (OSError, OutputError) as error:
+        raise refused(f"expected to write the {kind.what} {target}", error) from error
+    finally:
+        for parent in missing:
+            with suppress(OSError):  # it holds something, as it should
+                parent.rmdir()
+    return target
+
+
+def refused(expected: str, error: OSError | OutputError) -> OutputError:
+    """What to raise when the disk refuses: it names the user's folder, not the hidden one."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return OutputError(f"{expected}, received: {reason_of(cause) if isinstance(cause, OSError) else error}")
 
 
 def move_into_place(unfinished: Path, target: Path) -> None:

@@ -416,6 +416,47 @@ def read_frame(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     return frame
 
 
+def write_plain_frame(frame: pd.DataFrame, path: Path, units: Mapping[str, str]) -> None:
+    """Write a table whose columns are no fixed ones; those whose unit is known say it.
+
+    Parameters
+    ----------
+    frame
+        Text, numbers and booleans.
+    path
+        Parquet file to write.
+    units
+        Unit by column.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for k, name in enumerate(table.column_names):
+        if name in units:
+            table = table.set_column(
+                k, table.schema.field(k).with_metadata({"unit": units[name]}), table.column(k)
+            )
+    with path.open("wb") as stream:
+        pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_plain_frame(path: Path) -> pd.DataFrame:
+    """Read a table that `write_plain_frame` wrote.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+
+    Raises
+    ------
+    DataFileError
+        If it is unreadable.
+    """
+    frame: pd.DataFrame = _read_parquet(path, pa.Table.to_pandas)
+    return frame
+
+
 def _read_parquet(path: Path, convert: Callable[[pa.Table], Any] = lambda table: table) -> Any:
     try:
         with path.open("rb") as stream:

@@ -64,10 +64,10 @@ class Metric(NamedTuple):
     is_size: bool = False
     margin: float | None = None
 
-    def costs(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Return values so that more is worse: sizes where these count, with the sign of the cost."""
+    def sized(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return values as they are compared: sizes where these count."""
         given = np.asarray(values, dtype=np.float64)
-        return np.asarray((np.abs(given) if self.is_size else given) * (self.cost or 1))
+        return np.abs(given) if self.is_size else given
 
 
 class TableMetric(NamedTuple):
