@@ -158,6 +158,14 @@ class Comparison:
         return save_folder(Path(directory), COMPARISON, write)
 
 
+def is_comparison(directory: str | Path) -> bool:
+    """Return whether a folder says that it holds a comparison."""
+    try:
+        return bool(read_json(Path(directory) / MANIFEST).get("kind") == COMPARISON.kind)
+    except DataFileError:
+        return False
+
+
 def load_comparison(directory: str | Path) -> Comparison:
     """Read a folder that `Comparison.save` wrote.
 

@@ -1,31 +1,25 @@
 """A run in words, and a self-contained HTML page with its charts and tables."""
 
-import base64
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cascade_sim.domain.errors import OutputError
 from cascade_sim.input_words import bracket_words, chain_words
 from cascade_sim.manifest import stop_words
 from cascade_sim.metrics import METRICS, Metric, summary_keys
+from cascade_sim.page import MISSING, Report, figure, number, page, short, table, unit_words
 from cascade_sim.plots.picture import Picture
 from cascade_sim.plots.words import compact, currencies, log_percent, percent, plain, ranked_losses
-from cascade_sim.result import RunResult, move_into
-from cascade_sim.temporaries import remove_abandoned, scratch
+from cascade_sim.result import RunResult
 
 _MECHANISM_WORDS = {
     "liquidation": "liquidations",
     "delta_hedging": "delta hedging",
     "adl": "auto-deleveraging",
 }
-_MISSING = "\N{EN DASH}"
 
 
 def narrate(summary: Mapping[str, Any], quote: str = "quote units") -> list[str]:
@@ -188,57 +182,7 @@ def write_report(result: RunResult, directory: str | Path) -> Path:
     OutputError
         If the folder cannot be written.
     """
-    page = draw_report(result)
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(directory, error) from error
-    return page.write(directory)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Charts and the page that shows them, not written yet.
-
-    Attributes
-    ----------
-    pictures
-        Chart name -> picture.
-    page
-        HTML.
-    """
-
-    pictures: Mapping[str, Picture]
-    page: str
-
-    def write(self, directory: str | Path) -> Path:
-        """Write ``charts/*.png`` and ``report.html``, as `write_report` does, each file whole or not at all.
-
-        Parameters
-        ----------
-        directory
-            Existing folder.
-
-        Returns
-        -------
-        pathlib.Path
-            The page.
-        """
-        folder = Path(directory)
-        if (folder / "report.html").is_dir():
-            raise OutputError(f"expected a file {folder / 'report.html'}, received a folder")
-        try:
-            remove_abandoned(folder)
-            with scratch(folder) as unfinished:
-                (unfinished / "charts").mkdir()
-                for name, picture in self.pictures.items():
-                    (unfinished / "charts" / f"{name}.png").write_bytes(picture.png)
-                # Half of a pair of surrogates, which a title may hold, has no place in any encoding.
-                (unfinished / "report.html").write_bytes(self.page.encode("utf-8", "backslashreplace"))
-                move_into(unfinished, folder, last="report.html")
-        except OSError as error:
-            raise _refused(folder, error) from error
-        return folder / "report.html"
+    return draw_report(result).write(directory)
 
 
 def draw_report(result: RunResult, pictures: Mapping[str, Picture] | None = None) -> Report:
@@ -260,10 +204,6 @@ def draw_report(result: RunResult, pictures: Mapping[str, Picture] | None = None
 
         pictures = draw_all(result)
     return Report(pictures, render_report(result, pictures))
-
-
-def _refused(folder: str | Path, error: OSError) -> OutputError:
-    return OutputError(f"expected to write a report into {folder}, received: {error.strerror or error}")
 
 
 _SECTIONS = {
@@ -300,8 +240,8 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     sections = {"What happened": f'<ul class="story">{story}</ul>', "How much was forced": "", "Who paid": ""}
     for name, picture in pictures.items():
         heading = _SECTIONS.get(name, "Further charts")
-        sections[heading] = sections.get(heading, "") + _figure(picture)
-    sections["Who paid"] += _payers_table(result.summary, quote)
+        sections[heading] = sections.get(heading, "") + figure(picture)
+    sections["Who paid"] += _payerstable(result.summary, quote)
     if len(result.counterfactual):
         sections["What would have happened without"] = _counterfactual(result.counterfactual, base, quote)
     sections["Key figures"] = _key_figures(result.summary, base, quote)
@@ -320,15 +260,7 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
         f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items() if content
     ]
     body.append(f"<footer>{escape(_identity(result.manifest))}</footer>")
-    style = files("cascade_sim.plots").joinpath("report.css").read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"
-        + "\n".join(body)
-        + "\n</main></body></html>\n"
-    )
+    return page(title, body)
 
 
 def _identity(manifest: Mapping[str, Any]) -> str:
@@ -360,68 +292,12 @@ def _reproduce(result: RunResult) -> str:
     )
 
 
-def _figure(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode("ascii")
-    described = escape(f"Chart: {picture.message}. {picture.caption}")
-    image = f'<img alt="{described}" src="data:image/png;base64,{data}">'
-    scroll = f'<div class="wide" tabindex="0" role="region" aria-label="chart">{image}</div>'
-    return f"<figure>{scroll}<figcaption>{escape(picture.caption)}</figcaption></figure>"
-
-
-def _table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int], kind: str = "plain"
-) -> str:
-    def cells(row: Sequence[str], tag: str, scope: str = "") -> str:
-        return "".join(
-            f'<{tag}{scope} class="n">{escape(text)}</{tag}>'
-            if k in numbers
-            else f"<{tag}{scope}>{escape(text)}</{tag}>"
-            for k, text in enumerate(row)
-        )
-
-    lines = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    scope = ' scope="col"'
-    heading = f"<thead><tr>{cells(head, 'th', scope)}</tr></thead>"
-    table = f'<table class="{kind}">{heading}<tbody>{lines}</tbody></table>'
-    return f'<div class="wide" tabindex="0" role="region" aria-label="table">{table}</div>'
-
-
-def _number(value: Any) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return _MISSING
-    if isinstance(value, int | float):
-        return plain(value) if abs(value) >= 1000 or value == int(value) else plain(float(f"{value:.4g}"))
-    return str(value)
-
-
-def _short(value: float) -> str:
-    return compact(value) if abs(value) >= 1e5 else _number(value)
-
-
-def unit_words(unit: str, base: str, quote: str) -> str:
-    """Unit of a documented figure with the currencies of the scenario; empty for a pure number.
-
-    Parameters
-    ----------
-    unit
-        Unit as in `metrics.METRICS`.
-    base, quote
-        Names of the currencies.
-
-    Returns
-    -------
-    str
-    """
-    words = {"quote": quote, "base": base, "-": ""}
-    return " ".join(words.get(word, word) for word in unit.split(" ")).strip()
-
-
-def _payers_table(summary: Mapping[str, Any], quote: str) -> str:
-    rows = [(name, _number(round(loss))) for name, loss in ranked_losses(summary)]
+def _payerstable(summary: Mapping[str, Any], quote: str) -> str:
+    rows = [(name, number(round(loss))) for name, loss in ranked_losses(summary)]
     if not rows:
         measured = summary.get("loss_by_class") is not None
         return f"<p>{'Nobody lost or gained.' if measured else 'Losses were not measured.'}</p>"
-    return _table(("class of account", f"loss, {quote} (negative: gain)"), rows, frozenset({1}))
+    return table(("class of account", f"loss, {quote} (negative: gain)"), rows, frozenset({1}))
 
 
 def _key_figures(summary: Mapping[str, Any], base: str, quote: str) -> str:
@@ -435,7 +311,7 @@ def _key_figures(summary: Mapping[str, Any], base: str, quote: str) -> str:
         ]
         if rows:
             blocks.append(
-                f"<h3>{escape(group)}</h3>{_table(('figure', 'value', 'unit'), rows, frozenset({1}), 'key')}"
+                f"<h3>{escape(group)}</h3>{table(('figure', 'value', 'unit'), rows, frozenset({1}), 'key')}"
             )
     return "".join(blocks) or "<p>No figures.</p>"
 
@@ -453,11 +329,11 @@ def _every_market(summary: Mapping[str, Any]) -> str:
             rows.append(
                 [
                     f"{key.label}{unit}",
-                    *(_short(v) if isinstance(v, int | float) else _MISSING for v in values),
+                    *(short(v) if isinstance(v, int | float) else MISSING for v in values),
                 ]
             )
     head = ["figure", *map(str, markets)]
-    return _table(head, rows, frozenset(range(1, len(head)))) if rows else ""
+    return table(head, rows, frozenset(range(1, len(head)))) if rows else ""
 
 
 def _figure_rows(
@@ -471,13 +347,13 @@ def _figure_rows(
         value, unit = 100.0 * value, "%"
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield f"{key.label}: {str(name).replace('_', ' ')}", _number(item), unit
+            yield f"{key.label}: {str(name).replace('_', ' ')}", number(item), unit
     elif isinstance(value, list):
         largest = max((item for item in value if item is not None), default=None)
-        yield f"{key.label}: number", _number(len(value)), ""
-        yield f"{key.label}: largest", _number(largest), unit
+        yield f"{key.label}: number", number(len(value)), ""
+        yield f"{key.label}: largest", number(largest), unit
     else:
-        yield key.label, _number(value), unit
+        yield key.label, number(value), unit
 
 
 _COMPARED = (
@@ -498,17 +374,17 @@ _COMPARED = (
 )
 
 
-def _counterfactual(table: pd.DataFrame, base: str, quote: str) -> str:
+def _counterfactual(arms: pd.DataFrame, base: str, quote: str) -> str:
     """A column per arm, the run itself first: few arms and many figures fit a page this way round."""
-    whole = (table["arm"] == "everything on").to_numpy()
-    ordered = pd.concat([table[whole], table[~whole]])
+    whole = (arms["arm"] == "everything on").to_numpy()
+    ordered = pd.concat([arms[whole], arms[~whole]])
     rows = []
     for name in _COMPARED:
-        if name not in table.columns or not table[name].notna().any():
+        if name not in arms.columns or not arms[name].notna().any():
             continue
         unit = unit_words(METRICS[name].unit, base, quote)
         scale, unit = (100.0, "%") if unit == "fraction" else (1.0, unit)
-        cells = [_short(scale * float(value)) for value in ordered[name]]
+        cells = [short(scale * float(value)) for value in ordered[name]]
         rows.append([f"{METRICS[name].label}, {unit}" if unit else METRICS[name].label, *cells])
     head = ["the same draws", *(str(label) for label in ordered["arm"])]
-    return _table(head, rows, frozenset(range(1, len(head))))
+    return table(head, rows, frozenset(range(1, len(head))))

@@ -27,6 +27,7 @@ from cascade_sim.result_folder import (
     SCENARIO,
     SUBSETS,
     SUMMARY,
+    FolderKind,
     move_into,
     refuse_foreign,
     refused,
@@ -426,13 +427,15 @@ def _check_series(folder: Path, series: Any) -> None:
             raise DataFileError(expectation(where, expected, float(values[wrong][0])))
 
 
-def check_target(directory: str | Path) -> None:
+def check_target(directory: str | Path, kind: FolderKind = RUN) -> None:
     """Refuse a folder that could not hold a result, before any work is done for it.
 
     Parameters
     ----------
     directory
         Folder to create or replace later; nothing is left behind.
+    kind
+        What it is to be.
 
     Raises
     ------
@@ -441,7 +444,7 @@ def check_target(directory: str | Path) -> None:
     """
     try:  # before Python 3.13 a loop of links is a RuntimeError
         target = Path(directory).resolve()
-        refuse_foreign(target)
+        refuse_foreign(target, kind)
         place = target if stays(target) else target.parent
         while not place.exists():
             if place.is_symlink():  # what is still a link after resolving leads in a circle

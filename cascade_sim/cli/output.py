@@ -4,16 +4,21 @@ import ctypes
 import io
 import os
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from cascade_sim.domain.errors import CascadeError, ScenarioError
+from cascade_sim.cli import signals
+from cascade_sim.domain.errors import CascadeError, ScenarioError, StrainWarning
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override one field; may be repeated.")
 ]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 class ClosedOutputError(CascadeError):
@@ -113,12 +118,13 @@ def drop_output() -> None:
 def load(name: str, overrides: list[str] | None) -> Any:
     from cascade_sim.scenario import load_scenario, parse_override
 
-    scenario = load_scenario(name)
     changes: dict[str, Any] = {}
-    for text in overrides or []:
-        path, value = parse_override(text)
-        changes[path] = value
-    resolved = scenario.with_overrides(changes) if changes else scenario
+    with warnings_in_one_line():
+        scenario = load_scenario(name)
+        for text in overrides or []:
+            path, value = parse_override(text)
+            changes[path] = value
+        resolved = scenario.with_overrides(changes) if changes else scenario
     if all(each.options.chain.path is None for each in resolved.market_scenarios().values()):
         return resolved
     # Only a chain needs the import, which takes as long as all else here.
@@ -131,3 +137,59 @@ def refuse_own_code(scenario: Any) -> None:
     """Refuse a scenario that would run code from outside this package."""
     for path, name in scenario.own_code().items():
         raise ScenarioError(f"{path}: expected no code of your own (--no-own-code), received {name!r}")
+
+
+def is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def announce_compilation() -> None:
+    from cascade_sim.core.ground.compile import cache_is_kept
+
+    text = "compiling the kernels; this happens once and takes about half a minute"
+    # The folder of a user whose own cannot be written lives as long as the process.
+    if not cache_is_kept():
+        text = (
+            "compiling the kernels, about half a minute; every run will, because no folder can be written that "
+            "would keep them (NUMBA_CACHE_DIR names another)"
+        )
+    complain(text)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left on standard error, if that is a terminal, while a run advances."""
+    if not is_terminal():
+        yield lambda _done, _total: signals.stop_if_received()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def advance(done: int, total: int) -> None:
+            signals.stop_if_received()
+            bar.update(task, completed=done / max(total, 1))
+
+        yield advance
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Say what the run warns of as the command line says everything: once, in one line, without a place in the code."""
+    with warnings.catch_warnings():
+
+        def show(message: Warning | str, *_: Any, **__: Any) -> None:
+            complain(f"cascade-sim: {message}")
+
+        warnings.simplefilter("once", StrainWarning)
+        warnings.simplefilter("once", FutureWarning)
+        warnings.showwarning = show
+        yield

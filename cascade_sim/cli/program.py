@@ -4,31 +4,33 @@ import gc
 import json
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.cli import listing, saving, signals
+from cascade_sim.cli import comparing, listing, saving, signals
 from cascade_sim.cli.output import (
+    Json,
     Overrides,
+    announce_compilation,
     complain,
     drop_output,
     give_output_back,
+    is_terminal,
     keep_output_for_one_object,
     load,
     occupy_closed_streams,
+    progress_bar,
     refuse_own_code,
     say,
+    warnings_in_one_line,
 )
 from cascade_sim.domain.errors import (
     CascadeError,
     OutputError,
     ScenarioError,
-    StrainWarning,
     UnknownNameError,
     expectation,
 )
@@ -44,8 +46,6 @@ app = typer.Typer(
 DEFAULT_SCENARIO = "gamma_shock"
 DEFAULT_MECHANISMS = "liquidation,delta_hedging"
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-
 
 class _Process:
     """Whether this process belongs to the command line alone."""
@@ -53,8 +53,8 @@ class _Process:
     own = False
 
 
-def _check_out(folder: Path) -> None:
-    """Fail before the run when its result could not be kept."""
+def _check_out(folder: Path, scenario_hash: str, seed: int, *, overwrite: bool) -> None:
+    """Fail before the run when its result could not be kept, or would take the place of another."""
     from cascade_sim.result import check_target
     from cascade_sim.temporaries import remove_abandoned
 
@@ -62,50 +62,27 @@ def _check_out(folder: Path) -> None:
         remove_abandoned(Path(tempfile.gettempdir()))
     try:
         check_target(folder)
+        other = None if overwrite else _other_result(folder, scenario_hash, seed)
+        if other is not None:
+            raise OutputError(f"expected a new folder or --overwrite, received {folder}, which holds {other}")
     except OutputError as error:
         raise OutputError(f"--out: {error}") from error
 
 
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+def _other_result(folder: Path, scenario_hash: str, seed: int) -> str | None:
+    """What a folder holds, if that is the result of another run; None where a run would only make the same again."""
+    from cascade_sim.domain.errors import DataFileError
+    from cascade_sim.table_files import read_json
 
-
-def _announce_compilation() -> None:
-    from cascade_sim.core.ground.compile import cache_is_kept
-
-    text = "compiling the kernels; this happens once and takes about half a minute"
-    # The folder of a user whose own cannot be written lives as long as the process.
-    if not cache_is_kept():
-        text = (
-            "compiling the kernels, about half a minute; every run will, because no folder can be written that "
-            "would keep them (NUMBA_CACHE_DIR names another)"
-        )
-    complain(text)
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left on standard error, if that is a terminal, while a run advances."""
-    if not _is_terminal():
-        yield lambda _done, _total: signals.stop_if_received()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-
-        def advance(done: int, total: int) -> None:
-            signals.stop_if_received()
-            bar.update(task, completed=done / max(total, 1))
-
-        yield advance
+    if not (folder / "summary.json").exists():
+        return None
+    try:
+        manifest = read_json(folder / "manifest.json")
+    except DataFileError:
+        return "a damaged result"
+    if manifest.get("scenario_hash") != scenario_hash:
+        return "the result of another scenario"
+    return None if manifest.get("seed") == seed else f"the result of seed {manifest.get('seed')}"
 
 
 def _print_result(result: Any, scenario: Any, folder: Path | None, json_output: bool) -> None:
@@ -114,8 +91,9 @@ def _print_result(result: Any, scenario: Any, folder: Path | None, json_output: 
         return
     from cascade_sim.input_words import bracket_words, chain_words
     from cascade_sim.metrics import summary_keys
+    from cascade_sim.page import unit_words
     from cascade_sim.plots.words import ranked_losses
-    from cascade_sim.report import narrate, unit_words
+    from cascade_sim.report import narrate
 
     summary, base, quote = result.summary, scenario.market.base, scenario.market.quote
     notes = result.manifest
@@ -144,7 +122,12 @@ def run_command(
     ] = DEFAULT_SCENARIO,
     seed: Annotated[int, typer.Option(help="Key of every draw.", min=0)] = 0,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Result folder; results/SCENARIO-SEED by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Result folder; results/SCENARIO-SEED by default, with a mark of what --set changes."
+        ),
+    ] = None,
     counterfactual: Annotated[
         str | None,
         typer.Option(
@@ -155,6 +138,9 @@ def run_command(
     no_charts: Annotated[bool, typer.Option("--no-charts", help="Leave charts and report out.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep a finished result of the same scenario and seed.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the result of another run that is in the folder.")
     ] = False,
     no_own_code: Annotated[
         bool,
@@ -169,13 +155,14 @@ def run_command(
     if no_own_code:
         refuse_own_code(resolved)
     mechanisms = None if counterfactual is None else _mechanisms(counterfactual, resolved)
-    folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}"
+    mark = f"-{resolved.scenario_hash[:6]}" if overrides else ""
+    folder = out if out is not None else Path("results") / f"{resolved.name}-{seed}{mark}"
     if resume and _is_same(folder, resolved.scenario_hash, seed, mechanisms):
         from cascade_sim.result import load_result
 
         result = _completed(load_result(folder), resolved, seed, folder, charts=not no_charts)
     else:
-        _check_out(folder)
+        _check_out(folder, resolved.scenario_hash, seed, overwrite=overwrite)
         try:
             result = _run_and_save(resolved, seed, folder, mechanisms, charts=not no_charts)
         except saving.NotKeptError as error:
@@ -225,25 +212,12 @@ def _run_and_save(
     cold = cache_is_cold()
     check_inputs(scenario)
     if cold:
-        _announce_compilation()
+        announce_compilation()
     request = saving.Request(
-        scenario, seed, folder, mechanisms, charts=charts, progress=_progress, apart=_Process.own
+        scenario, seed, folder, mechanisms, charts=charts, progress=progress_bar, apart=_Process.own
     )
-    with _warnings_in_one_line():
+    with warnings_in_one_line():
         return saving.run_and_save(request)
-
-
-@contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Say what the run warns of as the command line says everything: once, in one line, without a place in the code."""
-    with warnings.catch_warnings():
-
-        def show(message: Warning | str, *_: Any, **__: Any) -> None:
-            complain(f"cascade-sim: {message}")
-
-        warnings.simplefilter("once", StrainWarning)
-        warnings.showwarning = show
-        yield
 
 
 def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: bool) -> Any:
@@ -252,7 +226,7 @@ def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: b
 
     wanted = [part for part in missing_parts(result.manifest) if part != CHARTS or charts]
     request = saving.Request(
-        scenario, seed, folder, None, charts=charts, progress=_progress, apart=_Process.own
+        scenario, seed, folder, None, charts=charts, progress=progress_bar, apart=_Process.own
     )
     parts = saving.Parts(request, result, folder)
     with parts.drawers:
@@ -261,12 +235,20 @@ def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: b
 
 
 @app.command("report")
-def report_command(directory: Annotated[Path, typer.Argument(help="Result folder of a run.")]) -> None:
-    """Rebuild charts and report.html of a saved run."""
+def report_command(
+    directory: Annotated[Path, typer.Argument(help="Folder of a run or a comparison.")],
+) -> None:
+    """Rebuild charts and report.html of a saved run or comparison."""
+    from cascade_sim.comparison import is_comparison, load_comparison
     from cascade_sim.manifest import CHARTS, missing_parts, with_missing
     from cascade_sim.report import write_report
     from cascade_sim.result import load_result
 
+    if is_comparison(directory):
+        from cascade_sim.comparison_report import draw_comparison_report
+
+        say(str(draw_comparison_report(load_comparison(directory)).write(directory)))
+        return
     result = load_result(directory)
     page = write_report(result, directory)
     if CHARTS in missing_parts(result.manifest):
@@ -274,6 +256,7 @@ def report_command(directory: Annotated[Path, typer.Argument(help="Result folder
     say(str(page))
 
 
+app.registered_commands.extend(comparing.app.registered_commands)
 app.registered_commands.extend(listing.app.registered_commands)
 
 
@@ -301,7 +284,7 @@ def bench_command(
     console = Console(stderr=True)
     for name in chosen:
         title = f"{name}: {(MEASUREMENTS[name].__doc__ or name).splitlines()[0]}"
-        with console.status(title) if _is_terminal() else nullcontext():
+        with console.status(title) if is_terminal() else nullcontext():
             figures.update(bench(request, [name]))
     if json_output:
         say(json.dumps(figures, allow_nan=False))

@@ -268,7 +268,7 @@ def _cells(
                 try:
                     check_inputs(resolved)
                 except CascadeError as error:
-                    raise type(error)(f"arm {arm.name}: {error}") from error
+                    raise ScenarioError(f"arm {arm.name}: {error}") from error
                 cells.append(Cell(name, setting, arm, resolved))
     return cells
 
@@ -477,13 +477,15 @@ def _differences(
         for name, primary in zip(frame["metric"], frame["primary"], strict=True)
     ]
     frame["margin"] = frame["margin"].astype("float64")
-    judged = [_judged(row, goals) for row in frame.to_dict("records")]
+    others = {cell.arm.name for cell in cells if not cell.arm.is_control} - {first}
+    tests = len(goals) * len(others)
+    judged = [_judged(row, goals, tests) for row in frame.to_dict("records")]
     frame["verdict"] = [word for word, _ in judged]
     frame["needed"] = np.array([number or 0 for _, number in judged], np.int64)
     return frame.drop(columns="control")
 
 
-def _judged(row: Mapping[Any, Any], goals: Mapping[str, float | None]) -> tuple[str, int | None]:
+def _judged(row: Mapping[Any, Any], goals: Mapping[str, float | None], tests: int) -> tuple[str, int | None]:
     """Verdict on a row, and the replications that it would take if it is undecided; nothing on what decides nothing."""
     if not row["primary"]:
         return "", None
@@ -494,7 +496,7 @@ def _judged(row: Mapping[Any, Any], goals: Mapping[str, float | None]) -> tuple[
     word: str = verdict(low, high, row["p_holm"], margin, LEVEL)
     if word == "undecided":
         found = Difference(row["pairs"], row["difference"], row["low"], row["high"], row["p_value"])
-        return word, needed(found, margin)
+        return word, needed(found, margin, tests, LEVEL)
     if cost == 0:
         word = {"worse": "more", "better": "less"}.get(word, word)
     return word, None

@@ -1,6 +1,7 @@
 """Paired replications of two arms: how far apart they are, how sure that is, and whether it matters."""
 
 import math
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -163,7 +164,7 @@ def verdict(low: float, high: float, p_value: float, margin: float | None, level
     return "undecided"
 
 
-def needed(difference: Difference, margin: float | None) -> int | None:
+def needed(difference: Difference, margin: float | None, tests: int = 1, level: float = 0.05) -> int | None:
     """Return about how many pairs a decision would take, by the normal approximation; None if no number would do.
 
     Parameters
@@ -172,23 +173,28 @@ def needed(difference: Difference, margin: float | None) -> int | None:
         What is undecided so far.
     margin : float or None
         As for :func:`verdict`.
+    tests : int
+        How many differences are tested together.
+    level : float
+        Of the test and of the interval.
 
     Returns
     -------
     int or None
-        At least the pairs that there are. The interval shrinks with the square root of their number until it leaves zero
-        or fits into the margin, whichever comes first.
+        More than there are. The interval shrinks with the square root of their number until it fits into the margin, or,
+        as wide as so many tests ask for, leaves zero, whichever comes first.
     """
     half = 0.5 * (difference.high - difference.low)
     if not math.isfinite(half):
         return None
-    goals = [abs(difference.estimate)]
-    if margin is not None:
-        goals.append(margin - abs(difference.estimate))
-    goal = max(goals)
-    if goal <= 0.0:
+    normal = NormalDist()
+    wider = normal.inv_cdf(1.0 - 0.5 * level / max(1, tests)) / normal.inv_cdf(1.0 - 0.5 * level)
+    ratios = [half * wider / abs(difference.estimate)] if difference.estimate != 0.0 else []
+    if margin is not None and margin > abs(difference.estimate):
+        ratios.append(half / (margin - abs(difference.estimate)))
+    if not ratios:
         return None
-    return max(difference.pairs, math.ceil(difference.pairs * (half / goal) ** 2))
+    return max(difference.pairs + 1, math.ceil(difference.pairs * min(ratios) ** 2))
 
 
 def confidence_sequence(gaps: ArrayLike, level: float = 0.05, tuned_for: int = 50) -> tuple[float, float]:

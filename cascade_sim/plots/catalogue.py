@@ -39,13 +39,13 @@ class Chart:
     draw: Callable[..., Figure]
     caption: str
 
-    def __call__(self, result: RunResult, arms: Mapping[str, pd.DataFrame] | None = None) -> Figure:
+    def __call__(self, result: Any, arms: Mapping[str, pd.DataFrame] | None = None) -> Figure:
         """Draw the chart, with the arms where the chart shows them.
 
         Parameters
         ----------
         result
-            Run to draw.
+            Run, or comparison, to draw.
         arms
             Label -> series table of a counterfactual run; those the result keeps when None.
 
@@ -59,6 +59,14 @@ class Chart:
 
 
 CHARTS: dict[str, Chart] = {}
+"""Charts of a run."""
+COMPARISON_CHARTS: dict[str, Chart] = {}
+"""Charts of a comparison."""
+
+
+def comparison_chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
+    """Enter a drawing function of a `Comparison` into the catalogue; see `chart`."""
+    return _entering(COMPARISON_CHARTS, caption, place)
 
 
 def chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
@@ -76,7 +84,12 @@ def chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Call
     callable
         Decorator.
     """
+    return _entering(CHARTS, caption, place)
 
+
+def _entering(
+    charts: dict[str, Chart], caption: str, place: int
+) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
     def enter(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @functools.wraps(draw)
         def styled(*args: Any, **keywords: Any) -> Figure:
@@ -85,9 +98,9 @@ def chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Call
 
         name = draw.__name__
         _PLACES[name] = place
-        CHARTS[name] = Chart(name, styled, caption)
-        for key in sorted(CHARTS, key=lambda item: (_PLACES[item], item)):
-            CHARTS[key] = CHARTS.pop(key)
+        charts[name] = Chart(name, styled, caption)
+        for key in sorted(charts, key=lambda item: (_PLACES[item], item)):
+            charts[key] = charts.pop(key)
         return styled
 
     return enter

@@ -3,7 +3,7 @@
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cascade_sim.comparison import Comparison
 from cascade_sim.plots.picture import Picture
 from cascade_sim.result import RunResult
 
@@ -40,6 +41,24 @@ def draw_all(result: RunResult) -> dict[str, Picture]:
     return draw(result, CHARTS)
 
 
+def draw_comparison(comparison: Comparison) -> dict[str, Picture]:
+    """Draw every chart of a comparison.
+
+    Parameters
+    ----------
+    comparison
+        What to draw.
+
+    Returns
+    -------
+    dict
+        Picture by the name of its chart.
+    """
+    from cascade_sim.plots.catalogue import COMPARISON_CHARTS
+
+    return _drawn(comparison, COMPARISON_CHARTS, COMPARISON_CHARTS)
+
+
 def draw(result: RunResult, names: Iterable[str]) -> dict[str, Picture]:
     """Draw some charts of the catalogue.
 
@@ -59,6 +78,10 @@ def draw(result: RunResult, names: Iterable[str]) -> dict[str, Picture]:
     # each other.
     from cascade_sim.plots.catalogue import CHARTS
 
+    return _drawn(result, CHARTS, names)
+
+
+def _drawn(subject: Any, charts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Picture]:
     drawn: dict[str, tuple[Future[bytes], str]] = {}
     # Texts of scenarios are texts: a dollar sign begins no formula, and a letter that no font has is drawn as a box.
     with (
@@ -68,12 +91,12 @@ def draw(result: RunResult, names: Iterable[str]) -> dict[str, Picture]:
     ):
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         for name in names:
-            figure = CHARTS[name](result)
+            figure = charts[name](subject)
             # Compression leaves the interpreter free for the next chart.
             packed = packer.submit(png_of, pixels_of(figure), figure.dpi)
             drawn[name] = packed, " ".join(figure.axes[0].get_title(loc="left").split())
     return {
-        name: Picture(packed.result(), message, CHARTS[name].caption)
+        name: Picture(packed.result(), message, charts[name].caption)
         for name, (packed, message) in drawn.items()
     }
 
