@@ -37,7 +37,8 @@ if [ -n "$(git -C "$root" status --porcelain)" ]; then
     echo "note: uncommitted changes are not part of what runs here"
 fi
 
-stage() { # stage NAME COMMAND...: run it, print how long it took, stop at the first failure
+failed=()
+stage() { # stage NAME COMMAND...: run it, print how long it took, stop at the first failure unless keep_going is set
     local name=$1 start=$SECONDS status=0
     shift
     printf '\n=== %s\n' "$name"
@@ -53,8 +54,11 @@ stage() { # stage NAME COMMAND...: run it, print how long it took, stop at the f
     echo "--- $name: $((SECONDS - start)) s, exit status $status"
     if [ "$status" -ne 0 ]; then
         printf '\nfailed: %s\n' "$name"
-        printf '%s\n' "${summary[@]}"
-        exit "$status"
+        failed+=("$name")
+        if [ -z "${keep_going:-}" ]; then
+            printf '%s\n' "${summary[@]}"
+            exit "$status"
+        fi
     fi
 }
 
@@ -63,9 +67,15 @@ note() { # note TEXT: say it now and in the summary
     summary+=("          $1")
 }
 
-finish() { # finish: what passed
-    printf '\nall passed in %d s\n' "$SECONDS"
+finish() { # finish: what passed, and status 1 if something did not
+    if [ "${#failed[@]}" -eq 0 ]; then
+        printf '\nall passed in %d s\n' "$SECONDS"
+    else
+        printf '\nfailed:\n'
+        printf '    %s\n' "${failed[@]}"
+    fi
     printf '%s\n' "${summary[@]}"
+    [ "${#failed[@]}" -eq 0 ]
 }
 
 fresh_clone() { # fresh_clone NAME: the last commit in a folder of its own

@@ -115,6 +115,7 @@ def test_its_charts_draw_its_numbers(folders: Path) -> None:
         assert chart(result).axes
 
 
+@pytest.mark.filterwarnings("ignore:clearing.accounts_per_step is deprecated:FutureWarning")
 def test_its_scenario_runs_still(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for run in RUNS:
         scenario = cs.load_scenario(folders / run / "scenario.yaml")
