@@ -365,7 +365,7 @@ class _Study:
 def _is_decided(runs: pd.DataFrame, cells: Sequence[Cell], goals: Mapping[str, float | None]) -> bool:
     """Whether every primary metric of every arm is, by intervals that hold at every look and for all of them at once."""
     open_questions = [cell for cell in cells if not cell.arm.is_control]
-    questions = max(1, len(goals) * sum(1 for cell in open_questions if cell.arm != cells[0].arm))
+    questions = max(1, len(goals) * len([cell for cell in open_questions if cell.arm != cells[0].arm]))
     for cell in open_questions:
         if cell.arm == cells[0].arm:
             continue

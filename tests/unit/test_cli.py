@@ -19,6 +19,7 @@ import pytest
 
 import cascade_sim as cs
 from cascade_sim.cli import program as cli
+from cascade_sim.cli.output import announce_compilation
 from cascade_sim.domain.errors import OutputError, RunFailed
 from cascade_sim.result import RunResult, load_result
 from cascade_sim.scenario import load_scenario, parse_override
@@ -62,7 +63,7 @@ def call(*words: str) -> int:
         (["run", "--set", "run.burn_in_steps=1000000000000"], "run.burn_in_steps"),
         (["run", "--out", "x" * 300], "--out"),
         (["run", "--out", "/".join(40 * ["x" * 120])], "--out"),
-        (["compare"], "known: run, report, scenarios"),
+        (["contrast"], "known: run, report, compare, scenarios"),
         (["run", "--nonsense"], "nonsense"),
     ],
 )
@@ -138,7 +139,7 @@ def test_kernels_that_cannot_be_kept_are_not_said_to_be_compiled_once(
 ) -> None:
     temporary = Path(tempfile.gettempdir()) / "cascade_sim-kernels-x"
     monkeypatch.setattr("cascade_sim.core.ground.compile.cache_directory", lambda: temporary)
-    cli._announce_compilation()
+    announce_compilation()
     (line,) = capsys.readouterr().err.splitlines()
     assert "once" not in line
     assert "NUMBA_CACHE_DIR" in line
@@ -377,8 +378,8 @@ def test_a_second_interrupt_while_saving_leaves_what_was_there(
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("cascade_sim.result.sync_folder", interrupted_twice)
-    assert call("run", "--out", str(out), *TINY_WORDS) == 130
+    monkeypatch.setattr("cascade_sim.result_folder.sync_folder", interrupted_twice)
+    assert call("run", "--out", str(out), "--overwrite", *TINY_WORDS) == 130
     assert capsys.readouterr().err.splitlines() == ["interrupted"]
     assert [path.name for path in tmp_path.iterdir()] == (["run"] if earlier else [])
     if earlier:
@@ -485,3 +486,41 @@ def test_the_time_of_a_counterfactual_counts_all_its_arms(
     assert call("run", "--json", "--no-charts", "--counterfactual", "--out", str(out)) == 0
     assert arms == [0]
     assert load_result(out).manifest["wall_seconds"] >= 0.05
+
+
+def test_the_result_of_another_run_is_replaced_only_if_that_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = ("run", "--out", str(out), "--no-charts", *TINY_WORDS)
+    assert call(*words) == 0
+    kept = (out / "summary.json").read_text()
+    capsys.readouterr()
+    for other, what in (
+        (("--seed", "4"), "the result of seed 0"),
+        (("--set", "shock.quantity=1"), "of another scenario"),
+    ):
+        assert call(*words, *other) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f"cascade-sim: --out: expected a new folder or --overwrite, received {out}")
+        assert what in line
+        assert (out / "summary.json").read_text() == kept
+    # The same run again only makes the same again.
+    assert call(*words) == 0
+    assert (out / "summary.json").read_text() == kept
+    assert call(*words, "--seed", "4", "--overwrite") == 0
+    assert load_result(out).manifest["seed"] == 4
+    (out / "manifest.json").write_text("{")
+    assert call(*words) == 2
+    assert "--out: expected" in capsys.readouterr().err
+
+
+def test_runs_with_other_settings_get_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("run", "--no-charts", *TINY_WORDS) == 0
+    assert call("run", "--no-charts", *TINY_WORDS, "--set", "shock.quantity=1") == 0
+    folders = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert len(folders) == 2
+    assert all(name.startswith("gamma_shock-0-") for name in folders)

@@ -1,6 +1,7 @@
 """Comparisons: the same draws for every arm, verdicts in words, folders, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -348,6 +349,18 @@ def test_a_wrong_request_is_refused_in_one_line(
     assert told.err.count("\n") == 1
     assert told.out == ""
     assert {path.name for path in tmp_path.iterdir()} == {"little.yaml"}
+
+
+def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "comparing.md"
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert len(names["found"].sentences) >= 4
+    assert (tmp_path / "results" / "priority" / "summary.json").is_file()
 
 
 RULE = """
