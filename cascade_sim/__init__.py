@@ -29,6 +29,9 @@ _HOME = {
     "EnsembleInterrupted": "cascade_sim.lab.ensemble",
     "compare": "cascade_sim.lab.compare",
     "ComparisonInterrupted": "cascade_sim.lab.compare",
+    "sweep": "cascade_sim.lab.sweep",
+    "load_sweep": "cascade_sim.lab.sweep",
+    "SweepInterrupted": "cascade_sim.lab.sweep",
     "Comparison": "cascade_sim.comparison",
     "load_comparison": "cascade_sim.comparison",
 }

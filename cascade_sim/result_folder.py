@@ -49,6 +49,11 @@ COMPARISON = FolderKind(
     "folder of a comparison",
     _OF_ALL.union((DESIGN, SCENARIOS), (f"{name}.parquet" for name in COMPARISON_TABLES)),
 )
+SWEEP = FolderKind(
+    "cascade_sim.sweep",
+    "folder of a sweep",
+    _OF_ALL.union(("design.parquet", "experiment.yaml", "table.parquet", "runs")),
+)
 _KINDS = (RUN, COMPARISON)
 KNOWN_ENTRIES = frozenset().union(*(each.entries for each in _KINDS))
 _PREVIOUS, _REPLACED = "previous", "replaced"

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from cascade_sim.comparison import PLACE, RUN_COLUMNS, Comparison
-from cascade_sim.domain.components import error_text
 from cascade_sim.domain.errors import CascadeError, RunFailed, ScenarioError, UnknownNameError, expectation
 from cascade_sim.lab.arms import CONTROLS, Arm, is_list, named, scenario_of, text_of, varied
-from cascade_sim.lab.ensemble import EnsembleInterrupted, run_ensemble
+from cascade_sim.lab.replicas import ReplicasInterrupted, run_replicas
 from cascade_sim.manifest import build_study_manifest
 from cascade_sim.metrics import METRICS, Metric, summary_keys
 from cascade_sim.metrics.paired import (
@@ -309,57 +308,40 @@ class _Study:
                 return
 
     def _run_cell(self, cell: Cell, seeds: list[int], first: int) -> None:
-        """Run the seeds of a cell; one whose run fails is told apart from the others by running each alone."""
-        before = self._finished
+        """Run the seeds of a cell."""
         try:
-            frame = run_ensemble(cell.resolved, seeds, workers=self.workers, progress=self._told)
-            self._keep(cell, frame, first, seeds)
-        except EnsembleInterrupted as stop:
-            self._keep(cell, stop.rows, first, seeds)
+            rows = run_replicas(cell.resolved, seeds, first, workers=self.workers, progress=self._told)
+        except ReplicasInterrupted as stop:
+            self._keep(cell, stop.rows)
             raise
-        except CascadeError as error:
-            self._finished = before
-            if len(seeds) == 1:
-                self._keep_failure(cell, seeds[0], first, error)
-            else:
-                for k, seed in enumerate(seeds):
-                    self._run_cell(cell, [seed], first + k)
-            return
-        self._finished = before + len(seeds)
+        self._keep(cell, rows)
+        self._finished += len(seeds)
 
     def _told(self, done: int, _total: int) -> None:
         if self.progress is not None:
             self.progress(self._finished + done, len(self.cells) * self.replications)
 
-    def _keep(self, cell: Cell, frame: pd.DataFrame, first: int, seeds: list[int]) -> None:
-        if not len(frame):
-            return
-        self.units |= {
-            name: unit for name, unit in frame.attrs["units"].items() if name not in ("seed", "fingerprint")
-        }
-        numbers = {seed: first + k for k, seed in enumerate(seeds)}
+    def _keep(self, cell: Cell, rows: pd.DataFrame) -> None:
+        self.units |= rows.attrs["units"]
         place = dict(zip(PLACE, (cell.scenario, cell.setting, cell.arm.name), strict=True))
-        replication = [numbers[int(seed)] for seed in frame["seed"]]
-        head = pd.DataFrame(
-            place | {"replication": replication, "seed": frame["seed"], "status": "finished", "reason": ""}
-        )
-        self._parts.append(pd.concat([head, frame.drop(columns="seed")], axis=1))
-
-    def _keep_failure(self, cell: Cell, seed: int, replication: int, error: Exception) -> None:
-        reason = str(error) if isinstance(error, CascadeError) else error_text(error)
-        values = (cell.scenario, cell.setting, cell.arm.name, replication, seed, "failed", reason)
-        self._parts.append(pd.DataFrame([dict(zip(RUN_COLUMNS, values, strict=True))]))
-        self._finished += 1
+        if len(rows):
+            self._parts.append(rows.assign(**place))
 
     def frame(self) -> pd.DataFrame:
         """The rows so far, cell by cell, in the order of replications."""
         if not self.units:
             return pd.DataFrame(columns=list(RUN_COLUMNS))
-        runs = pd.concat(self._parts, ignore_index=True)
+        # A part of failures alone has no figures; it must not come first.
+        parts: list[pd.DataFrame] = sorted(self._parts, key=_width, reverse=True)
+        runs = pd.concat(parts, ignore_index=True)
         order = {(cell.scenario, cell.setting, cell.arm.name): k for k, cell in enumerate(self.cells)}
         cells = [order[key] for key in zip(*(runs[name] for name in PLACE), strict=True)]
         runs = runs.iloc[np.lexsort((runs["replication"].to_numpy(), np.array(cells)))]
         return runs[[*RUN_COLUMNS, *self.units, "fingerprint"]].reset_index(drop=True)
+
+
+def _width(part: pd.DataFrame) -> int:
+    return len(part.columns)
 
 
 def _is_decided(runs: pd.DataFrame, cells: Sequence[Cell], goals: Mapping[str, float | None]) -> bool:

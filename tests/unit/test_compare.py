@@ -282,7 +282,7 @@ BAD: dict[str, Any] = {
 def test_what_cannot_be_compared_is_refused_before_anything_runs(
     message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparing, "run_ensemble", lambda *_, **__: pytest.fail("it ran"))
+    monkeypatch.setattr(comparing, "run_replicas", lambda *_, **__: pytest.fail("it ran"))
     with pytest.raises((ScenarioError, UnknownNameError), match=message):
         cs.compare(small(), **BAD[message])
 

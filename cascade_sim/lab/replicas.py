@@ -1,0 +1,117 @@
+"""Replications of one scenario as rows, those that fail with their reason: what comparisons and sweeps are made of."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from cascade_sim.domain.components import error_text
+from cascade_sim.domain.errors import CascadeError
+from cascade_sim.lab.ensemble import EnsembleInterrupted, run_ensemble
+from cascade_sim.scenario import Scenario
+
+Progress = Callable[[int, int], None]
+FINISHED, FAILED = "finished", "failed"
+
+
+class ReplicasInterrupted(KeyboardInterrupt):
+    """The interrupt of some replications.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        What had finished.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        super().__init__(f"{len(rows)} runs had finished")
+        self.rows = rows
+
+
+def run_replicas(
+    scenario: Scenario,
+    seeds: Sequence[int],
+    first: int = 0,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Run a scenario once per seed; a run that fails becomes a row that says why.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    seeds : sequence of int
+        Different ones.
+    first : int
+        Number of the first replication.
+    workers : int, optional
+        Threads.
+    progress : callable, optional
+        Called now and then with (runs done, runs in all).
+
+    Returns
+    -------
+    DataFrame
+        ``replication``, ``seed``, ``status``, ``reason``, then every figure of an ensemble; units in ``attrs["units"]``,
+        empty where every run failed.
+
+    Raises
+    ------
+    ReplicasInterrupted
+        After Ctrl-C.
+    """
+    try:
+        return _with_head(run_ensemble(scenario, seeds, workers=workers, progress=progress), seeds, first)
+    except EnsembleInterrupted as stop:
+        raise ReplicasInterrupted(_with_head(stop.rows, seeds, first)) from None
+    except CascadeError as error:
+        if len(seeds) == 1:
+            return failure(first, seeds[0], error)
+    # One of them failed and took the others with it: each alone.
+    parts: list[pd.DataFrame] = []
+    for k, seed in enumerate(seeds):
+        try:
+            parts.append(run_replicas(scenario, [seed], first + k, workers=1))
+        except KeyboardInterrupt:
+            raise ReplicasInterrupted(joined(parts)) from None
+        if progress is not None:
+            progress(k + 1, len(seeds))
+    return joined(parts)
+
+
+def failure(replication: int, seed: int, error: BaseException | str) -> pd.DataFrame:
+    """Return the row of a run that failed."""
+    reason = (
+        error
+        if isinstance(error, str)
+        else str(error)
+        if isinstance(error, CascadeError)
+        else error_text(error)
+    )
+    row = pd.DataFrame({"replication": [replication], "seed": [seed], "status": [FAILED], "reason": [reason]})
+    row.attrs["units"] = {}
+    return row
+
+
+def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put rows under one another."""
+    if not parts:
+        rows = pd.DataFrame({"replication": [], "seed": [], "status": [], "reason": []})
+        rows.attrs["units"] = {}
+        return rows
+    # The columns are those of runs that finished.
+    ordered = sorted(parts, key=lambda part: -len(part.columns))
+    rows = pd.concat(ordered, ignore_index=True).sort_values("replication", ignore_index=True)
+    rows.attrs["units"] = ordered[0].attrs["units"]
+    return rows
+
+
+def _with_head(frame: pd.DataFrame, seeds: Sequence[int], first: int) -> pd.DataFrame:
+    numbers = {seed: first + k for k, seed in enumerate(seeds)}
+    replication = [numbers[int(seed)] for seed in frame["seed"]]
+    head = pd.DataFrame({"replication": replication, "seed": frame["seed"], "status": FINISHED, "reason": ""})
+    rows = pd.concat([head, frame.drop(columns="seed")], axis=1)
+    rows.attrs["units"] = {
+        n: unit for n, unit in frame.attrs["units"].items() if n not in ("seed", "fingerprint")
+    }
+    return rows
