@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.cli import comparing, listing, saving, signals
+from cascade_sim.cli import comparing, listing, saving, signals, sweeping
 from cascade_sim.cli.output import (
     Json,
     Overrides,
@@ -236,10 +236,11 @@ def _completed(result: Any, scenario: Any, seed: int, folder: Path, *, charts: b
 
 @app.command("report")
 def report_command(
-    directory: Annotated[Path, typer.Argument(help="Folder of a run or a comparison.")],
+    directory: Annotated[Path, typer.Argument(help="Folder of a run, a comparison or a sweep.")],
 ) -> None:
-    """Rebuild charts and report.html of a saved run or comparison."""
+    """Rebuild charts and report.html of a saved run, comparison or sweep, also of a sweep that is half-way."""
     from cascade_sim.comparison import is_comparison, load_comparison
+    from cascade_sim.lab.sweep import is_sweep, view_of
     from cascade_sim.manifest import CHARTS, missing_parts, with_missing
     from cascade_sim.report import write_report
     from cascade_sim.result import load_result
@@ -249,6 +250,11 @@ def report_command(
 
         say(str(draw_comparison_report(load_comparison(directory)).write(directory)))
         return
+    if is_sweep(directory):
+        from cascade_sim.sweep_report import draw_sweep_report
+
+        say(str(draw_sweep_report(view_of(directory)).write(directory)))
+        return
     result = load_result(directory)
     page = write_report(result, directory)
     if CHARTS in missing_parts(result.manifest):
@@ -257,6 +263,7 @@ def report_command(
 
 
 app.registered_commands.extend(comparing.app.registered_commands)
+app.registered_commands.extend(sweeping.app.registered_commands)
 app.registered_commands.extend(listing.app.registered_commands)
 
 

@@ -21,6 +21,7 @@ from cascade_sim.cli.output import (
     say,
     warnings_in_one_line,
 )
+from cascade_sim.domain.errors import CascadeError
 
 app = typer.Typer()
 _LINE_EVERY_SECONDS = 10.0
@@ -29,19 +30,26 @@ _LINE_EVERY_SECONDS = 10.0
 
 @app.command("sweep")
 def sweep_command(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="What is varied, and how often.")],
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT.yaml", help="What is varied, and how often.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder; results/NAME by default.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes on this machine; one per processor by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine; one per processor by default.")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler that is already there.")
     ] = None,
     scheduler_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File in which such a scheduler says where it is.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep that is in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep that is in the folder.")
+    ] = False,
     no_charts: Annotated[bool, typer.Option("--no-charts", help="Leave charts and report out.")] = False,
     no_own_code: Annotated[
-        bool, typer.Option("--no-own-code", help="Refuse an experiment that names a class outside this package.")
+        bool,
+        typer.Option("--no-own-code", help="Refuse an experiment that names a class outside this package."),
     ] = False,
     json_output: Json = False,
 ) -> None:
@@ -77,9 +85,7 @@ def sweep_command(
         raise typer.Exit(signals.INTERRUPTED) from None
     failures = int((table["status"] == "failed").sum())
     if not no_charts:
-        from cascade_sim.cli.reporting import add_sweep_report
-
-        add_sweep_report(folder)
+        _add_report(folder)
     if json_output:
         say(json.dumps(_summary(table, read.metrics, folder), allow_nan=False))
     else:
@@ -87,6 +93,20 @@ def sweep_command(
     if failures:
         complain(f"cascade-sim: {failures} of {len(table)} runs failed; why stands in the column reason")
         raise typer.Exit(1)
+
+
+def _add_report(folder: Path) -> None:
+    """Draw what belongs to a sweep; what fails takes nothing away from it."""
+    from cascade_sim.domain.components import error_text
+    from cascade_sim.lab.sweep import view_of
+    from cascade_sim.sweep_report import draw_sweep_report
+
+    try:
+        draw_sweep_report(view_of(folder)).write(folder)
+    except Exception as error:
+        reason = str(error) if isinstance(error, CascadeError) else error_text(error)
+        complain(f"cascade-sim: charts and report: {reason}; the sweep without them is in {folder}")
+        raise typer.Exit(1) from None
 
 
 def _summary(table: Any, metrics: list[str], folder: Path) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cascade_sim.domain.errors import CascadeError, OutputError
-from cascade_sim.lab.experiment import Cell, Design, lay_out, load_experiment
+from cascade_sim.domain.errors import CascadeError, DataFileError, OutputError
+from cascade_sim.lab.experiment import Cell, Design, cell_keys, lay_out, load_experiment
 from cascade_sim.lab.replicas import FAILED, failure
 from cascade_sim.lab.runner import Cluster, check, connected, execute
 from cascade_sim.lab.store import HEAD, Store
 from cascade_sim.manifest import build_study_manifest
 from cascade_sim.metrics import METRICS
 from cascade_sim.model import check_inputs
+from cascade_sim.swept import Swept
 from cascade_sim.table_files import read_plain_frame
 
 
@@ -240,7 +241,12 @@ class _Work:
             wall_seconds=time.perf_counter() - self.clock,
             status=status,
         )
-        identity = {"experiment_id": self.design.experiment_id, "name": self.design.experiment.name}
+        market = self.design.base.market
+        identity = {
+            "experiment_id": self.design.experiment_id,
+            "name": self.design.experiment.name,
+            "currencies": {"base": market.base, "quote": market.quote},
+        }
         told = {"units": self.units, "runs": self.committed, "failures": self.failures}
         self.store.note(identity | told | made)
 
@@ -383,3 +389,40 @@ def load_sweep(folder: str | PathLike[str]) -> pd.DataFrame:
     points = store.points()
     cells = cell_keys(experiment, len(points))
     return table_of(store.rows(), points, cells, manifest["experiment_id"], manifest.get("units", {}))
+
+
+def view_of(folder: str | PathLike[str]) -> Swept:
+    """Read a sweep, finished or half-way, as charts and pages see it.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    DataFileError
+        As for `load_sweep`.
+    """
+    store = Store(folder)
+    manifest, points = store.manifest, store.points()
+    experiment, _ = load_experiment(store.folder / "experiment.yaml")
+    table = load_sweep(folder)
+    return Swept(
+        name=experiment.title or experiment.name,
+        table=table,
+        factors=[name for name in points.columns if name != "point"],
+        points=len(points),
+        metrics=list(experiment.metrics),
+        units=dict(manifest.get("units", {})),
+        currencies=dict(manifest.get("currencies", {})),
+        status=str(manifest.get("status")),
+        manifest=manifest,
+    )
+
+
+def is_sweep(folder: str | PathLike[str]) -> bool:
+    """Return whether a folder says that it holds a sweep."""
+    try:
+        return bool(Store(folder).manifest)
+    except DataFileError:
+        return False

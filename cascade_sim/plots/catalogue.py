@@ -64,6 +64,15 @@ COMPARISON_CHARTS: dict[str, Chart] = {}
 """Charts of a comparison."""
 
 
+SWEEP_CHARTS: dict[str, Chart] = {}
+"""Charts of a sweep."""
+
+
+def sweep_chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
+    """Enter a drawing function of a `Swept` into the catalogue; see `chart`."""
+    return _entering(SWEEP_CHARTS, caption, place)
+
+
 def comparison_chart(*, caption: str, place: int) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
     """Enter a drawing function of a `Comparison` into the catalogue; see `chart`."""
     return _entering(COMPARISON_CHARTS, caption, place)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cascade_sim.comparison import Comparison
 from cascade_sim.plots.picture import Picture
 from cascade_sim.result import RunResult
+from cascade_sim.swept import Swept
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _INCHES_PER_METRE = 1.0 / 0.0254
@@ -57,6 +58,24 @@ def draw_comparison(comparison: Comparison) -> dict[str, Picture]:
     from cascade_sim.plots.catalogue import COMPARISON_CHARTS
 
     return _drawn(comparison, COMPARISON_CHARTS, COMPARISON_CHARTS)
+
+
+def draw_sweep(swept: Swept) -> dict[str, Picture]:
+    """Draw every chart of a sweep.
+
+    Parameters
+    ----------
+    swept
+        What to draw.
+
+    Returns
+    -------
+    dict
+        Picture by the name of its chart.
+    """
+    from cascade_sim.plots.catalogue import SWEEP_CHARTS
+
+    return _drawn(swept, SWEEP_CHARTS, SWEEP_CHARTS)
 
 
 def draw(result: RunResult, names: Iterable[str]) -> dict[str, Picture]:
