@@ -4,6 +4,7 @@ A worker only computes; whoever asked commits. So a worker, a scheduler or this 
 committed stays, and what was not is run again.
 """
 
+import logging
 import os
 import time
 from collections import deque
@@ -140,7 +141,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         "distributed.comm.timeouts.connect": "10s",
         "distributed.admin.tick.limit": "1h",
     }
-    with dask.config.set(settings):
+    with dask.config.set(settings), _silence("distributed"):
         if cluster.scheduler is None and cluster.scheduler_file is None:
             with (
                 tools.LocalCluster(
@@ -169,6 +170,18 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         finally:
             with suppress(Exception):
                 client.close(timeout=2)
+
+
+@contextmanager
+def _silence(name: str) -> Iterator[None]:
+    """Keep a library from telling on standard error what is told in one line here."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def chunks_of(
@@ -252,13 +265,18 @@ def execute(
             waiting[client.submit(work, chunk.scenario, chunk.first, chunk.seeds, pure=False)] = chunk
         if not waiting:
             return
-        # Futures know their client, but waiting for them asks for the current one.
-        with suppress(TimeoutError), client.as_current():
+        # Futures know their client, but waiting for them asks for the current one. A scheduler that dies cancels them.
+        with (
+            suppress(TimeoutError, tools.CancelledError, tools.client.FutureCancelledError),
+            client.as_current(),
+        ):
             tools.wait(list(waiting), timeout=_SILENCE_SECONDS, return_when="FIRST_COMPLETED")
         if tell is not None:
             tell()
         if client.status != "running":
-            raise RunFailed("expected the Dask scheduler to stay, received nothing more of it")
+            raise RunFailed(
+                "expected the Dask scheduler to stay, received nothing more of it; what is committed stays, --resume goes on"
+            )
         for future in [each for each in waiting if each.done()]:
             chunk = waiting.pop(future)
             if future.status == "finished":

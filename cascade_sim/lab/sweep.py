@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -110,7 +111,8 @@ def sweep(
     except KeyboardInterrupt:
         raise SweepInterrupted(f"{work.committed} of {work.asked} runs are in {place}") from None
     finally:
-        work.note(status)
+        with suppress(OSError, OutputError):  # a full disk takes no note, and what stopped the sweep is told
+            work.note(status)
     return work.finish()
 
 
