@@ -4,8 +4,8 @@
     python benchmarks/compare_studies.py sweep [--runs 10000]
 
 ``compare`` sets `cs.compare` of the three built-in priority rules on ``gamma_shock`` against a loop over
-``cs.run(..., probe=False)``, and one arm with a rule in Python likewise. ``sweep`` sets `cs.sweep` against `run_ensemble` of the
-same runs: ``benchmark/small``, and a market whose run takes longer. Everything is warm, wall seconds side by side.
+``cs.run(..., probe=False)``, and one arm with a rule in Python likewise. ``sweep`` sets `cs.sweep` against `run_ensemble` of
+the same runs: ``benchmark/small``, and a market whose run takes longer. Everything is warm, wall seconds side by side.
 """
 
 import argparse

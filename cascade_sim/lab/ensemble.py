@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -366,19 +366,50 @@ def run_ensemble(
     chosen = [int(seed) for seed in seeds]
     if workers is not None and workers < 1:
         raise ScenarioError(expectation("workers", "at least 1", workers))
-    threads = max(1, min(workers or processors(), len(chosen)))
-    summary = scenario.with_overrides({"run.record": "summary"})
-    crew = _crew(summary, threads)
-    instrument = instrument_of(summary)
-    ensemble = _Ensemble(summary, chosen, threads)
-    try:
-        _run_threads(ensemble, crew, progress)
-    except KeyboardInterrupt:
-        raise EnsembleInterrupted(ensemble.frame(instrument)) from None
-    finally:
-        for worker in crew:
+    with Crew(scenario, max(1, min(workers or processors(), len(chosen)))) as crew:
+        return crew.run(chosen, progress)
+
+
+class Crew:
+    """Threads with a world each, for any number of ensembles of one scenario; a context, at whose end they are gone.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    threads : int
+
+    Raises
+    ------
+    ScenarioError, DataFileError
+        If the scenario is wrong.
+    """
+
+    def __init__(self, scenario: Scenario, threads: int) -> None:
+        self._scenario = scenario.with_overrides({"run.record": "summary"})
+        self._workers = _crew(self._scenario, threads)
+        self._instrument = instrument_of(self._scenario)
+
+    def __enter__(self) -> Self:
+        """Begin with the worlds as they are."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give their memory back."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory of the worlds back."""
+        for worker in self._workers:
             worker.close()
-    return ensemble.frame(instrument)
+
+    def run(self, seeds: list[int], progress: Progress | None = None) -> pd.DataFrame:
+        """Run the scenario once per seed; as :func:`run_ensemble`."""
+        ensemble = _Ensemble(self._scenario, seeds, len(self._workers))
+        try:
+            _run_threads(ensemble, self._workers, progress)
+        except KeyboardInterrupt:
+            raise EnsembleInterrupted(ensemble.frame(self._instrument)) from None
+        return ensemble.frame(self._instrument)
 
 
 def _run_threads(ensemble: _Ensemble, crew: Sequence[_Worker], progress: Progress | None) -> None:

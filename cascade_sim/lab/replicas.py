@@ -6,7 +6,7 @@ import pandas as pd
 
 from cascade_sim.domain.components import error_text
 from cascade_sim.domain.errors import CascadeError
-from cascade_sim.lab.ensemble import EnsembleInterrupted, run_ensemble
+from cascade_sim.lab.ensemble import Crew, EnsembleInterrupted, run_ensemble
 from cascade_sim.scenario import Scenario
 
 Progress = Callable[[int, int], None]
@@ -34,6 +34,7 @@ def run_replicas(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> pd.DataFrame:
     """Run a scenario once per seed; a run that fails becomes a row that says why.
 
@@ -48,6 +49,8 @@ def run_replicas(
         Threads.
     progress : callable, optional
         Called now and then with (runs done, runs in all).
+    crew : Crew, optional
+        Of the same scenario, to run them; one of its own otherwise.
 
     Returns
     -------
@@ -61,6 +64,8 @@ def run_replicas(
         After Ctrl-C.
     """
     try:
+        if crew is not None:
+            return _with_head(crew.run(list(seeds), progress), seeds, first)
         return _with_head(run_ensemble(scenario, seeds, workers=workers, progress=progress), seeds, first)
     except EnsembleInterrupted as stop:
         raise ReplicasInterrupted(_with_head(stop.rows, seeds, first)) from None
@@ -107,11 +112,12 @@ def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _with_head(frame: pd.DataFrame, seeds: Sequence[int], first: int) -> pd.DataFrame:
+    units = frame.attrs["units"]
+    # pandas copies the attributes of a frame, key by key, whenever a column is asked for.
+    frame.attrs = {}
     numbers = {seed: first + k for k, seed in enumerate(seeds)}
     replication = [numbers[int(seed)] for seed in frame["seed"]]
     head = pd.DataFrame({"replication": replication, "seed": frame["seed"], "status": FINISHED, "reason": ""})
     rows = pd.concat([head, frame.drop(columns="seed")], axis=1)
-    rows.attrs["units"] = {
-        n: unit for n, unit in frame.attrs["units"].items() if n not in ("seed", "fingerprint")
-    }
+    rows.attrs["units"] = {name: unit for name, unit in units.items() if name not in ("seed", "fingerprint")}
     return rows

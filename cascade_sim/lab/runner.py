@@ -16,8 +16,8 @@ import pandas as pd
 
 from cascade_sim.domain.components import error_text
 from cascade_sim.domain.errors import CascadeError, RunFailed, ScenarioError, expectation
-from cascade_sim.lab.ensemble import processors
-from cascade_sim.lab.replicas import failure, joined, run_replicas
+from cascade_sim.lab.ensemble import Crew, processors
+from cascade_sim.lab.replicas import FAILED, failure, joined, run_replicas
 from cascade_sim.scenario import Scenario
 
 _AHEAD = 2
@@ -54,12 +54,15 @@ class Done(NamedTuple):
     chunk : Chunk
     rows : DataFrame
         As `run_replicas` returns them.
+    units : dict
+        Unit by figure.
     seconds : float
         That it took.
     """
 
     chunk: Chunk
     rows: pd.DataFrame
+    units: dict[str, str]
     seconds: float
 
 
@@ -81,20 +84,43 @@ class Cluster(NamedTuple):
     scheduler_file: str | None = None
 
 
+class _Kept:
+    """The world of the last chunk of this process: the next is mostly of the same cell."""
+
+    scenario_hash = ""
+    crew: Crew | None = None
+
+
+def _crew_of(scenario: Scenario) -> Crew:
+    if _Kept.crew is None or _Kept.scenario_hash != scenario.scenario_hash:
+        _forget()
+        _Kept.crew, _Kept.scenario_hash = Crew(scenario, 1), scenario.scenario_hash
+    return _Kept.crew
+
+
+def _forget() -> None:
+    if _Kept.crew is not None:
+        _Kept.crew.close()
+    _Kept.crew = None
+
+
 def work(
     scenario: Scenario, first: int, seeds: tuple[int, ...]
 ) -> tuple[pd.DataFrame, dict[str, str], float]:
     """Run a chunk, in a worker: rows, units, seconds."""
     started = time.perf_counter()
     try:
-        rows = run_replicas(scenario, list(seeds), first, workers=1)
+        rows = run_replicas(scenario, list(seeds), first, workers=1, crew=_crew_of(scenario))
+        if (rows["status"] == FAILED).any():
+            _forget()
     except CascadeError as error:
         rows = joined([failure(first + k, seed, error) for k, seed in enumerate(seeds)])
     except Exception as error:
         # Whatever it was, it belongs to these runs: the others go on.
         rows = joined([failure(first + k, seed, error_text(error)) for k, seed in enumerate(seeds)])
-    # The attributes of a frame do not travel with it.
-    return rows, dict(rows.attrs["units"]), time.perf_counter() - started
+    units = dict(rows.attrs["units"])
+    rows.attrs = {}
+    return rows, units, time.perf_counter() - started
 
 
 def check(cluster: Cluster) -> None:
@@ -281,8 +307,7 @@ def execute(
             chunk = waiting.pop(future)
             if future.status == "finished":
                 rows, units, seconds = future.result()
-                rows.attrs["units"] = units
-                done = Done(chunk, rows, seconds)
+                done = Done(chunk, rows, units, seconds)
                 queue.learn(done)
                 yield done
             elif future.status == "cancelled":
@@ -291,11 +316,8 @@ def execute(
                 queue.again.append(chunk)
             else:
                 reason = error_text(future.exception())
-                yield Done(
-                    chunk,
-                    joined([failure(chunk.first + k, s, reason) for k, s in enumerate(chunk.seeds)]),
-                    0.0,
-                )
+                failed = [failure(chunk.first + k, seed, reason) for k, seed in enumerate(chunk.seeds)]
+                yield Done(chunk, joined(failed), {}, 0.0)
             future.release()
 
 

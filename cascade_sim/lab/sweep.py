@@ -148,14 +148,16 @@ class _Work:
         self.wanted = [design.replications] * len(design.cells)
         self.number = {(cell.point, cell.arm, cell.off): k for k, cell in enumerate(design.cells)}
         self._last_told = 0.0
-        for row in store.rows().to_dict("records"):
-            self._hold(self.number[row["point"], row["arm"], row["off"]], row)
+        for (point, arm, off), rows in store.rows().groupby(["point", "arm", "off"], sort=False):
+            self._hold(self.number[int(point), str(arm), str(off)], rows)
         self.began = self.committed
 
-    def _hold(self, cell: int, row: Mapping[Any, Any]) -> None:
+    def _hold(self, cell: int, rows: pd.DataFrame) -> None:
         stop = self.design.experiment.stop
-        self.held[cell][int(row["replication"])] = float(row.get(stop.metric, math.nan)) if stop else math.nan
-        self.failures += row["status"] == FAILED
+        known = stop is not None and stop.metric in rows
+        values = rows[stop.metric].tolist() if stop is not None and known else [math.nan] * len(rows)
+        self.held[cell] |= dict(zip(rows["replication"].tolist(), values, strict=True))
+        self.failures += int((rows["status"] == FAILED).sum())
 
     @property
     def committed(self) -> int:
@@ -179,7 +181,7 @@ class _Work:
             with connected(cluster) as client:
                 while left:
                     for done in execute(left, client, self._tell):
-                        self._commit(done.chunk.cell, done.rows)
+                        self._commit(done.chunk.cell, done.rows, done.units)
                         self._tell()
                     left = self._left() if self._wants_more() else []
             return
@@ -193,7 +195,7 @@ class _Work:
                 rows = pd.concat(
                     [failure(replication, seed, reason) for replication, seed in missing], ignore_index=True
                 )
-                self._commit(number, rows)
+                self._commit(number, rows, {})
             if reason:
                 self.wanted[number] = len(self.held[number])
 
@@ -222,16 +224,15 @@ class _Work:
                 more = True
         return more
 
-    def _commit(self, number: int, rows: pd.DataFrame) -> None:
+    def _commit(self, number: int, rows: pd.DataFrame, units: Mapping[str, str]) -> None:
         cell = self.design.cells[number]
-        new = {name: unit for name, unit in rows.attrs.get("units", {}).items() if name not in self.units}
+        rows.attrs = {}
         kept = rows.assign(point=cell.point, arm=cell.arm, off=cell.off)
         kept = kept[[*HEAD, *(name for name in kept.columns if name not in HEAD)]]
         self.store.commit(kept)
-        for row in kept.to_dict("records"):
-            self._hold(number, row)
-        if new:
-            self.units |= new
+        self._hold(number, kept)
+        if units.keys() - self.units.keys():
+            self.units |= units
             self.note("running")
 
     def note(self, status: str) -> None:
