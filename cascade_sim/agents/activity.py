@@ -29,8 +29,8 @@ def configure_activity(opening: Opening, first_account: int, count: int) -> None
     scenario = opening.scenario
     if not uses_activity(scenario) or count == 0:
         return
-    if count > lay.ACTOR_CAPACITY:
-        expected = f"at most {lay.ACTOR_CAPACITY} traders who act (traders.activity, stop_loss, top_up)"
+    if count > lay.LARGE.actors:
+        expected = f"at most {lay.LARGE.actors} traders who act (traders.activity, stop_loss, top_up)"
         raise ScenarioError(expectation("traders.count", expected, count))
     _configure(opening, opening.state.world.activity.config)
     config = opening.state.world.activity.config

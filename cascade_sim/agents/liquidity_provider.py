@@ -19,13 +19,13 @@ class LiquidityProviders(Population):
     @classmethod
     def size(cls, scenario: Scenario) -> int:
         """One account each."""
-        if scenario.liquidity.count > lay.PROVIDER_CAPACITY:
+        if scenario.liquidity.count > lay.LARGE.providers:
             raise ScenarioError(
-                expectation("liquidity.count", f"at most {lay.PROVIDER_CAPACITY}", scenario.liquidity.count)
+                expectation("liquidity.count", f"at most {lay.LARGE.providers}", scenario.liquidity.count)
             )
-        if scenario.liquidity.levels > lay.LEVEL_CAPACITY:
+        if scenario.liquidity.levels > lay.LARGE.levels:
             raise ScenarioError(
-                expectation("liquidity.levels", f"at most {lay.LEVEL_CAPACITY}", scenario.liquidity.levels)
+                expectation("liquidity.levels", f"at most {lay.LARGE.levels}", scenario.liquidity.levels)
             )
         return scenario.liquidity.count
 

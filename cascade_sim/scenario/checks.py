@@ -24,7 +24,7 @@ MOST_STEPS = 1_000_000_000
 """Steps of a run with its burn-in; steps are numbered in 32 bits."""
 MOST_LOTS = 10**15
 """Largest quantity in lots; doubles hold every whole number up to nine times that."""
-MOST_OPTIONS = 1024
+MOST_OPTIONS = 8192
 """Options that dealers can hold."""
 MOST_LEVELS = 8
 """Levels of a circuit breaker."""

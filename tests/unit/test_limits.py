@@ -12,7 +12,7 @@ import cascade_sim as cs
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.account_actions import MOMENTUM, RETURNING
 from cascade_sim.core.ground.wheel import schedule
-from cascade_sim.core.layout.flight import FLIGHT_POOL
+from cascade_sim.core.layout import STANDARD
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
 
@@ -66,7 +66,7 @@ def test_a_queue_that_the_engine_cannot_work_off_stops_the_run_and_names_the_lim
     model.run(until=30)
     flight = model.state.world.flight
     # As if all the rest of the pool waited as well.
-    flight.waiting, flight.fresh, flight.free = FLIGHT_POOL - 2, FLIGHT_POOL - 1, 0
+    flight.waiting, flight.fresh, flight.free = STANDARD.messages - 2, STANDARD.messages - 1, 0
     with pytest.raises(CapacityError, match=r"room for more .*latency\.messages_per_step"):
         model.run()
     result = collect(model)
