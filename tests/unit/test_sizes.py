@@ -9,6 +9,7 @@ from test_model import raw_tables, small
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
+from cascade_sim.core.actors.account_actions import _RETURN as RETURN
 from cascade_sim.core.ground.compile import compilation_enabled
 from cascade_sim.core.layout.book import ORDER_SLOT_BITS
 from cascade_sim.core.layout.kinds import kinds_of
@@ -54,6 +55,8 @@ def test_what_the_code_counts_on_holds_in_every_class(sizes: lay.Sizes) -> None:
     assert sizes.events > lay.EVENTS_KEPT
     assert sizes.transfers > lay.TRANSFERS_KEPT
     assert sizes.agent_fills > lay.AGENT_FILLS_KEPT
+    # What waits on the wheel of actors is a number of one and, above it, whether it returns.
+    assert sizes.actors <= RETURN
     # Every actor waits at most once, in chunks of seven of which each slot in use may waste one.
     assert 7 * (sizes.wakes - 8256) >= sizes.actors
     for kind in kinds_of(sizes):

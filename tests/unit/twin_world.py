@@ -346,7 +346,9 @@ class TwinWorld:
         slot = int(book.levels[tick].head)
         while slot:
             order = book.orders[slot]
-            found.append((int(order.serial) << 21 | slot, int(order.owner), int(order.quantity_lot)))
+            found.append(
+                (int(order.serial) << ORDER_SLOT_BITS | slot, int(order.owner), int(order.quantity_lot))
+            )
             slot = int(order.next)
         return found
 
@@ -357,7 +359,7 @@ class TwinWorld:
             expected.setdefault(order.tick, []).append((self.ids[order.number], order.owner, order.quantity))
         for order in twin.pool:
             expected.setdefault(0, []).append((self.ids[order.number], order.owner, order.quantity))
-            assert int(self.state.world.venue.limit[self.ids[order.number] & (1 << 21) - 1]) == (
+            assert int(self.state.world.venue.limit[self.ids[order.number] & ORDER_SLOT_MASK]) == (
                 order.side * order.tick
             )
         levels = self._occupied()
