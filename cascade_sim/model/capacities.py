@@ -361,6 +361,7 @@ def _needs(market: Market) -> dict[str, float]:
         "dealers": scenario.dealers.count,
         "options": 0 if market.options is None else market.options[0].size,
         "actors": traders.count if uses_activity(scenario) else 0,
+        "lookback": _steps_back(market) + 1,
         "orders": waiting + ladders + _most(sum(_rates(scenario).values()) * scenario.run.dt),
         # A slot in use may hold one chunk with a single order in it.
         "expiries": waiting / lay.WAITING_PER_CHUNK + SLOTS,
@@ -368,6 +369,23 @@ def _needs(market: Market) -> dict[str, float]:
         "auction": _most_pooled(scenario),
         "transfers": market.account_count + lay.TRANSFERS_KEPT if pays else 0,
     }
+
+
+def _steps_back(market: Market) -> int:
+    """Steps that any rule or population looks back."""
+    scenario = market.settings
+    traders, window = scenario.traders, scenario.venue.circuit_breaker.window_seconds
+    seconds = [source.delay_seconds for source in scenario.index.sources.values()]
+    seconds.append(getattr(market.mark_rule, "delay_seconds", 0.0))
+    if scenario.liquidity.count > 0:
+        seconds.append(scenario.liquidity.volatility_return_seconds)
+    if market.entrants > 0:
+        seconds.append(traders.entrants.trend_seconds)
+    if uses_activity(scenario):
+        seconds.append(traders.activity.trend_seconds)
+    if window is not None:
+        seconds.append(window)
+    return round(max(seconds) / scenario.run.dt)
 
 
 def _seconds(scenario: Scenario) -> float:

@@ -28,7 +28,7 @@ MOST_OPTIONS = 8192
 """Options that dealers can hold."""
 MOST_LEVELS = 8
 """Levels of a circuit breaker."""
-MOST_WINDOW_STEPS = 16_383
+MOST_WINDOW_STEPS = 131_071
 """Steps of the window of a circuit breaker."""
 
 

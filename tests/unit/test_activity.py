@@ -358,9 +358,9 @@ def test_too_many_traders_and_too_long_a_trend_are_refused() -> None:
     opening: Any = SimpleNamespace(scenario=small(**EVERYTHING))
     with pytest.raises(ScenarioError, match=r"traders.count: expected at most 8388608 traders who act"):
         configure_activity(opening, 0, lay.LARGE.actors + 1)
-    trend = {"traders.activity.trend_seconds": float(lay.MID_RING)}
+    trend = {"traders.activity.trend_seconds": float(lay.LARGE.lookback)}
     with pytest.raises(
-        ScenarioError, match=r"traders.activity.trend_seconds: expected fewer than 16384 steps"
+        ScenarioError, match=r"traders.activity.trend_seconds: expected fewer than 131072 steps"
     ):
         cs.CascadeModel(small(**{**EVERYTHING, **trend}), rng=1)
 

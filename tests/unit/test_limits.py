@@ -117,10 +117,10 @@ def test_a_linear_price_that_the_value_carries_off_stops_the_run(news: float) ->
 
 
 def test_a_look_back_beyond_the_ring_of_past_prices_is_refused() -> None:
-    expected = rf"^liquidity\.volatility_return_seconds: expected at most {lay.MID_RING - 1} steps"
+    expected = rf"^liquidity\.volatility_return_seconds: expected at most {lay.LARGE.lookback - 1} steps"
     with pytest.raises(ScenarioError, match=expected):
-        cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": float(lay.MID_RING)}), rng=1)
-    cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": lay.MID_RING - 1.0}), rng=1)
+        cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": float(lay.LARGE.lookback)}), rng=1)
+    cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": lay.LARGE.lookback - 1.0}), rng=1)
 
 
 @pytest.mark.kernel

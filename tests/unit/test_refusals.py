@@ -89,8 +89,8 @@ CERTAIN_ENDS: list[tuple[dict[str, Any], str]] = [
     ({"liquidity.capital": 1e10}, "liquidity.capital: expected at most 5.76e+08 USD, all 20 together"),
     ({"clearing.insurance_fund": 1e12}, "clearing.insurance_fund: expected a number <= 1e+10"),
     (
-        {"liquidity.volatility_return_seconds": 2e4},
-        "liquidity.volatility_return_seconds: expected at most 16383",
+        {"liquidity.volatility_return_seconds": 2e5},
+        "liquidity.volatility_return_seconds: expected at most 131071",
     ),
     (
         {"traders.entrants.inverse_leverage": [0.5, 1e5]},

@@ -25,6 +25,11 @@ LARGEST_RECORD = 2**31
 """Bytes: what older systems count in 32 bits, and what a machine with little memory still lends addresses for."""
 
 
+needs_compiler = pytest.mark.skipif(
+    not compilation_enabled(), reason="runs of every class take minutes without the compiler"
+)
+
+
 class _Unopened(Simulation):
     """A world that is configured and has no accounts opened."""
 
@@ -49,6 +54,7 @@ def test_classes_grow_in_every_field() -> None:
 @pytest.mark.parametrize("sizes", lay.SIZES, ids=lambda sizes: sizes.name)
 def test_what_the_code_counts_on_holds_in_every_class(sizes: lay.Sizes) -> None:
     assert sizes.orders <= 1 << ORDER_SLOT_BITS
+    assert sizes.lookback.bit_count() == 1
     # Keys of the auction are a price of 31 bits and an arrival of 21, in doubles.
     assert 2 * sizes.auction <= 1 << 21
     assert sizes.trades > lay.TRADES_KEPT
@@ -75,6 +81,20 @@ def test_the_library_fits_the_standard_class() -> None:
         ({"liquidity.levels": 32, "liquidity.level_growth": 1.0}, {"liquidity.levels": 33}),
         ({"dealers.count": 64}, {"dealers.count": 65}),
         ({"options.strikes": 341, "dealers.count": 3}, {"options.strikes": 400}),
+        (
+            {"liquidity.volatility_return_seconds": 16_383.0},
+            {"liquidity.volatility_return_seconds": 16_384.0},
+        ),
+        ({"traders.entrants.trend_seconds": 16_383.0}, {"traders.entrants.trend_seconds": 16_384.0}),
+        ({"traders.activity.trend_seconds": 16_383.0}, {"traders.activity.trend_seconds": 16_384.0}),
+        (
+            {"venue.circuit_breaker": {"levels": [0.1], "halt_seconds": [30.0], "window_seconds": 16_383.0}},
+            {"venue.circuit_breaker": {"levels": [0.1], "halt_seconds": [30.0], "window_seconds": 16_384.0}},
+        ),
+        (
+            {"index.sources": {"one": {"delay_seconds": 16_383.0}}},
+            {"index.sources": {"one": {"delay_seconds": 16_384.0}}},
+        ),
         ({"background.limit_rate": 4_000.0}, {"background.limit_rate": 20_000.0}),
         ({"background.patient_orders": 200_000}, {"background.patient_orders": 300_000}),
         (
@@ -86,7 +106,21 @@ def test_the_library_fits_the_standard_class() -> None:
             {"background.market_rate": 2_000.0},
         ),
     ],
-    ids=["providers", "levels", "dealers", "options", "limit orders", "patient orders", "latency", "auction"],
+    ids=[
+        "providers",
+        "levels",
+        "dealers",
+        "options",
+        "returns",
+        "entrants",
+        "actors",
+        "window",
+        "index",
+        "limit orders",
+        "patient orders",
+        "latency",
+        "auction",
+    ],
 )
 def test_the_smallest_class_that_fits_is_taken(fits: dict[str, Any], more: dict[str, Any]) -> None:
     assert _class_of(small(**fits)) == "standard"
@@ -108,6 +142,8 @@ def test_needs_of_accounts_are_counted() -> None:
             }
         )
         options = None
+        mark_rule = None
+        entrants = 0
         account_count = lay.STANDARD.transfers
 
     needs = needs_of([_Counted()])  # type: ignore[list-item]
@@ -147,8 +183,15 @@ def _ran(scenario: cs.Scenario, seed: int, *, full_slots: bool = False) -> tuple
         for field in market.state.accounts.dtype.names:
             found[f"{name}.accounts.{field}"] = np.ascontiguousarray(market.state.accounts[field]).tobytes()
         found[f"{name}.watch"] = np.ascontiguousarray(market.state.watch).tobytes()
-        for part in ("market", "totals", "figures"):
-            found[f"{name}.{part}"] = market.state.world[part].tobytes()
+        world, run = market.state.world, scenario.run
+        for part in ("totals", "figures"):
+            found[f"{name}.{part}"] = world[part].tobytes()
+        for field in world.market.dtype.names:
+            values = np.asarray(world.market[field])
+            if field.endswith("_ring"):
+                # The same steps, wherever they stand in rings of different lengths.
+                values = values[np.arange(-run.burn_in_steps, run.steps) & (len(values) - 1)]
+            found[f"{name}.market.{field}"] = values.tobytes()
         model.main = market
         found |= {f"{name}.{key}": value for key, value in raw_tables(model).items()}
     return model.sizes.name, found
@@ -164,6 +207,7 @@ def _differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 
 
 @pytest.mark.kernel
+@needs_compiler
 def test_results_do_not_depend_on_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = small(**LEAN)
     name, standard = _ran(scenario, 3)
@@ -181,7 +225,7 @@ def test_results_do_not_depend_on_the_class(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 @pytest.mark.kernel
-@pytest.mark.skipif(not compilation_enabled(), reason="two busy markets take too long without the compiler")
+@needs_compiler
 def test_results_with_every_mechanism_do_not_depend_on_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = cs.load_scenario(SOAK).with_overrides(
         {"run.steps": 600, "run.record": "full", "shock.at_seconds": 100.0}
@@ -196,6 +240,7 @@ def test_results_with_every_mechanism_do_not_depend_on_the_class(monkeypatch: py
 
 
 @pytest.mark.kernel
+@needs_compiler
 def test_a_world_beyond_the_standard_class_runs() -> None:
     wide = {"dealers.count": 70, "liquidity.count": 260, "options.strikes": 400, "run.steps": 60}
     model = CascadeModel(small(**LEAN, **wide, **{"dealers.capital": 1e6, "liquidity.capital": 1e6}), rng=1)

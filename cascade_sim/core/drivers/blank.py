@@ -165,8 +165,9 @@ def empty_clocks(w):
     first = -w.config.burn_in
     steps = w.config.steps - first + 1
     empty(w.wheel, first, w.config.steps)
-    for k in range(min(steps, lay.MID_RING)):
-        place = (first + k) & (lay.MID_RING - 1)
+    ring = len(w.market.mid_ring)
+    for k in range(min(steps, ring)):
+        place = (first + k) & (ring - 1)
         w.market.mid_ring[place] = 0.0
         w.market.smooth_ring[place] = 0.0
         if w.config.prices.mark_delay >= 0:

@@ -17,6 +17,8 @@ class Sizes(NamedTuple):
     providers, levels, dealers, options, actors : int
         What a scenario asks for by number: liquidity providers, quotes on each side of a ladder, dealers, options, and
         leveraged traders who act during the run.
+    lookback : int
+        Steps of which past prices are kept; those looked back to are fewer. A power of two.
     orders, reducing : int
         Slots of a book, and entries of the lists of orders in it that may only reduce.
     expiries, wakes : int
@@ -35,6 +37,7 @@ class Sizes(NamedTuple):
     dealers: int
     options: int
     actors: int
+    lookback: int
     orders: int
     reducing: int
     expiries: int
@@ -54,6 +57,7 @@ STANDARD = Sizes(
     dealers=64,
     options=1 << 10,
     actors=1 << 21,
+    lookback=1 << 14,
     orders=1 << 21,
     reducing=1 << 19,
     expiries=1 << 17,
@@ -74,6 +78,7 @@ LARGE = Sizes(
     dealers=1 << 10,
     options=1 << 13,
     actors=1 << 23,
+    lookback=1 << 17,
     orders=1 << 24,
     reducing=1 << 22,
     expiries=1 << 20,
@@ -85,7 +90,8 @@ LARGE = Sizes(
     transfers=1 << 23,
     agent_fills=1 << 22,
 )
-"""Chains of several venues together, every desk of a market as a dealer or provider of its own, eight times the orders. Its
+"""Chains of several venues together, every desk of a market as a dealer or provider of its own, eight times the orders
+and the steps back. Its
 records stay below 2 GiB of addresses each, of which a run takes what it touches."""
 
 SIZES = (STANDARD, LARGE)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from cascade_sim.core.ground.records import record, scratch
-from cascade_sim.core.layout.codes import BREAKER_LEVELS, CLASSES, MID_RING
+from cascade_sim.core.layout.codes import BREAKER_LEVELS, CLASSES
 from cascade_sim.core.layout.sizes import Sizes
 
 _F = np.float64
@@ -65,7 +65,7 @@ def venue_record(sizes: Sizes) -> "np.dtype[Any]":
         low_step=_I,
         quoted=(_I, (2,)),
         pooled=(_I, (2,)),
-        past=scratch(_F, MID_RING),
+        past=scratch(_F, sizes.lookback),
         pool=scratch(_I, 2, sizes.auction),
         pool_key=scratch(_F, 2, sizes.auction),
         limit=scratch(np.int32, sizes.orders),

@@ -12,7 +12,6 @@ from cascade_sim.core.layout.codes import (
     CAUSES,
     CLASSES,
     FORCED_BINS,
-    MID_RING,
     MOVES,
     STAGES,
     WAITING_PER_CHUNK,
@@ -23,7 +22,7 @@ from cascade_sim.core.layout.event import EVENT
 from cascade_sim.core.layout.figures import FIGURES
 from cascade_sim.core.layout.flight import flight_record
 from cascade_sim.core.layout.grid import grid_record
-from cascade_sim.core.layout.prices import PRICES
+from cascade_sim.core.layout.prices import prices_record
 from cascade_sim.core.layout.reducing import reducing_record
 from cascade_sim.core.layout.sizes import STANDARD, Sizes
 from cascade_sim.core.layout.venue import venue_record
@@ -67,40 +66,44 @@ CONTROL = record(
 """``open_lots`` rest for margined accounts, all of them together; as many entries as ``reducing`` says stand in the lists of
 reduce-only orders; ``refusal`` is why the last order was not taken whole."""
 
-MARKET = record(
-    fundamental=_F,
-    previous_fundamental=_F,
-    quoted_fundamental=_F,
-    mid=_F,
-    mark=_F,
-    index=_F,
-    last=_F,
-    linear_price=_F,
-    linear_residue=_F,
-    basis=_F,
-    asked_mark=_F,
-    slow_mid=_F,
-    hedge_mid=_F,
-    provider_mid=_F,
-    own_mid=_F,
-    volatility=_F,
-    imbalance=_F,
-    value_carry=_F,
-    arbitrage_carry=_F,
-    cross_carry=_F,
-    cross_rest=_F,
-    unwind_carry=(_F, (WATERFALL_CAPACITY,)),
-    one_sided=_I,
-    halted=_I,
-    mark_held=_I,
-    screened_mark=_F,
-    travelled=_F,
-    mid_move=(_F, (MOVES,)),
-    mark_gap=(_F, (MOVES,)),
-    mark_move=(_F, (MOVES,)),
-    mid_ring=emptied(_F, MID_RING),
-    smooth_ring=emptied(_F, MID_RING),
-)
+
+def _market(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of the prices of a market."""
+    return record(
+        fundamental=_F,
+        previous_fundamental=_F,
+        quoted_fundamental=_F,
+        mid=_F,
+        mark=_F,
+        index=_F,
+        last=_F,
+        linear_price=_F,
+        linear_residue=_F,
+        basis=_F,
+        asked_mark=_F,
+        slow_mid=_F,
+        hedge_mid=_F,
+        provider_mid=_F,
+        own_mid=_F,
+        volatility=_F,
+        imbalance=_F,
+        value_carry=_F,
+        arbitrage_carry=_F,
+        cross_carry=_F,
+        cross_rest=_F,
+        unwind_carry=(_F, (WATERFALL_CAPACITY,)),
+        one_sided=_I,
+        halted=_I,
+        mark_held=_I,
+        screened_mark=_F,
+        travelled=_F,
+        mid_move=(_F, (MOVES,)),
+        mark_gap=(_F, (MOVES,)),
+        mark_move=(_F, (MOVES,)),
+        mid_ring=emptied(_F, sizes.lookback),
+        smooth_ring=emptied(_F, sizes.lookback),
+    )
+
 
 TOTALS = record(
     cash=_I,
@@ -200,7 +203,7 @@ def world_record(sizes: Sizes) -> "np.dtype[Any]":
     return record(
         config=config_record(sizes),
         control=CONTROL,
-        market=MARKET,
+        market=_market(sizes),
         totals=TOTALS,
         figures=FIGURES,
         forced=scratch(_I, FORCED_BINS),
@@ -215,7 +218,7 @@ def world_record(sizes: Sizes) -> "np.dtype[Any]":
         triggers=emptied(TRIGGERS, 2),
         flight=flight_record(sizes),
         reducing=reducing_record(sizes),
-        prices=PRICES,
+        prices=prices_record(sizes),
         venue=venue_record(sizes),
         activity=activity_record(sizes),
     )
