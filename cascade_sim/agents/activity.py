@@ -29,8 +29,8 @@ def configure_activity(opening: Opening, first_account: int, count: int) -> None
     scenario = opening.scenario
     if not uses_activity(scenario) or count == 0:
         return
-    if count > lay.ACTOR_CAPACITY:
-        expected = f"at most {lay.ACTOR_CAPACITY} traders who act (traders.activity, stop_loss, top_up)"
+    if count > lay.LARGE.actors:
+        expected = f"at most {lay.LARGE.actors} traders who act (traders.activity, stop_loss, top_up)"
         raise ScenarioError(expectation("traders.count", expected, count))
     _configure(opening, opening.state.world.activity.config)
     config = opening.state.world.activity.config
@@ -42,8 +42,8 @@ def _configure(opening: Opening, config: Any) -> None:
     activity, take, reentry = traders.activity, traders.activity.take_profit, traders.activity.reentry
     config.wake_rate = activity.wake_rate * scenario.run.dt
     config.trend_steps = max(1, opening.steps(activity.trend_seconds))
-    if config.trend_steps >= lay.MID_RING:
-        expected = f"fewer than {lay.MID_RING} steps"
+    if config.trend_steps >= lay.LARGE.lookback:
+        expected = f"fewer than {lay.LARGE.lookback} steps"
         raise ScenarioError(expectation("traders.activity.trend_seconds", expected, int(config.trend_steps)))
     for name in ("momentum_share", "rebalance_share", "trend_saturation", "change", "band", "market_limit"):
         config[name] = getattr(activity, name)

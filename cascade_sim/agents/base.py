@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cascade_sim.core import layout as lay
 from cascade_sim.core.drivers.opening import Opener
 from cascade_sim.core.drivers.state import State, plain
-from cascade_sim.core.layout.opening import OPENED, PLAN
+from cascade_sim.core.layout.kinds import kinds_of
+from cascade_sim.core.layout.opening import OPENED
 from cascade_sim.domain.enums import AccountClass, TransferKind
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -47,6 +48,8 @@ class Opening:
         Grid and inventory of all dealers together, or None without any.
     brackets
         Margin brackets, or None for a single tier.
+    sizes : layout.Sizes
+        Size class of the state.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Opening:
         initial_tick: int,
         options: tuple[OptionGrid, NDArray[np.float64]] | None,
         brackets: BracketTable | None = None,
+        sizes: lay.Sizes = lay.STANDARD,
     ) -> None:
         self.scenario = scenario
         self.instrument = instrument
@@ -64,7 +68,7 @@ class Opening:
         self.initial_tick = initial_tick
         self.options = options
         self.brackets = brackets
-        self.plans: Any = np.zeros(1, PLAN).view(np.recarray)
+        self.plans: Any = np.zeros(1, kinds_of(sizes).plan).view(np.recarray)
         self.plan: Any = self.plans[0]
         self.plan.initial_tick = initial_tick
 

@@ -246,7 +246,7 @@ class OrderDesk:
         known = self._past.get(steps)
         if known is None:
             length = min(steps, self.step - self.first_step)
-            places = np.arange(self.step - length, self.step) & (lay.MID_RING - 1)
+            places = np.arange(self.step - length, self.step) & (len(self._mid_ring) - 1)
             known = np.asarray(self.price(self._mid_ring[places]))
             known.flags.writeable = False
             self._past[steps] = known
@@ -257,11 +257,11 @@ class OrderDesk:
         steps = self._steps(seconds)
         if steps > self.step - self.first_step or self.mid != self.mid:
             return nan
-        past = self.price(self._mid_ring.item((self.step - steps) & (lay.MID_RING - 1)))
+        past = self.price(self._mid_ring.item((self.step - steps) & (len(self._mid_ring) - 1)))
         return log(self.mid / past)
 
     def _steps(self, seconds: float) -> int:
-        longest = (lay.MID_RING - 1) * self.dt
+        longest = (len(self._mid_ring) - 1) * self.dt
         if not 0.5 * self.dt < seconds <= longest:
             expected = f"a time of one step, {self.dt:g} s, to {longest:g} s"
             raise ScenarioError(expectation("seconds", expected, seconds))

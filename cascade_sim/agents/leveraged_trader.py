@@ -74,11 +74,11 @@ class TrendFollowers(Population):
         scenario, config = opening.scenario, opening.state.world.config.traders
         entrants = scenario.traders.entrants
         config.trend_steps = max(1, opening.steps(entrants.trend_seconds)) if self.count > 0 else 0
-        if config.trend_steps >= lay.MID_RING:
+        if config.trend_steps >= lay.LARGE.lookback:
             raise ScenarioError(
                 expectation(
                     "traders.entrants.trend_seconds",
-                    f"fewer than {lay.MID_RING} steps",
+                    f"fewer than {lay.LARGE.lookback} steps",
                     int(config.trend_steps),
                 )
             )

@@ -19,13 +19,13 @@ class LiquidityProviders(Population):
     @classmethod
     def size(cls, scenario: Scenario) -> int:
         """One account each."""
-        if scenario.liquidity.count > lay.PROVIDER_CAPACITY:
+        if scenario.liquidity.count > lay.LARGE.providers:
             raise ScenarioError(
-                expectation("liquidity.count", f"at most {lay.PROVIDER_CAPACITY}", scenario.liquidity.count)
+                expectation("liquidity.count", f"at most {lay.LARGE.providers}", scenario.liquidity.count)
             )
-        if scenario.liquidity.levels > lay.LEVEL_CAPACITY:
+        if scenario.liquidity.levels > lay.LARGE.levels:
             raise ScenarioError(
-                expectation("liquidity.levels", f"at most {lay.LEVEL_CAPACITY}", scenario.liquidity.levels)
+                expectation("liquidity.levels", f"at most {lay.LARGE.levels}", scenario.liquidity.levels)
             )
         return scenario.liquidity.count
 
@@ -43,8 +43,8 @@ class LiquidityProviders(Population):
         config.return_steps = (
             max(1, opening.steps(liquidity.volatility_return_seconds)) if self.count > 0 else 1
         )
-        if config.return_steps >= lay.MID_RING:
-            path, expected = "liquidity.volatility_return_seconds", f"fewer than {lay.MID_RING} steps"
+        if config.return_steps >= lay.LARGE.lookback:
+            path, expected = "liquidity.volatility_return_seconds", f"fewer than {lay.LARGE.lookback} steps"
             raise ScenarioError(expectation(path, expected, int(config.return_steps)))
         config.requote_steps = max(1, opening.steps(liquidity.requote_seconds))
         config.half_life = 1.0 - 0.5 ** (dt / liquidity.volatility_half_life_seconds)

@@ -97,8 +97,8 @@ def load_options(scenario: Scenario) -> tuple[tuple[OptionGrid, Floats] | None, 
 def _alive(grid: OptionGrid, inventory: Floats, scenario: Scenario) -> tuple[OptionGrid, Floats]:
     keep = (grid.years > scenario.run.duration_seconds / SECONDS_PER_YEAR) & (inventory != 0.0)
     count = int(keep.sum())
-    if not 1 <= count <= lay.OPTION_CAPACITY:
-        expected = f"1 to {lay.OPTION_CAPACITY} options that outlive the run and have a dealer"
+    if not 1 <= count <= lay.LARGE.options:
+        expected = f"1 to {lay.LARGE.options} options that outlive the run and have a dealer"
         raise ScenarioError(expectation("options", expected, count))
     return (
         OptionGrid(
@@ -121,9 +121,9 @@ class OptionsDealers(Population):
     @classmethod
     def size(cls, scenario: Scenario) -> int:
         """One account each."""
-        if scenario.dealers.count > lay.DEALER_CAPACITY:
+        if scenario.dealers.count > lay.LARGE.dealers:
             raise ScenarioError(
-                expectation("dealers.count", f"at most {lay.DEALER_CAPACITY}", scenario.dealers.count)
+                expectation("dealers.count", f"at most {lay.LARGE.dealers}", scenario.dealers.count)
             )
         return scenario.dealers.count
 

@@ -18,7 +18,7 @@ from cascade_sim.core.drivers.blank import blank_of, renew
 from cascade_sim.core.drivers.loop import full, lean
 from cascade_sim.core.drivers.opening import Opener
 from cascade_sim.core.drivers.state import plain
-from cascade_sim.core.layout.opening import OPENED, PLAN
+from cascade_sim.core.layout.opening import OPENED
 from cascade_sim.core.record.figures import finish_figures
 from cascade_sim.domain.errors import CapacityError, RunFailed, ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
@@ -133,7 +133,7 @@ class _CompiledWorker:
         self.blank = blank_of(model.system)
         self.transfers = plain(np.zeros(0, lay.TRANSFER).view(np.recarray))
         plans = [market.opening.plan for market in model.markets.values()]
-        self.plans = plain(np.array(plans, PLAN).view(np.recarray))
+        self.plans = plain(np.array(plans, plans[0].dtype).view(np.recarray))
         self.arrays = model.system.arrays()
         self.openers = [
             Opener(model.system.rows(number), self.plans[number : number + 1]) for number in range(len(plans))

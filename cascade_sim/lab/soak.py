@@ -20,8 +20,8 @@ from cascade_sim.core.layout.book import (
     INDEX_MASK,
     NO_ASK,
     NO_BID,
-    ORDER_CAPACITY,
     ORDER_SLOT_BITS,
+    ORDER_SLOT_MASK,
     WINDOW,
     order_ticks,
 )
@@ -193,7 +193,7 @@ def check_reductions(state: State) -> Iterator[str]:
     listed = pool[np.flatnonzero(pool["order_id"])]
     if len(listed) != int(world.control.reducing):
         yield "reduce-only orders are miscounted"
-    slots = listed["order_id"] & (ORDER_CAPACITY - 1)
+    slots = listed["order_id"] & ORDER_SLOT_MASK
     orders = book.orders[slots]
     alive = (orders["quantity_lot"] > 0) & (orders["serial"] == listed["order_id"] >> ORDER_SLOT_BITS)
     slots, owners, lots = slots[alive], listed["account"][alive], _integers(orders["quantity_lot"])[alive]

@@ -148,8 +148,9 @@ class _Work:
         self.wanted = [design.replications] * len(design.cells)
         self.number = {(cell.point, cell.arm, cell.off): k for k, cell in enumerate(design.cells)}
         self._last_told = 0.0
-        for (point, arm, off), rows in store.rows().groupby(["point", "arm", "off"], sort=False):
-            self._hold(self.number[int(point), str(arm), str(off)], rows)
+        for _, rows in store.rows().groupby(["point", "arm", "off"], sort=False):
+            first = rows.iloc[0]
+            self._hold(self.number[first["point"], first["arm"], first["off"]], rows)
         self.began = self.committed
 
     def _hold(self, cell: int, rows: pd.DataFrame) -> None:

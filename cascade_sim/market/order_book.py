@@ -18,6 +18,7 @@ from cascade_sim.core.layout.book import (
     NO_ASK,
     NO_BID,
     ORDER_SLOT_BITS,
+    ORDER_SLOT_MASK,
     STATUS_ORDERS_FULL,
     order_ticks,
 )
@@ -376,7 +377,7 @@ class OrderBook:
 
     def order(self, order_id: int) -> RestingOrder | None:
         """Return a resting order, None when the id does not rest any more."""
-        slot = order_id & ((1 << ORDER_SLOT_BITS) - 1)
+        slot = order_id & ORDER_SLOT_MASK
         row = self._book.orders[slot]
         if order_id <= 0 or int(row.quantity_lot) == 0 or int(row.serial) != order_id >> ORDER_SLOT_BITS:
             return None

@@ -104,8 +104,8 @@ def _configure_mark(world: Any, scenario: Scenario, rule: Any, instrument: Instr
     config, dt = world.config.prices, scenario.run.dt
     config.mark_clamp = getattr(rule, "clamp", np.inf)
     delay = round(rule.delay_seconds / dt) if hasattr(rule, "delay_seconds") else -1
-    if delay >= lay.MID_RING:
-        expected = f"at most {lay.MID_RING - 1} steps of {dt:g} s"
+    if delay >= lay.LARGE.lookback:
+        expected = f"at most {lay.LARGE.lookback - 1} steps of {dt:g} s"
         raise ScenarioError(expectation("market.mark_price.delay_seconds", expected, rule.delay_seconds))
     config.mark_delay = delay
     config.needs_book = int(getattr(rule, "needs_book", False))

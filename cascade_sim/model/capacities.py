@@ -1,17 +1,21 @@
-"""Capacities that a scenario is sure to exhaust, found before the first step and named by the field that decides."""
+"""The size class that a scenario needs, and capacities of the largest that it is sure to exhaust.
+
+The latter are found before the first step and named by the field that decides.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cascade_sim.agents.activity import uses_activity
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import INDEX_MASK, MARKET_TICKS, ORDER_CAPACITY, WINDOW, order_ticks
-from cascade_sim.core.layout.flight import FLIGHT_POOL
+from cascade_sim.core.ground.wheel import SLOTS
+from cascade_sim.core.layout.book import INDEX_MASK, MARKET_TICKS, WINDOW, order_ticks
 from cascade_sim.domain.errors import ScenarioError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.domain.units import ATOMS_PER_UNIT
@@ -28,7 +32,7 @@ _WIDER = 8.0
 _NEVER_IN_RUNS = 1e9
 _SPREADS = 6.0
 """Standard deviations below its mean at which a Poisson number still exhausts a capacity."""
-_WAITING = 4 * lay.WHEEL_CHUNKS
+_WAITING = lay.WAITING_PER_CHUNK * lay.LARGE.expiries
 """Orders that can wait for their expiry, where their lists waste no room."""
 _BYTES_PER_ACCOUNT = {"summary": 790, "series": 830, "full": 1130}
 """Measured growth of the peak memory of a process with the number of accounts, from 10^5 to 10^6 of them."""
@@ -149,7 +153,7 @@ def _flow_worth(scenario: Scenario, instrument: Instrument, tick: int) -> Iterat
     """Background flow whose net position, a random walk of its orders, would be worth more than 63 bits of atoms."""
     background, seconds = (
         scenario.background,
-        (scenario.run.steps + scenario.run.burn_in_steps) * scenario.run.dt,
+        _seconds(scenario),
     )
     sizes = {
         "background.order_size": (
@@ -232,7 +236,7 @@ def _sizes(scenario: Scenario, instrument: Instrument, tick: int) -> Iterator[st
         yield _too_large(
             "liquidity.size", most * lot / growth, liquidity.size, "the largest quote of a ladder"
         )
-    seconds = (scenario.run.steps + scenario.run.burn_in_steps) * scenario.run.dt
+    seconds = _seconds(scenario)
     if background.name == "fixed_rates":
         patient = 2 * background.patient_orders * (1.0 + seconds / background.patient_lifetime_seconds)
         means = {
@@ -322,6 +326,134 @@ def _fewest(mean: float) -> float:
     return mean - _SPREADS * math.sqrt(mean)
 
 
+def _most(mean: float) -> float:
+    """A number of Poisson events with that mean that is exceeded in one of a billion runs."""
+    return mean + _SPREADS * math.sqrt(mean)
+
+
+def needs_of(markets: Iterable[Market]) -> dict[str, float]:
+    """Return what the most demanding of some markets needs of each field of :class:`layout.Sizes`.
+
+    What a scenario asks for by number; of orders, as many as wait, rest or travel at once in all but one of a billion runs, as
+    far as the background and the ladders decide. What agents written in Python, or stress, may add is not foreseen.
+
+    Parameters
+    ----------
+    markets : iterable of Market
+        Not open yet.
+    """
+    needs: dict[str, float] = {}
+    for market in markets:
+        for name, need in _needs(market).items():
+            needs[name] = max(needs.get(name, 0.0), need)
+    return needs
+
+
+def _needs(market: Market) -> dict[str, float]:
+    scenario = market.settings
+    liquidity, traders = scenario.liquidity, scenario.traders
+    ladders = 2.0 * liquidity.count * liquidity.levels if _has_ladders(scenario) else 0.0
+    waiting = _most(_mean_waiting(scenario))
+    pays = scenario.market.funding.interval_seconds > 0.0 and scenario.run.record == "full"
+    return {
+        "providers": liquidity.count,
+        "levels": liquidity.levels,
+        "dealers": scenario.dealers.count,
+        "options": 0 if market.options is None else market.options[0].size,
+        "actors": traders.count if uses_activity(scenario) else 0,
+        "lookback": _steps_back(market) + 1,
+        "orders": waiting + ladders + _most(sum(_rates(scenario).values()) * scenario.run.dt),
+        # A slot in use may hold one chunk with a single order in it.
+        "expiries": waiting / lay.WAITING_PER_CHUNK + SLOTS,
+        "messages": _most_under_way(scenario),
+        "auction": _most_pooled(scenario),
+        "transfers": market.account_count + lay.TRANSFERS_KEPT if pays else 0,
+    }
+
+
+def _steps_back(market: Market) -> int:
+    """Steps that any rule or population looks back."""
+    scenario = market.settings
+    traders, window = scenario.traders, scenario.venue.circuit_breaker.window_seconds
+    seconds = [source.delay_seconds for source in scenario.index.sources.values()]
+    seconds.append(getattr(market.mark_rule, "delay_seconds", 0.0))
+    if scenario.liquidity.count > 0:
+        seconds.append(scenario.liquidity.volatility_return_seconds)
+    if market.entrants > 0:
+        seconds.append(traders.entrants.trend_seconds)
+    if uses_activity(scenario):
+        seconds.append(traders.activity.trend_seconds)
+    if window is not None:
+        seconds.append(window)
+    return round(max(seconds) / scenario.run.dt)
+
+
+def _seconds(scenario: Scenario) -> float:
+    return (scenario.run.steps + scenario.run.burn_in_steps) * scenario.run.dt
+
+
+def _rates(scenario: Scenario) -> dict[str, float]:
+    """Orders of the background per second, by the field that decides; those of queues by the market orders alone."""
+    background = scenario.background
+    rates = {"background.market_rate": background.market_rate}
+    if background.name == "fixed_rates":
+        rates["background.limit_rate"] = background.limit_rate
+    elif background.name == "santa_fe":
+        rates["background.limit_rate"] = background.limit_rate * background.window_ticks
+    return rates
+
+
+def _alive_seconds(life: float, total: float) -> float:
+    """Orders that wait at once at the most, per order a second: exponential lifetimes, those beyond the end left out."""
+    times = np.linspace(0.0, total, 129)[1:]
+    alive = life * ((1.0 - np.exp(-times / life)) - (np.exp(-(total - times) / life) - np.exp(-total / life)))
+    return float(alive.max())
+
+
+def _mean_waiting(scenario: Scenario) -> float:
+    """Orders of the background that wait for their expiry."""
+    background = scenario.background
+    if scenario.market.price_formation.name == "linear_impact":
+        return 0.0
+    if background.name == "santa_fe" and background.cancel_rate > 0.0:
+        return 2.0 * background.window_ticks * background.limit_rate / background.cancel_rate
+    if background.name != "fixed_rates":
+        return 0.0
+    alive = _alive_seconds(background.lifetime_seconds, _seconds(scenario))
+    return background.limit_rate * alive + 2.0 * background.patient_orders
+
+
+def _most_under_way(scenario: Scenario) -> float:
+    """Orders of the background and of ladders on their way to the book."""
+    latency, total = scenario.latency, _seconds(scenario)
+    if scenario.market.price_formation.name == "linear_impact":
+        return 0.0
+    flow, quotes = (
+        min(way.delay_seconds + way.jitter_seconds, total)
+        for way in (latency.background, latency.liquidity_providers)
+    )
+    most = _most(sum(_rates(scenario).values()) * flow)
+    if _has_ladders(scenario) and quotes > 0.0:
+        liquidity = scenario.liquidity
+        # A ladder travels with the order to take the one before it out.
+        ladder = liquidity.count * (2 * liquidity.levels + 1)
+        most += ladder * (quotes / max(liquidity.requote_seconds, scenario.run.dt) + 1.0)
+    return most
+
+
+def _most_pooled(scenario: Scenario) -> float:
+    """Orders of one side that the background sends while the market is halted, as if all of them crossed."""
+    venue = scenario.venue
+    halts = [*venue.circuit_breaker.halt_seconds]
+    if venue.price_band.limit_state_seconds is not None:
+        halts.append(venue.price_band.halt_seconds)
+    if not halts:
+        return 0.0
+    background = scenario.background
+    rate = background.market_rate + (background.limit_rate if background.name == "fixed_rates" else 0.0)
+    return _most(0.5 * rate * min(max(halts), _seconds(scenario)))
+
+
 def _waiting(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
     """Orders that wait for their expiry; what trades earlier stays listed until then."""
     background, run = scenario.background, scenario.run
@@ -337,12 +469,7 @@ def _waiting(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterato
     elif background.name == "fixed_rates":
         if 2 * background.patient_orders > _WAITING:
             yield _too_many("background.patient_orders", _WAITING // 4, background.patient_orders, _WAITING)
-        life = background.lifetime_seconds
-        times = np.linspace(0.0, total, 129)[1:]
-        alive = life * (
-            (1.0 - np.exp(-times / life)) - (np.exp(-(total - times) / life) - np.exp(-total / life))
-        )
-        share = float(alive.max())
+        share = _alive_seconds(background.lifetime_seconds, total)
         if _fewest(background.limit_rate * share) > _WAITING:
             yield _too_many("background.limit_rate", 0.9 * _WAITING / share, background.limit_rate, _WAITING)
 
@@ -356,20 +483,19 @@ def _too_many(path: str, most: float, received: float, room: int) -> str:
 def _per_step(scenario: Scenario, _instrument: Instrument, _tick: int) -> Iterator[str]:
     """Orders that arrive in one step."""
     background, dt = scenario.background, scenario.run.dt
-    rates = {"background.market_rate": background.market_rate}
-    if background.name == "fixed_rates":
-        rates["background.limit_rate"] = background.limit_rate
-    elif background.name == "santa_fe":
-        rates["background.limit_rate"] = background.limit_rate * background.window_ticks
-    for path, rate in rates.items():
-        if _fewest(rate * dt) > ORDER_CAPACITY:
-            most = ORDER_CAPACITY / dt * (1.0 if "market" in path else getattr(background, path[11:]) / rate)
-            yield _too_many(path, most, getattr(background, path[11:]), ORDER_CAPACITY)
+    for path, rate in _rates(scenario).items():
+        if _fewest(rate * dt) > lay.LARGE.orders:
+            most = (
+                lay.LARGE.orders / dt * (1.0 if "market" in path else getattr(background, path[11:]) / rate)
+            )
+            yield _too_many(path, most, getattr(background, path[11:]), lay.LARGE.orders)
     if background.name == "fixed_rates":
         arrivals, lifetime = 2.0 * background.patient_orders * dt, background.patient_lifetime_seconds
-        if _fewest(arrivals / lifetime) > ORDER_CAPACITY:
-            least = 1.1 * arrivals / ORDER_CAPACITY
-            expected = f"at least {least:.3g} s, for orders of a step to fit in the room for {ORDER_CAPACITY}"
+        if _fewest(arrivals / lifetime) > lay.LARGE.orders:
+            least = 1.1 * arrivals / lay.LARGE.orders
+            expected = (
+                f"at least {least:.3g} s, for orders of a step to fit in the room for {lay.LARGE.orders}"
+            )
             yield expectation("background.patient_lifetime_seconds", expected, lifetime)
 
 
@@ -382,10 +508,10 @@ def _in_flight(scenario: Scenario, _instrument: Instrument, _tick: int) -> Itera
     if background.name == "fixed_rates":
         rate = background.limit_rate + background.market_rate
         mean = rate * min(latency.background.delay_seconds, total)
-        if _fewest(mean) > FLIGHT_POOL:
-            most = 0.9 * FLIGHT_POOL / rate
+        if _fewest(mean) > lay.LARGE.messages:
+            most = 0.9 * lay.LARGE.messages / rate
             yield _too_many(
-                "latency.background.delay_seconds", most, latency.background.delay_seconds, FLIGHT_POOL
+                "latency.background.delay_seconds", most, latency.background.delay_seconds, lay.LARGE.messages
             )
     liquidity, delay = scenario.liquidity, latency.liquidity_providers.delay_seconds
     if not _has_ladders(scenario) or delay <= 0.0:
@@ -399,9 +525,9 @@ def _in_flight(scenario: Scenario, _instrument: Instrument, _tick: int) -> Itera
     )
     ladder = 2 * liquidity.count * int((lots + 0.5 >= 1.0).sum())
     between = max(liquidity.requote_seconds, run.dt)
-    if ladder * (min(delay, total) / between - 1.0) > FLIGHT_POOL:
-        most = 0.5 * FLIGHT_POOL * between / ladder
-        yield _too_many("latency.liquidity_providers.delay_seconds", most, delay, FLIGHT_POOL)
+    if ladder * (min(delay, total) / between - 1.0) > lay.LARGE.messages:
+        most = 0.5 * lay.LARGE.messages * between / ladder
+        yield _too_many("latency.liquidity_providers.delay_seconds", most, delay, lay.LARGE.messages)
 
 
 def available_memory() -> int | None:

@@ -235,13 +235,19 @@ class Market:
         self.first_party = first
         self.account_count = first + len(self.engine.parties)
 
-    def open(self, state: State) -> None:
-        """Write everything that the scenario decides into ``state``; nothing has been drawn yet."""
+    def open(self, state: State, sizes: lay.Sizes = lay.STANDARD) -> None:
+        """Write everything that the scenario decides into ``state``, which is of a size class; nothing has been drawn yet."""
         scenario = self.settings
         self.state = state
         self._configure()
         opening = Opening(
-            scenario, self.instrument, self.state, self.initial_tick, self.options, self.brackets
+            scenario,
+            self.instrument,
+            self.state,
+            self.initial_tick,
+            self.options,
+            self.brackets,
+            sizes,
         )
         classes = self.state.accounts["account_class"]
         classes[: len(SYSTEM_ACCOUNTS)] = SYSTEM_ACCOUNTS

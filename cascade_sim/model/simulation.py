@@ -19,6 +19,7 @@ from cascade_sim.core.ground.memory import clear
 from cascade_sim.domain.errors import CapacityError, RunFailed, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.market.prices import configure_prices, needs_prices
+from cascade_sim.model.capacities import needs_of
 from cascade_sim.model.market import Market
 from cascade_sim.model.market import check_inputs as check_market_inputs
 from cascade_sim.scenario import Scenario
@@ -110,7 +111,8 @@ class Simulation:
     """A world of one or several markets with everything compiled that acts on them.
 
     It has what `CascadeModel` has except agents written in Python, and needs no Mesa. What a market has (see `Market`),
-    ``markets`` holds by name; the properties here are those of the first.
+    ``markets`` holds by name; the properties here are those of the first. ``sizes`` is the size class, the smallest with room
+    for what the scenario asks for (`layout.Sizes`).
 
     Parameters
     ----------
@@ -137,14 +139,16 @@ class Simulation:
             self.markets[name] = Market(self, own, self.seed, further, several=several)
         everyone = list(self.markets.values())
         self.main = everyone[0]
+        self.sizes = lay.smallest(needs_of(everyone))
         self.system: System = allocate_system(
             max(market.account_count for market in everyone),
             max(market.entrants for market in everyone),
             [market.self_trade for market in everyone],
             settings.portfolios.count if settings.switches.cross_margin else 0,
+            self.sizes,
         )
         for number, market in enumerate(everyone):
-            market.open(self.system.state(number))
+            market.open(self.system.state(number), self.sizes)
         contracts = {name: market.instrument for name, market in self.markets.items()}
         for market in everyone:
             world = market.state.world

@@ -145,7 +145,7 @@ class Holders(Section):
 class Dealers(Section):
     """Options dealers who hedge their delta in the book."""
 
-    count: Count = measure(10, "Dealers; without dealers there is no gamma", "accounts", ge=0, le=64)
+    count: Count = measure(10, "Dealers; without dealers there is no gamma", "accounts", ge=0, le=1024)
     gamma_per_percent: float = measure(
         -1500.0,
         "What all dealers must trade when the price moves 1 % from its start; negative for short gamma",
@@ -191,7 +191,7 @@ class Chain(Section):
 class Options(Section):
     """Options that dealers hold: a grid of strikes and expiries scaled to ``dealers.gamma_per_percent``."""
 
-    strikes: Count = measure(50, "Strikes", "strikes", ge=2, le=1024)
+    strikes: Count = measure(50, "Strikes", "strikes", ge=2, le=8192)
     strike_low: float = measure(0.7, "Lowest strike", "share of the initial price", gt=0)
     strike_high: float = measure(1.3, "Highest strike", "share of the initial price", gt=0)
     strike_center: float = measure(

@@ -24,11 +24,11 @@ MOST_STEPS = 1_000_000_000
 """Steps of a run with its burn-in; steps are numbered in 32 bits."""
 MOST_LOTS = 10**15
 """Largest quantity in lots; doubles hold every whole number up to nine times that."""
-MOST_OPTIONS = 1024
+MOST_OPTIONS = 8192
 """Options that dealers can hold."""
 MOST_LEVELS = 8
 """Levels of a circuit breaker."""
-MOST_WINDOW_STEPS = 16_383
+MOST_WINDOW_STEPS = 131_071
 """Steps of the window of a circuit breaker."""
 
 

@@ -188,8 +188,8 @@ Background = Annotated[FixedRates | SantaFe | ContStoikovTalreja, Field(discrimi
 class Liquidity(Section):
     """Liquidity providers: ladders that skew with inventory and widen, shrink and pause under stress."""
 
-    count: Count = measure(20, "Liquidity providers", "accounts", ge=0, le=256)
-    levels: Count = measure(10, "Quotes per side", "levels", ge=1, le=32)
+    count: Count = measure(20, "Liquidity providers", "accounts", ge=0, le=4096)
+    levels: Count = measure(10, "Quotes per side", "levels", ge=1, le=128)
     half_spread: float = measure(
         0.4, "Distance of the first level from the centre, mean over providers", "quote per base unit", gt=0
     )

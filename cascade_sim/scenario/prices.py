@@ -8,7 +8,7 @@ from cascade_sim.scenario.base import NonNegative, Section, choice, measure
 
 MOST_SOURCES = 16
 MOST_OUTAGES = 8
-LONGEST_DELAY = (1 << 14) - 1
+LONGEST_DELAY = (1 << 17) - 1
 """Steps of history that an index can look back on."""
 
 Window = Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]

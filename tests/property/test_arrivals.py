@@ -15,7 +15,7 @@ from cascade_sim.core.drivers.state import State, allocate_state
 from cascade_sim.core.ground.compile import kernel
 from cascade_sim.core.ground.rng import PURPOSE_ARRIVAL, PURPOSE_LATENCY, uniforms_of
 from cascade_sim.core.layout.book import INDEX_MASK
-from cascade_sim.core.layout.flight import FLIGHT_POOL, FLIGHT_SLOTS
+from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.core.sessions.arrivals import orders_arrive, orders_set_out
 from cascade_sim.domain.enums import Cause, OrderType
 
@@ -179,7 +179,7 @@ def test_what_would_arrive_after_the_end_is_forgotten_and_a_full_pool_is_noticed
     assert int(world.flight.fresh) == 1
     assert not np.any(world.flight.head)
     world.control.step = 0
-    world.flight.fresh, world.flight.free = FLIGHT_POOL - 2, 0
+    world.flight.fresh, world.flight.free = len(world.flight.pool) - 2, 0
     for expected in (0, lay.CAPACITY_FLIGHT):
         assert send_in_step(state, 0, 1, 0) < 0
         assert int(world.control.capacity) == expected

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reference.venue import Order, hold_auction
 from venue_world import FEES, VenueWorld
 
-from cascade_sim.core.layout.book import NO_ASK, WINDOW
+from cascade_sim.core.layout.book import NO_ASK, ORDER_SLOT_BITS, WINDOW
 from cascade_sim.core.venue.book import cancel
 from cascade_sim.domain.enums import EventType, OrderType
 from cascade_sim.lab.soak import check_book as check_levels
@@ -133,7 +133,7 @@ def test_an_order_of_the_pool_keeps_its_time() -> None:
     world = VenueWorld(100)
     _, pooled = enter(world, [(-1, 100, 1, 0)], [(1, 100, 5, 1)])
     assert pooled.owner == 1
-    assert cancel(world.state.book, 1 << 21 | 1) == 1
+    assert cancel(world.state.book, 1 << ORDER_SLOT_BITS | 1) == 1
     world.place(2, 1, 100, 3)
     world.begin_step(5)
     assert world.queues() == {100: [(1, 5), (2, 3)]}

@@ -356,11 +356,11 @@ def test_order_by_word(count: int, high: int) -> None:
 
 def test_too_many_traders_and_too_long_a_trend_are_refused() -> None:
     opening: Any = SimpleNamespace(scenario=small(**EVERYTHING))
-    with pytest.raises(ScenarioError, match=r"traders.count: expected at most 2097152 traders who act"):
-        configure_activity(opening, 0, lay.ACTOR_CAPACITY + 1)
-    trend = {"traders.activity.trend_seconds": float(lay.MID_RING)}
+    with pytest.raises(ScenarioError, match=r"traders.count: expected at most 8388608 traders who act"):
+        configure_activity(opening, 0, lay.LARGE.actors + 1)
+    trend = {"traders.activity.trend_seconds": float(lay.LARGE.lookback)}
     with pytest.raises(
-        ScenarioError, match=r"traders.activity.trend_seconds: expected fewer than 16384 steps"
+        ScenarioError, match=r"traders.activity.trend_seconds: expected fewer than 131072 steps"
     ):
         cs.CascadeModel(small(**{**EVERYTHING, **trend}), rng=1)
 
@@ -388,6 +388,6 @@ def test_contradictions_are_refused(changes: dict[str, Any], line: str) -> None:
 
 def test_a_full_wheel_ends_the_run() -> None:
     model = cs.CascadeModel(small(**EVERYTHING), rng=1)
-    model.state.world.activity.wheel.fresh = lay.ACTOR_CHUNKS + 1
+    model.state.world.activity.wheel.fresh = lay.STANDARD.wakes + 1
     with pytest.raises(CapacityError, match="wake-ups and returns of traders"):
         model.run()

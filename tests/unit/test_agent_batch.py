@@ -14,6 +14,7 @@ from cascade_sim.core.actors.batch import execute_batch
 from cascade_sim.core.clearing.ledger import place, touch
 from cascade_sim.core.clearing.open_orders import cancel_order
 from cascade_sim.core.ground.rng import PURPOSE_ORDERING
+from cascade_sim.core.layout.book import ORDER_SLOT_BITS
 from cascade_sim.domain.errors import RunFailed, UnknownNameError
 from cascade_sim.lab.single import collect, measure_conservation
 
@@ -101,7 +102,7 @@ def test_actors_take_turns_and_each_keeps_its_own_order() -> None:
         order, heads = np.zeros(len(batch), np.int64), np.zeros(2, np.int64)
         state = model.state
         execute_batch(state.world, state.book, state.accounts, state.watch, state.tape, batch, order, heads)
-        found = np.argsort(batch["order_id"] >> 21).tolist()
+        found = np.argsort(batch["order_id"] >> ORDER_SLOT_BITS).tolist()
         seed = int(state.world.config.seed)
         assert found == acting_order(entities, seed, int(PURPOSE_ORDERING), step, 1)
         firsts.add(found[0])

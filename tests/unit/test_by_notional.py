@@ -83,7 +83,7 @@ def test_a_market_spends_as_a_book_alone_does(
     first, messages = int(state.tape.trades_count), int(state.book.messages)
     if report < 4096:
         # A tape that is nearly full cuts the report short.
-        state.tape.trades_count = first = lay.TRADE_CAPACITY - 30
+        state.tape.trades_count = first = lay.STANDARD.trades - 30
     expected = book.market_by_notional(cs.Side(side), notional, 0)
     filled, asked, paid = spent(state, 0, side, notional * ATOMS + odd)
     rows = state.tape.trades[first : int(state.tape.trades_count)]

@@ -46,11 +46,11 @@ def draws(seed: int) -> Callable[[int, int], float]:
 
 
 def test_capacities_are_those_of_the_kernel() -> None:
-    assert (MOST_SOURCES, MOST_OUTAGES, LONGEST_DELAY + 1) == (
+    assert (
         lay.INDEX_SOURCES,
         lay.SOURCE_OUTAGES,
-        lay.MID_RING,
-    )
+        lay.LARGE.lookback,
+    ) == (MOST_SOURCES, MOST_OUTAGES, LONGEST_DELAY + 1)
 
 
 def test_one_faultless_source_is_the_fundamental_and_changes_nothing() -> None:
@@ -229,7 +229,7 @@ def test_the_kernel_gives_what_the_twin_gives(seed: int) -> None:
         halted = [bool(worlds[k].market.halted) for k in range(2)]
         assert float(w.market.index) == twin.step(step, float(w.market.fundamental), mids, halted)
         for k in range(2):
-            worlds[k].market.mid_ring[step & (lay.MID_RING - 1)] = mids[k]
+            worlds[k].market.mid_ring[step & (lay.STANDARD.lookback - 1)] = mids[k]
 
 
 def test_a_source_in_other_ticks_is_scaled() -> None:
@@ -256,12 +256,15 @@ def test_a_source_in_other_ticks_is_scaled() -> None:
         ),
         (sources(one={"weight": 0.0}), "index.sources: expected a source with a weight above 0"),
         (sources(one={"wieght": 1.0}), "index.sources.one.wieght: expected a known key, received 'wieght'"),
-        (sources(one={"delay_seconds": 20_000.0}), "index.sources.one.delay_seconds: expected at most 16383"),
+        (
+            sources(one={"delay_seconds": 200_000.0}),
+            "index.sources.one.delay_seconds: expected at most 131071",
+        ),
         (sources(one={"outages": [[5, 5]]}), "index.sources.one.outages: expected pairs [a, b] with a < b"),
         (sources(**{f"s{k}": {} for k in range(17)}), "index.sources: expected a list of at most 16"),
         (
-            {"market.mark_price": {"name": "index", "delay_seconds": 20_000.0}},
-            "market.mark_price.delay_seconds: expected at most 16383 steps of 1 s, received 20000",
+            {"market.mark_price": {"name": "index", "delay_seconds": 200_000.0}},
+            "market.mark_price.delay_seconds: expected at most 131071 steps of 1 s, received 200000",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import cascade_sim as cs
 from cascade_sim.agents.liquidity_provider import LiquidityProviders
 from cascade_sim.agents.options_dealer import OptionsDealers
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.flight import FLIGHT_POOL
+from cascade_sim.core.layout import STANDARD
 from cascade_sim.domain.enums import Cause, EventType
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
@@ -310,7 +310,7 @@ def test_the_engine_takes_no_more_messages_than_it_can() -> None:
 @pytest.mark.kernel
 def test_too_many_orders_under_way_stop_the_run_by_name() -> None:
     model = cs.CascadeModel(small(**delayed("background")), rng=3)
-    model.state.world.flight.fresh = FLIGHT_POOL - 1
+    model.state.world.flight.fresh = STANDARD.messages - 1
     with pytest.raises(CapacityError, match="orders on their way to the book"):
         model.run()
 

@@ -12,7 +12,7 @@ import cascade_sim as cs
 from cascade_sim.core import layout as lay
 from cascade_sim.core.actors.account_actions import MOMENTUM, RETURNING
 from cascade_sim.core.ground.wheel import schedule
-from cascade_sim.core.layout.flight import FLIGHT_POOL
+from cascade_sim.core.layout import STANDARD
 from cascade_sim.domain.errors import CapacityError, ScenarioError
 from cascade_sim.lab.single import collect, measure_conservation
 
@@ -66,7 +66,7 @@ def test_a_queue_that_the_engine_cannot_work_off_stops_the_run_and_names_the_lim
     model.run(until=30)
     flight = model.state.world.flight
     # As if all the rest of the pool waited as well.
-    flight.waiting, flight.fresh, flight.free = FLIGHT_POOL - 2, FLIGHT_POOL - 1, 0
+    flight.waiting, flight.fresh, flight.free = STANDARD.messages - 2, STANDARD.messages - 1, 0
     with pytest.raises(CapacityError, match=r"room for more .*latency\.messages_per_step"):
         model.run()
     result = collect(model)
@@ -117,10 +117,10 @@ def test_a_linear_price_that_the_value_carries_off_stops_the_run(news: float) ->
 
 
 def test_a_look_back_beyond_the_ring_of_past_prices_is_refused() -> None:
-    expected = rf"^liquidity\.volatility_return_seconds: expected at most {lay.MID_RING - 1} steps"
+    expected = rf"^liquidity\.volatility_return_seconds: expected at most {lay.LARGE.lookback - 1} steps"
     with pytest.raises(ScenarioError, match=expected):
-        cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": float(lay.MID_RING)}), rng=1)
-    cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": lay.MID_RING - 1.0}), rng=1)
+        cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": float(lay.LARGE.lookback)}), rng=1)
+    cs.CascadeModel(small(**{"liquidity.volatility_return_seconds": lay.LARGE.lookback - 1.0}), rng=1)
 
 
 @pytest.mark.kernel

@@ -417,8 +417,8 @@ def test_a_refused_value_names_path_expectation_and_value(overrides: dict[str, A
             "liquidity.level_growth: expected a last level at most 1e+12 away, not 4e+37, received 100.0",
         ),
         (
-            {"options.strikes": 400},
-            "options.strikes: expected at most 1024 options over all of options.expiry_days, 3, received 400",
+            {"options.strikes": 2731},
+            "options.strikes: expected at most 8192 options over all of options.expiry_days, 3, received 2731",
         ),
         (
             {"run.steps": 2592000},
@@ -515,8 +515,8 @@ def test_fields_that_contradict_each_other(overrides: dict[str, Any], expected: 
         (
             {"venue.circuit_breaker": {"levels": [], "halt_seconds": []}},
             {"venue.circuit_breaker": {"levels": [0.1], "halt_seconds": [60]}},
-            {"venue.circuit_breaker.window_seconds": 20_000},
-            "venue.circuit_breaker.window_seconds: expected at most 16383 s",
+            {"venue.circuit_breaker.window_seconds": 200_000},
+            "venue.circuit_breaker.window_seconds: expected at most 131071 s",
         ),
         (
             {"liquidity.count": 0},

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_sim.core.layout import OPTION_CAPACITY
+from cascade_sim.core.layout import LARGE
 from cascade_sim.domain.errors import ScenarioError
 from cascade_sim.scenario import Component, Scenario, load_scenario, scenario_names
 from cascade_sim.scenario.checks import MOST_OPTIONS
@@ -270,4 +270,4 @@ def test_every_number_is_bounded() -> None:
 
 
 def test_the_bound_on_options_is_that_of_the_dealers() -> None:
-    assert MOST_OPTIONS == OPTION_CAPACITY
+    assert LARGE.options == MOST_OPTIONS

@@ -15,7 +15,6 @@ from test_model import small
 
 import cascade_sim as cs
 from cascade_sim.core import layout as lay
-from cascade_sim.core.layout.book import ORDER_CAPACITY
 from cascade_sim.domain.errors import CapacityError, RunInterrupted
 from cascade_sim.lab.single import collect, measure_conservation
 from cascade_sim.model import CascadeModel
@@ -26,12 +25,12 @@ OVERRIDES = [word for text in TINY for word in ("--set", text)]
 
 def _orders(model: CascadeModel) -> None:
     model.state.book.free_slot = 0
-    model.state.book.fresh_slot = ORDER_CAPACITY - 2
+    model.state.book.fresh_slot = len(model.state.book.orders) - 2
 
 
 def _wheel(model: CascadeModel) -> None:
     model.state.world.wheel.free = 0
-    model.state.world.wheel.fresh = lay.WHEEL_CHUNKS - 1
+    model.state.world.wheel.fresh = lay.STANDARD.expiries - 1
 
 
 def _price(model: CascadeModel) -> None:
@@ -70,25 +69,25 @@ _LOWERED = """
 import sys, numpy as np
 from cascade_sim.core import layout as lay
 name, capacity = sys.argv[1], int(sys.argv[2])
-setattr(lay, name, capacity)
+smaller = lay.STANDARD._replace(**{name: capacity})
+lay.smallest = lambda needs: smaller
 for kept in ("TRADES_KEPT", "EVENTS_KEPT", "TRANSFERS_KEPT"):
     setattr(lay, kept, 1 << 40)
 import cascade_sim as cs
 from cascade_sim.domain.errors import CapacityError
 from test_model import small
 changes = {"switches.backstop": False, "clearing.insurance_fund": 0.0, "market.taker_fee_rate": 0.001}
-if name == "TRANSFER_CAPACITY":
+if name == "transfers":
     changes["switches.adl"] = False
 try:
     cs.run(small(**changes), 3, probe=False)
 except CapacityError as error:
     result = error.result
-    used = {"TRADE": "trades", "EVENT": "events", "TRANSFER": "transfers"}[name.split("_")[0]]
     assert result.summary["conservation_error"] == 0
     assert result.manifest["status"] == "stopped"
     assert result.manifest["stopped_at_step"] == result.series["step"].max() + 1
-    if used != "transfers":
-        assert len(getattr(result, used)) == capacity
+    if name != "transfers":
+        assert len(getattr(result, name)) == capacity
     causes = result.trades.dropna(subset="taker_event_id")
     assert causes["taker_event_id"].isin(result.events["event_id"]).all()
     print(error)
@@ -99,21 +98,21 @@ except CapacityError as error:
 @pytest.mark.parametrize(
     ("name", "capacity", "message"),
     [
-        ("TRADE_CAPACITY", 40, "fills"),
-        ("TRADE_CAPACITY", 700, "fills"),
-        ("TRADE_CAPACITY", 701, "fills"),
-        ("EVENT_CAPACITY", 1, "events"),
-        ("EVENT_CAPACITY", 60, "events"),
-        ("EVENT_CAPACITY", 61, "events"),
-        ("TRANSFER_CAPACITY", 5, "transfers"),
-        ("TRANSFER_CAPACITY", 150, "transfers"),
-        ("TRANSFER_CAPACITY", 151, "transfers"),
+        ("trades", 40, "fills"),
+        ("trades", 700, "fills"),
+        ("trades", 701, "fills"),
+        ("events", 1, "events"),
+        ("events", 60, "events"),
+        ("events", 61, "events"),
+        ("transfers", 5, "transfers"),
+        ("transfers", 150, "transfers"),
+        ("transfers", 151, "transfers"),
     ],
 )
 def test_full_records_stop_the_run_before_anything_happens_that_they_do_not_hold(
     name: str, capacity: int, message: str
 ) -> None:
-    # Compiled kernels have their capacities built in: a smaller one needs the plain functions.
+    # A size class of its own for each would have to be compiled: plain functions take any.
     folders = [Path(__file__).parent, Path(cs.__file__).parents[1]]
     paths = os.pathsep.join([*map(os.fspath, folders), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": paths}

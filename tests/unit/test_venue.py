@@ -349,8 +349,8 @@ def test_an_agent_sells_in_the_auction_at_the_auction_price() -> None:
         ({"levels": [1.0], "halt_seconds": [1.0]}, "venue.circuit_breaker.levels: expected at most 8"),
         ({"levels": [0.1]}, "halt_seconds: expected as many as venue.circuit_breaker.levels, 1"),
         (
-            {"levels": [0.1], "halt_seconds": [1.0], "window_seconds": 1e5},
-            "window_seconds: expected at most 16383 s, 16383 steps of run.dt",
+            {"levels": [0.1], "halt_seconds": [1.0], "window_seconds": 1e6},
+            "window_seconds: expected at most 131071 s, 131071 steps of run.dt",
         ),
         ({"price": "best"}, "venue.circuit_breaker.price: expected one of the known words, received 'best'"),
     ],
@@ -369,4 +369,4 @@ def test_no_halts_without_a_book() -> None:
 
 def test_the_kernels_hold_what_scenarios_may_ask_for() -> None:
     assert MOST_LEVELS == lay.BREAKER_LEVELS
-    assert MOST_WINDOW_STEPS == lay.MID_RING - 1
+    assert lay.LARGE.lookback - 1 == MOST_WINDOW_STEPS

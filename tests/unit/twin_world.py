@@ -16,7 +16,7 @@ from cascade_sim.core.clearing.trigger_index import triggered
 from cascade_sim.core.drivers.loop import full
 from cascade_sim.core.drivers.state import State, System, allocate_system
 from cascade_sim.core.ground.compile import kernel
-from cascade_sim.core.layout.book import NO_ASK, ORDER_CAPACITY, ORDER_SLOT_BITS
+from cascade_sim.core.layout.book import NO_ASK, ORDER_SLOT_BITS, ORDER_SLOT_MASK
 from cascade_sim.domain.enums import AccountClass, Cause, EventType, Stage, TransferKind
 
 EXTERNAL, FUND, FEES, ROUNDING = range(4)
@@ -346,7 +346,9 @@ class TwinWorld:
         slot = int(book.levels[tick].head)
         while slot:
             order = book.orders[slot]
-            found.append((int(order.serial) << 21 | slot, int(order.owner), int(order.quantity_lot)))
+            found.append(
+                (int(order.serial) << ORDER_SLOT_BITS | slot, int(order.owner), int(order.quantity_lot))
+            )
             slot = int(order.next)
         return found
 
@@ -357,7 +359,7 @@ class TwinWorld:
             expected.setdefault(order.tick, []).append((self.ids[order.number], order.owner, order.quantity))
         for order in twin.pool:
             expected.setdefault(0, []).append((self.ids[order.number], order.owner, order.quantity))
-            assert int(self.state.world.venue.limit[self.ids[order.number] & (1 << 21) - 1]) == (
+            assert int(self.state.world.venue.limit[self.ids[order.number] & ORDER_SLOT_MASK]) == (
                 order.side * order.tick
             )
         levels = self._occupied()
@@ -418,8 +420,8 @@ class TwinWorld:
             order_id
             for order_id in pool
             if order_id
-            and int(book.orders[order_id & (ORDER_CAPACITY - 1)].quantity_lot)
-            and int(book.orders[order_id & (ORDER_CAPACITY - 1)].serial) == order_id >> ORDER_SLOT_BITS
+            and int(book.orders[order_id & ORDER_SLOT_MASK].quantity_lot)
+            and int(book.orders[order_id & ORDER_SLOT_MASK].serial) == order_id >> ORDER_SLOT_BITS
         ]
         expected = [order for order in twin.book.resting + twin.pool if order.reduce_only]
         assert sorted(alive) == sorted(self.ids[order.number] for order in expected)

@@ -210,7 +210,7 @@ def _trend(w):
     """Log return of the mid over the look-back, as a share of the saturating one, between -1 and 1."""
     config = w.activity.config
     market = w.market
-    past = market.mid_ring[(w.control.step - config.trend_steps) & (lay.MID_RING - 1)]
+    past = market.mid_ring[(w.control.step - config.trend_steps) & (len(market.mid_ring) - 1)]
     trend = math.log(market.mid / past) if past > 0.0 else 0.0
     return min(1.0, max(-1.0, trend / config.trend_saturation))
 

@@ -104,7 +104,7 @@ def _entry_side(w, trader):
     """Follow the recent trend with a probability that saturates."""
     config = w.config.traders
     market = w.market
-    past = market.mid_ring[(w.control.step - config.trend_steps) & (lay.MID_RING - 1)]
+    past = market.mid_ring[(w.control.step - config.trend_steps) & (len(market.mid_ring) - 1)]
     trend = math.log(market.mid / past) if past > 0.0 else 0.0
     strength = min(1.0, max(-1.0, trend / config.trend_saturation))
     key = stream(w.config.seed, PURPOSE_ENTRANT, 0)

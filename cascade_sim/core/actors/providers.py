@@ -168,8 +168,8 @@ def measure_volatility(w):
     market = w.market
     market.provider_mid += (market.mid - market.provider_mid) * config.smoothing
     step = w.control.step
-    past = market.smooth_ring[(step - config.return_steps) & (lay.MID_RING - 1)]
-    market.smooth_ring[step & (lay.MID_RING - 1)] = market.provider_mid
+    past = market.smooth_ring[(step - config.return_steps) & (len(market.smooth_ring) - 1)]
+    market.smooth_ring[step & (len(market.smooth_ring) - 1)] = market.provider_mid
     if past > 0.0:
         change = math.log(market.provider_mid / past)
         rate = change * change / (config.return_steps * w.config.dt)

@@ -77,6 +77,6 @@ def commit_event(w, accounts, tape):
     draft.sequence = w.control.sequence
     tape.events[place] = draft
     tape.events_count = place + 1
-    if place + 1 == lay.EVENT_CAPACITY:
+    if place + 1 == len(tape.events):
         w.control.capacity = lay.CAPACITY_EVENTS
     return number

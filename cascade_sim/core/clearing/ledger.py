@@ -71,7 +71,7 @@ def transfer(w, accounts, tape, source, target, amount, kind, event):
     row.trade = -1
     row.amount = amount
     tape.transfers_count = place + 1
-    if place + 1 == lay.TRANSFER_CAPACITY:
+    if place + 1 == len(tape.transfers):
         w.control.capacity = lay.CAPACITY_TRANSFERS
     return amount
 
@@ -160,7 +160,7 @@ def _report_fill(w, tape, account, side, price, quantity, cause, order_id, is_ma
     row.cause = cause
     tape.agent_fills_count = place + 1
     # The next fill may have an agent on either side.
-    if place + 1 > lay.AGENT_FILL_CAPACITY - 2:
+    if place + 1 > len(tape.agent_fills) - 2:
         w.control.capacity = lay.CAPACITY_AGENT_FILLS
 
 
@@ -241,7 +241,7 @@ def settle(
     row.mid_after = row.mid_before
     row.mark = w.market.mark
     tape.trades_count = place + 1
-    if place + 1 == lay.TRADE_CAPACITY:
+    if place + 1 == len(tape.trades):
         w.control.capacity = lay.CAPACITY_TRADES
 
 
@@ -255,10 +255,10 @@ def fills_left(w, tape):
     if w.control.capacity != 0:
         return np.int64(0)
     most = FILL_CAPACITY if w.control.reducing == 0 else 1
-    left = min(np.int64(most), (lay.AGENT_FILL_CAPACITY - tape.agent_fills_count) >> 1)
+    left = min(np.int64(most), (len(tape.agent_fills) - tape.agent_fills_count) >> 1)
     if w.config.record < lay.RECORD_FULL:
         return left
-    return min(left, lay.TRADE_CAPACITY - tape.trades_count)
+    return min(left, len(tape.trades) - tape.trades_count)
 
 
 @leaf

@@ -9,11 +9,9 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import kernel, leaf, routine
-from cascade_sim.core.layout.book import INDEX_MASK, ORDER_CAPACITY
+from cascade_sim.core.layout.book import INDEX_MASK, ORDER_SLOT_MASK
 from cascade_sim.core.venue.book import cancel, order_id_of, slot_of
 from cascade_sim.core.venue.window import tick_of_order
-
-_SLOT_MASK = ORDER_CAPACITY - 1
 
 
 @leaf
@@ -39,7 +37,7 @@ def note_entered(w, book, accounts, watch, account, side, order_id):
     if book.withdrawn != 0:
         note_open(w, accounts, watch, account, -side, -book.withdrawn)
     if order_id != 0:
-        lots = np.int64(book.orders[order_id & _SLOT_MASK].quantity_lot)
+        lots = np.int64(book.orders[order_id & ORDER_SLOT_MASK].quantity_lot)
         note_open(w, accounts, watch, account, side, lots)
 
 

@@ -12,11 +12,10 @@ from cascade_sim.core import layout as lay
 from cascade_sim.core.clearing.initial_margin import may_rest
 from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.ground.compile import routine
-from cascade_sim.core.layout.book import ORDER_CAPACITY
+from cascade_sim.core.layout.book import ORDER_SLOT_MASK
 from cascade_sim.core.venue.admission import UNKNOWN, own_resting
 from cascade_sim.core.venue.book import cut_slot, slot_of
 
-_SLOT_MASK = ORDER_CAPACITY - 1
 _BUCKET = lay.REDUCING_BUCKETS - 1
 
 
@@ -57,7 +56,7 @@ def remember(w, account, side, order_id):
         reducing.free = np.int64(reducing.pool[entry].next)
     else:
         entry = reducing.fresh + 1
-        if entry >= lay.REDUCING_CAPACITY:
+        if entry >= len(reducing.pool):
             w.control.capacity = lay.CAPACITY_ORDERS
             return
         reducing.fresh = entry
@@ -97,7 +96,7 @@ def trim(w, book, accounts, watch, first, second):
         while excess > 0 and entry != 0:
             node = w.reducing.pool[entry]
             if node.account == account and node.side == side:
-                slot = np.int64(node.order_id & _SLOT_MASK)
+                slot = np.int64(node.order_id & ORDER_SLOT_MASK)
                 cut = min(excess, np.int64(book.orders[slot].quantity_lot))
                 cut_slot(book, slot, cut)
                 note_open(w, accounts, watch, account, side, -cut)

@@ -19,7 +19,7 @@ from cascade_sim.core.drivers.state import System
 from cascade_sim.core.ground.compile import kernel, part, routine
 from cascade_sim.core.ground.records import Field, marks_of
 from cascade_sim.core.ground.wheel import empty
-from cascade_sim.core.layout.book import BOOK, WINDOW
+from cascade_sim.core.layout.book import WINDOW
 from cascade_sim.core.venue.window import clear_bit, next_above
 
 Words = NDArray[np.uint64]
@@ -109,15 +109,16 @@ def blank_of(system: System) -> Blank:
     -------
     Blank
     """
-    world = system.worlds.view(np.uint64, np.ndarray)
+    worlds, kind = system.worlds, system.books.dtype
+    world = worlds.view(np.uint64, np.ndarray)
     book = system.books.view(np.uint64, np.ndarray)
     accounts = system.accounts.reshape(-1).view(np.uint64, np.ndarray)
     kept: list[tuple[int, int]] = []
-    for number, each in enumerate(system.worlds):
-        kept += _bytes_kept(lay.WORLD, each, number * lay.WORLD.itemsize)
+    for number, each in enumerate(worlds):
+        kept += _bytes_kept(worlds.dtype, each, number * worlds.dtype.itemsize)
     world_spans = _spans(kept)
     books = len(system.books)
-    book_spans = _spans(part for k in range(books) for part in _bytes_kept(BOOK, None, k * BOOK.itemsize))
+    book_spans = _spans(part for k in range(books) for part in _bytes_kept(kind, None, k * kind.itemsize))
     account_spans = np.array([[0, len(accounts)]], np.int64)
     return Blank(
         world,
@@ -164,8 +165,9 @@ def empty_clocks(w):
     first = -w.config.burn_in
     steps = w.config.steps - first + 1
     empty(w.wheel, first, w.config.steps)
-    for k in range(min(steps, lay.MID_RING)):
-        place = (first + k) & (lay.MID_RING - 1)
+    ring = len(w.market.mid_ring)
+    for k in range(min(steps, ring)):
+        place = (first + k) & (ring - 1)
         w.market.mid_ring[place] = 0.0
         w.market.smooth_ring[place] = 0.0
         if w.config.prices.mark_delay >= 0:

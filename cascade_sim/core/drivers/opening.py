@@ -40,6 +40,8 @@ _COLLATERAL = np.int64(TransferKind.COLLATERAL)
 _PREMIUM = np.int64(TransferKind.PREMIUM)
 _VARIATION = np.int64(TransferKind.VARIATION)
 _ATOMS = float(ATOMS_PER_UNIT)
+_WHOLE = 2.0**52
+"""From here on every float is an integer."""
 
 Array = NDArray[Any]
 
@@ -50,6 +52,12 @@ DRAW_LEVERAGE = 5
 DRAW_LEG = 10
 DRAW_HEDGED = 11
 """Draws of a leveraged trader and of a portfolio; a normal takes its own and the next."""
+
+
+@leaf
+def _rounded_up(value):
+    """The least integer that is no smaller, as a float: it may be too large for one of 64 bits."""
+    return float(math.ceil(value)) if abs(value) < _WHOLE else value
 
 
 @routine
@@ -118,7 +126,7 @@ def _open_providers(w, plan):
         provider.half_spread = config.half_spread * (1.0 + config.half_spread_dispersion * spread)
         provider.threshold = config.threshold * (1.0 + config.threshold_dispersion * threshold)
         limit = config.loss_limit * (1.0 + config.loss_limit_dispersion * loss)
-        provider.loss_limit = np.int64(np.rint(limit * _ATOMS))
+        provider.loss_limit = np.int64(round(limit * _ATOMS))
         provider.size_factor = 1.0
         provider.paused_until = lay.NEVER
         provider.peak_equity = config.capital
@@ -156,7 +164,7 @@ def _open_dealers(w, accounts, rows, plan, scratch, scores):
         dealer.delta = dealer_delta(w, dealer)
         lots[number] = -np.int64(math.floor(dealer.delta + 0.5))
         ticks[number] = plan.initial_tick
-        amount = np.int64(np.rint(plan.dealers.premium * share * _ATOMS))
+        amount = np.int64(round(plan.dealers.premium * share * _ATOMS))
         _pay(w, accounts, rows, dealer.account, config.customer_account, amount, _PREMIUM)
     _open_positions(
         w, accounts, rows, plan.holders, lots, ticks, scores[1], config.first_account, config.count
@@ -252,12 +260,12 @@ def _open_traders(w, accounts, watch, rows, plan, scratch, scores):
     gross = 0.0
     for k in range(config.accounts):
         spread = 1.0 + config.entry_spread * normal(key, k, DRAW_ENTRY)
-        entry = np.int64(max(np.rint(plan.initial_tick * spread), 1.0))
+        entry = np.int64(max(round(plan.initial_tick * spread), 1))
         inverse = _inverse_leverage(w, config, uniform(key, k, DRAW_LEVERAGE), abs(lots[k]) * entry)
         if _is_near(w, plan, lots[k], entry, inverse):
             entry = plan.initial_tick
         ticks[k] = entry
-        amount = np.ceil(inverse * abs(lots[k]) * entry * w.config.atoms)
+        amount = _rounded_up(inverse * abs(lots[k]) * entry * w.config.atoms)
         gross += amount
         if not gross <= lay.LARGEST_CASH:
             plan.refused = gross
@@ -312,7 +320,7 @@ def _fund_holders(w, accounts, rows, plan):
     gross = 0.0
     for k in range(config.accounts):
         lots = abs(accounts[config.first_account + k].position)
-        amount = np.ceil(lots * float(plan.initial_tick) * w.config.atoms * config.collateral_share)
+        amount = _rounded_up(lots * float(plan.initial_tick) * w.config.atoms * config.collateral_share)
         gross += amount
         if not gross <= lay.LARGEST_CASH:
             plan.refused = gross
@@ -372,7 +380,7 @@ def _open_legs(w, accounts, watch, scratch, scores, plan, rows):
             config.inverse_low, config.inverse_high, initial_rate(w, value), uniform(key, k, DRAW_LEVERAGE)
         )
         ticks[k] = plan.initial_tick
-        amount = np.ceil(inverse * abs(lots[k]) * float(plan.initial_tick) * w.config.atoms)
+        amount = _rounded_up(inverse * abs(lots[k]) * float(plan.initial_tick) * w.config.atoms)
         gross += amount
         if not gross <= lay.LARGEST_CASH:
             plan.refused = gross

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.memory import allocate
-from cascade_sim.core.layout.book import BOOK
+from cascade_sim.core.layout.kinds import kinds_of
 from cascade_sim.core.venue.book import open_book
 
 _kinds: dict[np.dtype[Any], np.dtype[Any]] = {}
@@ -21,7 +21,10 @@ def plain(array: NDArray[Any]) -> NDArray[Any]:
     Equal dtypes become one and the same: numba knows the types of arguments by the dtype it saw first, and compares another
     that is equal field by field in every call.
     """
-    kind = _kinds.setdefault(array.dtype, array.dtype)
+    kind = _kinds.get(array.dtype)
+    if kind is None:
+        kind = np.dtype((np.record, array.dtype)) if array.dtype.names else array.dtype
+        _kinds[array.dtype] = kind
     return np.asarray(array).view(np.ndarray).view(kind)
 
 
@@ -31,7 +34,7 @@ class State(NamedTuple):
     Attributes
     ----------
     world, book, tape : record
-        One record each of :data:`layout.WORLD`, :data:`book_layout.BOOK`, :data:`layout.TAPE`.
+        One record each of the dtypes of a size class, see :func:`layout.kinds.kinds_of`.
     accounts : recarray, shape (accounts,)
         :data:`layout.ACCOUNT`.
     traders : recarray, shape (traders,)
@@ -101,7 +104,13 @@ def _lists(dtype: np.dtype[Any], *shape: int) -> NDArray[Any]:
     return np.asarray(allocate(dtype, math.prod(shape))).reshape(shape)
 
 
-def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], portfolios: int = 0) -> System:
+def allocate_system(
+    accounts: int,
+    traders: int,
+    self_trade: Sequence[int],
+    portfolios: int = 0,
+    sizes: lay.Sizes = lay.STANDARD,
+) -> System:
     """Return zeroed arrays for as many markets as there are self-trade policies.
 
     Parameters
@@ -112,23 +121,26 @@ def allocate_system(accounts: int, traders: int, self_trade: Sequence[int], port
         :class:`SelfTradePolicy` of each market.
     portfolios : int
         Portfolios over all markets.
+    sizes : layout.Sizes
+        How much else there is room for.
 
     Notes
     -----
     Large records are committed page by page as they are touched, so capacities cost nothing until used.
     """
     markets = len(self_trade)
-    books = allocate(BOOK, markets)
+    kinds = kinds_of(sizes)
+    books = allocate(kinds.book, markets)
     for book, policy in zip(books, self_trade, strict=True):
         open_book(book, policy)
-    worlds = allocate(lay.WORLD, markets)
+    worlds = allocate(kinds.world, markets)
     entrants = np.zeros((markets, traders), lay.TRADER).view(np.recarray)
     entrants["arrival_step"] = np.iinfo(np.int32).max
     return System(
         worlds=worlds,
         books=books,
         traders=entrants,
-        tapes=allocate(lay.TAPE, markets),
+        tapes=allocate(kinds.tape, markets),
         portfolios=allocate(lay.PORTFOLIO, portfolios),
         **_account_arrays(markets, accounts),
     )

@@ -17,6 +17,7 @@ SLOT_BITS = 12
 _SLOTS = 1 << SLOT_BITS
 _MASK = _SLOTS - 1
 _LAST_SLOTS = 64
+SLOTS = 2 * _SLOTS + _LAST_SLOTS
 LONGEST_DELAY = (_LAST_SLOTS - 1) << (2 * SLOT_BITS)
 """Steps; no run is as long."""
 
@@ -37,7 +38,7 @@ def wheel_record(load: Any, entries: int, chunks: int) -> np.dtype[Any]:
     return record(
         free=np.int64,
         fresh=np.int64,
-        head=emptied(np.int32, 2 * _SLOTS + _LAST_SLOTS),
+        head=emptied(np.int32, SLOTS),
         chunks=scratch(chunk, chunks + 1),
     )
 

@@ -15,6 +15,7 @@ from cascade_sim.core.layout.flight import *
 from cascade_sim.core.layout.grid import *
 from cascade_sim.core.layout.prices import *
 from cascade_sim.core.layout.reducing import *
+from cascade_sim.core.layout.sizes import *
 from cascade_sim.core.layout.tape import *
 from cascade_sim.core.layout.venue import *
 from cascade_sim.core.layout.world import *

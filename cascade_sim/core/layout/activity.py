@@ -1,11 +1,14 @@
 """Layout of the lists of price triggers and of tiers of margin, and of the leveraged traders who act during a run."""
 
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import emptied, record, scratch
 from cascade_sim.core.ground.wheel import wheel_record
 from cascade_sim.core.layout.book import WINDOW
-from cascade_sim.core.layout.codes import ACTOR_CAPACITY, ACTOR_CHUNKS, SORT_BUCKETS, TIER_CAPACITY
+from cascade_sim.core.layout.codes import SORT_BUCKETS, TIER_CAPACITY
+from cascade_sim.core.layout.sizes import Sizes
 
 _F, _I = np.float64, np.int64
 
@@ -56,14 +59,19 @@ ACTOR = record(wakes=np.int32, leverage=np.float32, entries=np.int16, side=np.in
 GUARD = record(stop=np.float32, profit=np.float32, link=(np.int32, (2, 2)))
 """Price triggers of a trader in ticks, 0 for none, and its links in the lists below and above the price."""
 
-ACTIVITY = record(
-    config=ACTIVITY_CONFIG,
-    origin=scratch(_I),
-    lists=emptied(TRIGGERS, 2),
-    starts=scratch(_I, SORT_BUCKETS + 1),
-    wheel=wheel_record(np.int32, 7, ACTOR_CHUNKS),
-    actors=emptied(ACTOR, ACTOR_CAPACITY),
-    guards=emptied(GUARD, ACTOR_CAPACITY),
-    calls=emptied(np.float32, ACTOR_CAPACITY),
-)
-"""Leveraged traders who act during the run, one row each (see ``core/actors/account_actions.py``)."""
+
+def activity_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of what leveraged traders do during a run.
+
+    Leveraged traders who act during the run, one row each (see ``core/actors/account_actions.py``).
+    """
+    return record(
+        config=ACTIVITY_CONFIG,
+        origin=scratch(_I),
+        lists=emptied(TRIGGERS, 2),
+        starts=scratch(_I, SORT_BUCKETS + 1),
+        wheel=wheel_record(np.int32, 7, sizes.wakes),
+        actors=emptied(ACTOR, sizes.actors),
+        guards=emptied(GUARD, sizes.actors),
+        calls=emptied(np.float32, sizes.actors),
+    )

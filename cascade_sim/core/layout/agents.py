@@ -4,7 +4,6 @@ import numpy as np
 
 from cascade_sim.core.ground.records import record
 
-AGENT_FILL_CAPACITY = 1 << 21
 AGENT_FILLS_KEPT = 1 << 20
 """Fills on the tape at which the driver lets them be taken away."""
 REQUEST_BY_NOTIONAL = 7

@@ -1,8 +1,12 @@
 """Memory layout of one order book: a single record, so that kernels receive one pointer."""
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import emptied, record, scratch
+from cascade_sim.core.layout.sizes import STANDARD, Sizes
 
 WINDOW_BITS = 18
 WINDOW = 1 << WINDOW_BITS
@@ -14,8 +18,9 @@ NO_ASK = (1 << 63) - 1
 """The best price of a side where nobody is; prices lie between the two."""
 MARKET_TICKS = 1 << 31
 """No market has a price of that many ticks: its trades are recorded with 32 bits each. A book alone has no such bound."""
-ORDER_SLOT_BITS = 21
-ORDER_CAPACITY = 1 << ORDER_SLOT_BITS
+ORDER_SLOT_BITS = 24
+ORDER_SLOT_MASK = (1 << ORDER_SLOT_BITS) - 1
+"""Bits of an order's id that name its slot, in a book of any size class; those above are its serial number."""
 FILL_CAPACITY = 4096
 """Fills reported per call; an order that makes more is continued by its caller."""
 
@@ -43,36 +48,46 @@ FILL = record(
     maker_order_id=np.int64,
 )
 
-BOOK = record(
-    best_bid=np.int64,
-    best_ask=np.int64,
-    origin=np.int64,
-    ticks=np.int64,
-    free_slot=np.int64,
-    fresh_slot=np.int64,
-    live_orders=np.int64,
-    serial=np.int64,
-    fill_count=np.int64,
-    fill_limit=np.int64,
-    self_trade=np.int64,
-    anonymous=np.int64,
-    interrupt=np.int64,
-    withdrawn=np.int64,
-    messages=np.int64,
-    status=np.int64,
-    pad=(np.int64, (7,)),
-    bits_top=emptied(np.uint64, 2),
-    bits_mid=emptied(np.uint64, 2 * WINDOW >> 12),
-    bits_low=emptied(np.uint64, 2 * WINDOW >> 6),
-    fills=scratch(FILL, FILL_CAPACITY),
-    levels=emptied(LEVEL, 2 * WINDOW),
-    orders=scratch(ORDER, ORDER_CAPACITY),
-    parents=scratch(np.int64, ORDER_CAPACITY),
-    far_ticks=scratch(np.int64, ORDER_CAPACITY),
-)
-"""``ticks`` is the first price that is too high for an order. Level 0 is nobody's price; those from 1 on are the prices of
-the window, and the second half of them holds the orders outside of it (:mod:`cascade_sim.core.venue.window`). ``pad`` lets
-the arrays begin with a line of the cache, so that no level lies on two."""
+
+@functools.cache
+def book_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of one order book.
+
+    ``ticks`` is the first price that is too high for an order. Level 0 is nobody's price; those from 1 on are the prices of
+    the window, and the second half of them holds the orders outside of it (:mod:`cascade_sim.core.venue.window`). ``pad`` lets
+    the arrays begin with a line of the cache, so that no level lies on two.
+    """
+    return record(
+        best_bid=np.int64,
+        best_ask=np.int64,
+        origin=np.int64,
+        ticks=np.int64,
+        free_slot=np.int64,
+        fresh_slot=np.int64,
+        live_orders=np.int64,
+        serial=np.int64,
+        fill_count=np.int64,
+        fill_limit=np.int64,
+        self_trade=np.int64,
+        anonymous=np.int64,
+        interrupt=np.int64,
+        withdrawn=np.int64,
+        messages=np.int64,
+        status=np.int64,
+        pad=(np.int64, (7,)),
+        bits_top=emptied(np.uint64, 2),
+        bits_mid=emptied(np.uint64, 2 * WINDOW >> 12),
+        bits_low=emptied(np.uint64, 2 * WINDOW >> 6),
+        fills=scratch(FILL, FILL_CAPACITY),
+        levels=emptied(LEVEL, 2 * WINDOW),
+        orders=scratch(ORDER, sizes.orders),
+        parents=scratch(np.int64, sizes.orders),
+        far_ticks=scratch(np.int64, sizes.orders),
+    )
+
+
+BOOK = book_record(STANDARD)
+"""The book of the standard size class."""
 
 INTERRUPT_NONE = 0
 INTERRUPT_REPORT_FULL = 1

@@ -15,31 +15,20 @@ MOVES = CAUSES + 3
 
 BANDS = 4
 BAND_BP = (10.0, 50.0, 100.0, 500.0)
-PROVIDER_CAPACITY = 256
-LEVEL_CAPACITY = 32
-DEALER_CAPACITY = 64
-OPTION_CAPACITY = 1024
 SHOCK_CAPACITY = 16
 TIER_CAPACITY = 64
 WATERFALL_CAPACITY = 9
 QUEUE_RATES = 32
-MID_RING = 1 << 14
+WAITING_PER_CHUNK = 4
 INDEX_SOURCES = 16
 SOURCE_OUTAGES = 8
 BREAKER_LEVELS = 8
-AUCTION_CAPACITY = 1 << 16
-WHEEL_CHUNKS = 1 << 17
-ACTOR_CAPACITY = 1 << 21
-ACTOR_CHUNKS = 1 << 19
 SORT_BUCKETS = 1 << 12
-TRADE_CAPACITY = 1 << 16
-EVENT_CAPACITY = 1 << 15
-TRANSFER_CAPACITY = 1 << 21
 SERIES_CAPACITY = 1 << 10
-"""What keeps every index below these: counts of a scenario and steps that it looks back (fewer than the ring has) are
-refused while a world is configured; what fills up in a run (book, fills, tape, wheels, actors' chunks, pool of the auction,
-messages under way) is compared where it is filled, and the run stops with a CAPACITY code; lists of accounts and of actors
-have a place for everybody, and nobody is listed twice."""
+"""What keeps every index below these, and below the rows of a size class (``layout/sizes.py``): counts of a scenario and
+steps that it looks back (fewer than the ring has) are refused while a world is configured; what fills up in a run (book,
+fills, tape, wheels, actors' chunks, pool of the auction, messages under way) is compared where it is filled, and the run
+stops with a CAPACITY code; lists of accounts and of actors have a place for everybody, and nobody is listed twice."""
 TRADES_KEPT = 1 << 14
 EVENTS_KEPT = 1 << 14
 TRANSFERS_KEPT = 1 << 14

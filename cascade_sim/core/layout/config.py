@@ -1,11 +1,12 @@
 """Configuration of a run: what the scenario alone decides, by who reads it."""
 
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import record
 from cascade_sim.core.layout.activity import WHOLE_RATES
 from cascade_sim.core.layout.codes import (
-    LEVEL_CAPACITY,
     QUEUE_RATES,
     SHOCK_CAPACITY,
     TIER_CAPACITY,
@@ -13,6 +14,7 @@ from cascade_sim.core.layout.codes import (
 )
 from cascade_sim.core.layout.flight import LATENCY_CONFIG
 from cascade_sim.core.layout.prices import PRICE_CONFIG
+from cascade_sim.core.layout.sizes import STANDARD, Sizes
 from cascade_sim.core.layout.venue import VENUE_CONFIG
 
 _F = np.float64
@@ -60,31 +62,35 @@ FLOW_CONFIG = record(
     level_cancel_rates=(_F, (QUEUE_RATES,)),
 )
 
-PROVIDER_CONFIG = record(
-    count=_I,
-    levels=_I,
-    first_account=_I,
-    skew=_F,
-    skew_exponent=_F,
-    skew_cap=_F,
-    reference_volatility=_F,
-    smoothing=_F,
-    return_steps=_I,
-    requote_steps=_I,
-    half_life=_F,
-    threshold_exponent=_F,
-    minimum_share=_F,
-    recovery=_F,
-    spread_exponent=_F,
-    noise=_F,
-    noise_seconds=_F,
-    fundamental_weight=_F,
-    own_average=_F,
-    inventory_limit=_F,
-    pause_steps=_I,
-    level_distance=(_F, (LEVEL_CAPACITY,)),
-    level_size=(_F, (LEVEL_CAPACITY,)),
-)
+
+def _provider_config(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of what the scenario decides about liquidity providers."""
+    return record(
+        count=_I,
+        levels=_I,
+        first_account=_I,
+        skew=_F,
+        skew_exponent=_F,
+        skew_cap=_F,
+        reference_volatility=_F,
+        smoothing=_F,
+        return_steps=_I,
+        requote_steps=_I,
+        half_life=_F,
+        threshold_exponent=_F,
+        minimum_share=_F,
+        recovery=_F,
+        spread_exponent=_F,
+        noise=_F,
+        noise_seconds=_F,
+        fundamental_weight=_F,
+        own_average=_F,
+        inventory_limit=_F,
+        pause_steps=_I,
+        level_distance=(_F, (sizes.levels,)),
+        level_size=(_F, (sizes.levels,)),
+    )
+
 
 DISCRETIONARY_CONFIG = record(account=_I, threshold=_F, rate=_F, rate_cap=_F, position_cap=_F)
 
@@ -165,63 +171,72 @@ are parties that hold positions and stand in no stage."""
 
 SHOCK = record(first_step=_I, last_step=_I, quantity=_I, side=_I, news=_F, event=_I, delay=_I)
 
-CONFIG = record(
-    seed=np.uint64,
-    value_seed=np.uint64,
-    common_seed=np.uint64,
-    common_weight=_F,
-    own_weight=_F,
-    dt=_F,
-    steps=_I,
-    burn_in=_I,
-    window_first=_I,
-    window_last=_I,
-    calm_last=_I,
-    minute_steps=_I,
-    forced_bins=_I,
-    densest_bins=_I,
-    value_of=_I,
-    formation=_I,
-    impact=_F,
-    mark_rule=_I,
-    mark_memory=_F,
-    basis_memory=_F,
-    mark_instant=_I,
-    mark_follows_index=_I,
-    slow_memory=_F,
-    atoms=_I,
-    largest_order=_I,
-    maker_fee=_F,
-    taker_fee=_F,
-    volatility=_F,
-    record=_I,
-    depth_every=_I,
-    map_every=_I,
-    check_every=_I,
-    shocks=_I,
-    shock_account=_I,
-    background_account=_I,
-    fund_account=_I,
-    fee_account=_I,
-    rounding_account=_I,
-    external_account=_I,
-    formation_account=_I,
-    participants=_I,
-    portfolios=_I,
-    portfolio_account=_I,
-    switches=SWITCHES,
-    flow=FLOW_CONFIG,
-    providers=PROVIDER_CONFIG,
-    value=DISCRETIONARY_CONFIG,
-    arbitrage=DISCRETIONARY_CONFIG,
-    cross=CROSS_CONFIG,
-    traders=TRADER_CONFIG,
-    dealers=DEALER_CONFIG,
-    clearing=CLEARING_CONFIG,
-    latency=LATENCY_CONFIG,
-    prices=PRICE_CONFIG,
-    venue=VENUE_CONFIG,
-    shock=(SHOCK, (SHOCK_CAPACITY,)),
-)
-"""The event window lasts from step ``window_first`` to ``window_last`` and is counted in ``forced_bins`` parts, of which
-``densest_bins`` in a row are its densest; the calm lasts from step 0 to ``calm_last``, a minute ``minute_steps``."""
+
+def config_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of the configuration of a run.
+
+    The event window lasts from step ``window_first`` to ``window_last`` and is counted in ``forced_bins`` parts, of which
+    ``densest_bins`` in a row are its densest; the calm lasts from step 0 to ``calm_last``, a minute ``minute_steps``.
+    """
+    return record(
+        seed=np.uint64,
+        value_seed=np.uint64,
+        common_seed=np.uint64,
+        common_weight=_F,
+        own_weight=_F,
+        dt=_F,
+        steps=_I,
+        burn_in=_I,
+        window_first=_I,
+        window_last=_I,
+        calm_last=_I,
+        minute_steps=_I,
+        forced_bins=_I,
+        densest_bins=_I,
+        value_of=_I,
+        formation=_I,
+        impact=_F,
+        mark_rule=_I,
+        mark_memory=_F,
+        basis_memory=_F,
+        mark_instant=_I,
+        mark_follows_index=_I,
+        slow_memory=_F,
+        atoms=_I,
+        largest_order=_I,
+        maker_fee=_F,
+        taker_fee=_F,
+        volatility=_F,
+        record=_I,
+        depth_every=_I,
+        map_every=_I,
+        check_every=_I,
+        shocks=_I,
+        shock_account=_I,
+        background_account=_I,
+        fund_account=_I,
+        fee_account=_I,
+        rounding_account=_I,
+        external_account=_I,
+        formation_account=_I,
+        participants=_I,
+        portfolios=_I,
+        portfolio_account=_I,
+        switches=SWITCHES,
+        flow=FLOW_CONFIG,
+        providers=_provider_config(sizes),
+        value=DISCRETIONARY_CONFIG,
+        arbitrage=DISCRETIONARY_CONFIG,
+        cross=CROSS_CONFIG,
+        traders=TRADER_CONFIG,
+        dealers=DEALER_CONFIG,
+        clearing=CLEARING_CONFIG,
+        latency=LATENCY_CONFIG,
+        prices=PRICE_CONFIG,
+        venue=VENUE_CONFIG,
+        shock=(SHOCK, (SHOCK_CAPACITY,)),
+    )
+
+
+CONFIG = config_record(STANDARD)
+"""The configuration of the standard size class."""

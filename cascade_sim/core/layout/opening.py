@@ -1,9 +1,13 @@
 """What the opening of a world is drawn from: everything about it that the scenario alone decides."""
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import record
-from cascade_sim.core.layout.codes import OPTION_CAPACITY, TIER_CAPACITY
+from cascade_sim.core.layout.codes import TIER_CAPACITY
+from cascade_sim.core.layout.sizes import STANDARD, Sizes
 
 _F, _I = np.float64, np.int64
 
@@ -29,8 +33,14 @@ PROVIDERS = record(
 )
 """Half-spread in ticks; loss limit in quote currency, capital in atoms."""
 
-DEALERS = record(gamma_shape=_I, premium=_F, lot_size=_F, inventory=(_F, (OPTION_CAPACITY,)))
-"""Premium of the whole inventory in quote currency; inventory of all dealers together in base units."""
+
+def _dealer_plan(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of what dealers share.
+
+    Premium of the whole inventory in quote currency; inventory of all dealers together in base units.
+    """
+    return record(gamma_shape=_I, premium=_F, lot_size=_F, inventory=(_F, (sizes.options,)))
+
 
 TRADERS = record(
     first_account=_I,
@@ -80,16 +90,26 @@ PORTFOLIOS = record(
 """Legs of portfolios. What belongs to a whole portfolio is drawn under ``shared_seed``, which all markets have in common;
 ``further`` says that this is not the first market, ``shared_collateral`` that legs do not stand alone."""
 
-PLAN = record(
-    initial_tick=_I,
-    refused=_F,
-    grants=_I,
-    grant=(GRANT, (GRANT_CAPACITY,)),
-    holders=HOLDERS,
-    providers=PROVIDERS,
-    dealers=DEALERS,
-    traders=TRADERS,
-    entrants=ENTRANTS,
-    portfolios=PORTFOLIOS,
-)
-"""One record per market. ``refused`` is where the opening leaves the amount (atoms) that it could not bring in."""
+
+@functools.cache
+def plan_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of what the opening of a market is drawn from.
+
+    One record per market. ``refused`` is where the opening leaves the amount (atoms) that it could not bring in.
+    """
+    return record(
+        initial_tick=_I,
+        refused=_F,
+        grants=_I,
+        grant=(GRANT, (GRANT_CAPACITY,)),
+        holders=HOLDERS,
+        providers=PROVIDERS,
+        dealers=_dealer_plan(sizes),
+        traders=TRADERS,
+        entrants=ENTRANTS,
+        portfolios=PORTFOLIOS,
+    )
+
+
+PLAN = plan_record(STANDARD)
+"""The plan of the standard size class."""

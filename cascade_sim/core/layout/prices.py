@@ -1,9 +1,12 @@
 """Records of the index, of marks beyond the simplest and of funding; prices in ticks, times in steps."""
 
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import emptied, record, rows, scratch
-from cascade_sim.core.layout.codes import INDEX_SOURCES, MID_RING, SOURCE_OUTAGES
+from cascade_sim.core.layout.codes import INDEX_SOURCES, SOURCE_OUTAGES
+from cascade_sim.core.layout.sizes import Sizes
 
 _F = np.float64
 _I = np.int64
@@ -47,23 +50,28 @@ INDEX_SOURCE = record(
 )
 """``market``: number of the market whose mid is read, -1 for the fundamental; ``scale``: its ticks to our own."""
 
-PRICES = record(
-    delayed_index=_F,
-    impact_bid=_F,
-    impact_ask=_F,
-    impact_mid=_F,
-    book_median=_F,
-    book_average=_F,
-    premium=_F,
-    premium_sum=_F,
-    premium_weight=_F,
-    funding_rate=_F,
-    settled_rate=_F,
-    funding_basis=_F,
-    source=rows(INDEX_SOURCE, INDEX_SOURCES, "config.prices.index_sources"),
-    sorted_value=scratch(_F, INDEX_SOURCES),
-    sorted_weight=scratch(_F, INDEX_SOURCES),
-    value_ring=emptied(_F, MID_RING),
-    index_ring=emptied(_F, MID_RING),
-)
-"""``funding_rate`` is the estimate for the interval under way, ``settled_rate`` that of the interval before it."""
+
+def prices_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of the index, impact prices and funding.
+
+    ``funding_rate`` is the estimate for the interval under way, ``settled_rate`` that of the interval before it.
+    """
+    return record(
+        delayed_index=_F,
+        impact_bid=_F,
+        impact_ask=_F,
+        impact_mid=_F,
+        book_median=_F,
+        book_average=_F,
+        premium=_F,
+        premium_sum=_F,
+        premium_weight=_F,
+        funding_rate=_F,
+        settled_rate=_F,
+        funding_basis=_F,
+        source=rows(INDEX_SOURCE, INDEX_SOURCES, "config.prices.index_sources"),
+        sorted_value=scratch(_F, INDEX_SOURCES),
+        sorted_weight=scratch(_F, INDEX_SOURCES),
+        value_ring=emptied(_F, sizes.lookback),
+        index_ring=emptied(_F, sizes.lookback),
+    )

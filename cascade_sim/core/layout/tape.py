@@ -1,23 +1,24 @@
 """The tape: rows that kernels write and the recorder copies away."""
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import record
-from cascade_sim.core.layout.agents import AGENT_FILL, AGENT_FILL_CAPACITY
+from cascade_sim.core.layout.agents import AGENT_FILL
 from cascade_sim.core.layout.codes import (
     BANDS,
     CAUSES,
     DEPTH_BINS,
-    EVENT_CAPACITY,
     MAP_BINS,
     MOVES,
     SERIES_CAPACITY,
     SNAPSHOTS_KEPT,
     STAGES,
-    TRADE_CAPACITY,
-    TRANSFER_CAPACITY,
 )
 from cascade_sim.core.layout.event import EVENT
+from cascade_sim.core.layout.sizes import STANDARD, Sizes
 
 _F = np.float64
 _I = np.int64
@@ -97,19 +98,27 @@ DEPTH_ROW = record(step=np.int32, side=np.int8, distance_bp=np.float32, quantity
 MAP_ROW = record(step=np.int32, accounts=np.int32, low=_F, high=_F, quantity=_I, side=np.int8)
 """Lots and accounts whose liquidation trigger lies between two prices in ticks; side of the forced order."""
 
-TAPE = record(
-    trades_count=_I,
-    events_count=_I,
-    transfers_count=_I,
-    series_count=_I,
-    agent_fills_count=_I,
-    depth_count=_I,
-    liquidation_map_count=_I,
-    trades=(TRADE, (TRADE_CAPACITY,)),
-    events=(EVENT, (EVENT_CAPACITY,)),
-    transfers=(TRANSFER, (TRANSFER_CAPACITY,)),
-    series=(SERIES, (SERIES_CAPACITY,)),
-    agent_fills=(AGENT_FILL, (AGENT_FILL_CAPACITY,)),
-    depth=(DEPTH_ROW, (2 * DEPTH_BINS * SNAPSHOTS_KEPT,)),
-    liquidation_map=(MAP_ROW, (2 * MAP_BINS * SNAPSHOTS_KEPT,)),
-)
+
+@functools.cache
+def tape_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of the tape."""
+    return record(
+        trades_count=_I,
+        events_count=_I,
+        transfers_count=_I,
+        series_count=_I,
+        agent_fills_count=_I,
+        depth_count=_I,
+        liquidation_map_count=_I,
+        trades=(TRADE, (sizes.trades,)),
+        events=(EVENT, (sizes.events,)),
+        transfers=(TRANSFER, (sizes.transfers,)),
+        series=(SERIES, (SERIES_CAPACITY,)),
+        agent_fills=(AGENT_FILL, (sizes.agent_fills,)),
+        depth=(DEPTH_ROW, (2 * DEPTH_BINS * SNAPSHOTS_KEPT,)),
+        liquidation_map=(MAP_ROW, (2 * MAP_BINS * SNAPSHOTS_KEPT,)),
+    )
+
+
+TAPE = tape_record(STANDARD)
+"""The tape of the standard size class."""

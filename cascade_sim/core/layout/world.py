@@ -1,32 +1,31 @@
 """The world of one market: control, prices, totals, actors, and everything they keep."""
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from cascade_sim.core.ground.records import constant, emptied, record, rows, scratch
 from cascade_sim.core.ground.wheel import wheel_record
-from cascade_sim.core.layout.activity import ACTIVITY, TRIGGERS
+from cascade_sim.core.layout.activity import TRIGGERS, activity_record
 from cascade_sim.core.layout.codes import (
     CAUSES,
     CLASSES,
-    DEALER_CAPACITY,
     FORCED_BINS,
-    LEVEL_CAPACITY,
-    MID_RING,
     MOVES,
-    OPTION_CAPACITY,
-    PROVIDER_CAPACITY,
     STAGES,
+    WAITING_PER_CHUNK,
     WATERFALL_CAPACITY,
-    WHEEL_CHUNKS,
 )
-from cascade_sim.core.layout.config import CONFIG
+from cascade_sim.core.layout.config import config_record
 from cascade_sim.core.layout.event import EVENT
 from cascade_sim.core.layout.figures import FIGURES
-from cascade_sim.core.layout.flight import FLIGHT
-from cascade_sim.core.layout.grid import GRID
-from cascade_sim.core.layout.prices import PRICES
-from cascade_sim.core.layout.reducing import REDUCING
-from cascade_sim.core.layout.venue import VENUE
+from cascade_sim.core.layout.flight import flight_record
+from cascade_sim.core.layout.grid import grid_record
+from cascade_sim.core.layout.prices import prices_record
+from cascade_sim.core.layout.reducing import reducing_record
+from cascade_sim.core.layout.sizes import STANDARD, Sizes
+from cascade_sim.core.layout.venue import venue_record
 
 _F = np.float64
 _I = np.int64
@@ -67,40 +66,44 @@ CONTROL = record(
 """``open_lots`` rest for margined accounts, all of them together; as many entries as ``reducing`` says stand in the lists of
 reduce-only orders; ``refusal`` is why the last order was not taken whole."""
 
-MARKET = record(
-    fundamental=_F,
-    previous_fundamental=_F,
-    quoted_fundamental=_F,
-    mid=_F,
-    mark=_F,
-    index=_F,
-    last=_F,
-    linear_price=_F,
-    linear_residue=_F,
-    basis=_F,
-    asked_mark=_F,
-    slow_mid=_F,
-    hedge_mid=_F,
-    provider_mid=_F,
-    own_mid=_F,
-    volatility=_F,
-    imbalance=_F,
-    value_carry=_F,
-    arbitrage_carry=_F,
-    cross_carry=_F,
-    cross_rest=_F,
-    unwind_carry=(_F, (WATERFALL_CAPACITY,)),
-    one_sided=_I,
-    halted=_I,
-    mark_held=_I,
-    screened_mark=_F,
-    travelled=_F,
-    mid_move=(_F, (MOVES,)),
-    mark_gap=(_F, (MOVES,)),
-    mark_move=(_F, (MOVES,)),
-    mid_ring=emptied(_F, MID_RING),
-    smooth_ring=emptied(_F, MID_RING),
-)
+
+def _market(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of the prices of a market."""
+    return record(
+        fundamental=_F,
+        previous_fundamental=_F,
+        quoted_fundamental=_F,
+        mid=_F,
+        mark=_F,
+        index=_F,
+        last=_F,
+        linear_price=_F,
+        linear_residue=_F,
+        basis=_F,
+        asked_mark=_F,
+        slow_mid=_F,
+        hedge_mid=_F,
+        provider_mid=_F,
+        own_mid=_F,
+        volatility=_F,
+        imbalance=_F,
+        value_carry=_F,
+        arbitrage_carry=_F,
+        cross_carry=_F,
+        cross_rest=_F,
+        unwind_carry=(_F, (WATERFALL_CAPACITY,)),
+        one_sided=_I,
+        halted=_I,
+        mark_held=_I,
+        screened_mark=_F,
+        travelled=_F,
+        mid_move=(_F, (MOVES,)),
+        mark_gap=(_F, (MOVES,)),
+        mark_move=(_F, (MOVES,)),
+        mid_ring=emptied(_F, sizes.lookback),
+        smooth_ring=emptied(_F, sizes.lookback),
+    )
+
 
 TOTALS = record(
     cash=_I,
@@ -156,58 +159,70 @@ STEP = record(
 )
 """``forced`` lots were closed by force in this step, ``taken`` of them outside the book."""
 
-"""``forced`` lots were closed by force in this step, of which ``taken`` changed hands outside the book."""
 
-PROVIDER = record(
-    account=_I,
-    half_spread=_F,
-    threshold=_F,
-    size_factor=_F,
-    loss_limit=_I,
-    peak_equity=_I,
-    paused_until=_I,
-    paused=_I,
-    quotes=_I,
-    waiting=_I,
-    due=_I,
-    quoted=_F,
-    ids=(_I, (2 * LEVEL_CAPACITY,)),
-)
-"""``quotes`` of the ``ids`` may still rest; ``waiting`` messages wait for the engine; the last one sent is ``due`` then."""
+def _provider(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of a liquidity provider.
 
-DEALER = record(
-    account=_I,
-    phase=_F,
-    delta=_F,
-    hedges=_I,
-    pending=_I,
-    inventory=scratch(_F, OPTION_CAPACITY),
-)
+    ``quotes`` of the ``ids`` may still rest; ``waiting`` messages wait for the engine; the last one sent is ``due`` then.
+    """
+    return record(
+        account=_I,
+        half_spread=_F,
+        threshold=_F,
+        size_factor=_F,
+        loss_limit=_I,
+        peak_equity=_I,
+        paused_until=_I,
+        paused=_I,
+        quotes=_I,
+        waiting=_I,
+        due=_I,
+        quoted=_F,
+        ids=(_I, (2 * sizes.levels,)),
+    )
+
+
+def _dealer(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of an options dealer."""
+    return record(
+        account=_I,
+        phase=_F,
+        delta=_F,
+        hedges=_I,
+        pending=_I,
+        inventory=scratch(_F, sizes.options),
+    )
+
 
 OPTION = record(strike=_F, years=_F, volatility=_F, forward_ratio=_F, delta=_F, gamma=_F, is_call=_I)
 
-WHEEL = wheel_record(_I, 4, WHEEL_CHUNKS)
-"""Ids of resting orders by the step of their expiry."""
 
-WORLD = record(
-    config=CONFIG,
-    control=CONTROL,
-    market=MARKET,
-    totals=TOTALS,
-    figures=FIGURES,
-    forced=scratch(_I, FORCED_BINS),
-    now=STEP,
-    draft=EVENT,
-    providers=rows(PROVIDER, PROVIDER_CAPACITY, "config.providers.count"),
-    acting=scratch(_I, PROVIDER_CAPACITY),
-    dealers=rows(DEALER, DEALER_CAPACITY, "config.dealers.count"),
-    options=rows(OPTION, OPTION_CAPACITY, "config.dealers.options"),
-    grid=constant(GRID),
-    wheel=WHEEL,
-    triggers=emptied(TRIGGERS, 2),
-    flight=FLIGHT,
-    reducing=REDUCING,
-    prices=PRICES,
-    venue=VENUE,
-    activity=ACTIVITY,
-)
+@functools.cache
+def world_record(sizes: Sizes) -> "np.dtype[Any]":
+    """Return the dtype of the world of one market; ``wheel`` has the ids of resting orders by the step of their expiry."""
+    return record(
+        config=config_record(sizes),
+        control=CONTROL,
+        market=_market(sizes),
+        totals=TOTALS,
+        figures=FIGURES,
+        forced=scratch(_I, FORCED_BINS),
+        now=STEP,
+        draft=EVENT,
+        providers=rows(_provider(sizes), sizes.providers, "config.providers.count"),
+        acting=scratch(_I, sizes.providers),
+        dealers=rows(_dealer(sizes), sizes.dealers, "config.dealers.count"),
+        options=rows(OPTION, sizes.options, "config.dealers.options"),
+        grid=constant(grid_record(sizes)),
+        wheel=wheel_record(_I, WAITING_PER_CHUNK, sizes.expiries),
+        triggers=emptied(TRIGGERS, 2),
+        flight=flight_record(sizes),
+        reducing=reducing_record(sizes),
+        prices=prices_record(sizes),
+        venue=venue_record(sizes),
+        activity=activity_record(sizes),
+    )
+
+
+WORLD = world_record(STANDARD)
+"""The world of the standard size class."""

@@ -128,5 +128,5 @@ def mark(w):
     market.slow_mid += (market.mid - market.slow_mid) * w.config.slow_memory
     market.hedge_mid += (market.mid - market.hedge_mid) * w.config.dealers.smoothing
     market.own_mid += (market.mid - market.own_mid) * w.config.providers.own_average
-    market.mid_ring[np.int64(control.step) & (lay.MID_RING - 1)] = market.mid
+    market.mid_ring[np.int64(control.step) & (len(market.mid_ring) - 1)] = market.mid
     return lay.RETURN_DONE

@@ -7,8 +7,6 @@ from cascade_sim.core.ground.compile import leaf, routine
 from cascade_sim.core.layout.book import NO_ASK
 from cascade_sim.core.venue.window import lots_at, next_price
 
-_RING = np.int64(lay.MID_RING - 1)
-
 
 @leaf
 def median_of_three(a, b, c):
@@ -45,8 +43,9 @@ def note_index(w):
     """Remember the index of this step and look up that of ``mark_delay`` steps ago; the first one until there is any."""
     prices = w.prices
     step = w.control.step
-    prices.index_ring[step & _RING] = w.market.index
-    old = prices.index_ring[(step - w.config.prices.mark_delay) & _RING]
+    mask = len(prices.index_ring) - 1
+    prices.index_ring[step & mask] = w.market.index
+    old = prices.index_ring[(step - w.config.prices.mark_delay) & mask]
     if old > 0.0:
         prices.delayed_index = old
 

@@ -1,14 +1,9 @@
 """The index as venues build it: sources with weights, delays, heartbeats and outages, combined by mean or median."""
 
-import numpy as np
-
-from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_INDEX, normal, stream
 from cascade_sim.core.prices.funding import sample_premium
 from cascade_sim.core.prices.mark_rules import note_book, note_impact
-
-_RING = np.int64(lay.MID_RING - 1)
 
 
 @leaf
@@ -27,9 +22,9 @@ def _reading(worlds, w, number):
     if source.market >= 0:
         other = worlds[source.market].market
         # The ring gets this step's mid in the mark phase, which some markets may have been through and others not.
-        price = other.mid if source.delay == 0 else other.mid_ring[seen & _RING]
+        price = other.mid if source.delay == 0 else other.mid_ring[seen & (len(other.mid_ring) - 1)]
     else:
-        price = w.prices.value_ring[seen & _RING]
+        price = w.prices.value_ring[seen & (len(w.prices.value_ring) - 1)]
     price *= source.scale
     if source.noise > 0.0:
         key = stream(w.config.seed, PURPOSE_INDEX, seen // source.noise_steps)
@@ -116,7 +111,7 @@ def _combine(w, count):
 def update_index(worlds, market):
     """Let the sources of one market's index publish, then combine those that are not stale; none: the index stands."""
     w = worlds[market]
-    w.prices.value_ring[w.control.step & _RING] = w.market.fundamental
+    w.prices.value_ring[w.control.step & (len(w.prices.value_ring) - 1)] = w.market.fundamental
     for number in range(w.config.prices.index_sources):
         _publish(worlds, w, number)
     count = _list_live(w)

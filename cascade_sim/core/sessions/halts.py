@@ -86,7 +86,7 @@ def _open_window(w):
     venue.low_step = w.control.step
     venue.high = _breaker_price(w)
     venue.low = venue.high
-    venue.past[w.control.step & (lay.MID_RING - 1)] = venue.high
+    venue.past[w.control.step & (len(venue.past) - 1)] = venue.high
 
 
 @routine
@@ -96,7 +96,7 @@ def _scan_window(w, first):
     venue.high = -np.inf
     venue.low = np.inf
     for step in range(first, w.control.step + 1):
-        price = venue.past[step & (lay.MID_RING - 1)]
+        price = venue.past[step & (len(venue.past) - 1)]
         if price >= venue.high:
             venue.high = price
             venue.high_step = step
@@ -116,7 +116,7 @@ def _watch_moves(w):
         return
     price = _breaker_price(w)
     step = w.control.step
-    venue.past[step & (lay.MID_RING - 1)] = price
+    venue.past[step & (len(venue.past) - 1)] = price
     first = max(venue.window_start, step - rules.window_steps)
     if min(venue.high_step, venue.low_step) < first:
         _scan_window(w, first)

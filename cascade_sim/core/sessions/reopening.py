@@ -15,7 +15,7 @@ from cascade_sim.core.clearing.open_orders import note_open
 from cascade_sim.core.clearing.reducing import catch_up, trim
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.sorting import sort_by_score
-from cascade_sim.core.layout.book import INDEX_BITS, NO_ASK, ORDER_SLOT_BITS, WINDOW
+from cascade_sim.core.layout.book import INDEX_BITS, NO_ASK, WINDOW
 from cascade_sim.core.venue.book import SERIAL_MASK, level_for, order_id_of, reduce
 from cascade_sim.core.venue.window import (
     clear_bit,
@@ -26,6 +26,8 @@ from cascade_sim.core.venue.window import (
     set_bit,
 )
 
+_ARRIVAL_BITS = 21
+"""A price of 31 bits and an arrival of these are an integer that doubles hold; no two sides of a pool have more orders."""
 _HALF_OF_SERIALS = (SERIAL_MASK + 1) // 2
 
 
@@ -48,12 +50,12 @@ def _collect(w, book):
         limit = np.int64(venue.limit[slot])
         index = 0 if limit > 0 else 1
         place = venue.pooled[index]
-        if place >= lay.AUCTION_CAPACITY:
+        if place >= venue.pool.shape[1]:
             w.control.capacity = lay.CAPACITY_AUCTION
             return
         venue.pool[index, place] = slot
         # Best price first; prices of markets and arrivals together are integers that doubles hold.
-        venue.pool_key[index, place] = float((-limit << ORDER_SLOT_BITS) + arrival)
+        venue.pool_key[index, place] = float((-limit << _ARRIVAL_BITS) + arrival)
         venue.pooled[index] = place + 1
         arrival += 1
         slot = np.int64(book.orders[slot].next)

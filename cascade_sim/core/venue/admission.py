@@ -14,7 +14,7 @@ import numpy as np
 
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import leaf, part, routine
-from cascade_sim.core.layout.book import ORDER_CAPACITY, STATUS_PRICE_OUTSIDE, WINDOW
+from cascade_sim.core.layout.book import ORDER_SLOT_MASK, STATUS_PRICE_OUTSIDE, WINDOW
 from cascade_sim.core.venue.book import enqueue, rest, slide, submit
 from cascade_sim.core.venue.window import far_lots, step_away
 from cascade_sim.domain.enums import Cause, OrderType, Refusal
@@ -161,7 +161,7 @@ def enter_call(w, book, side, tick, quantity, owner, cause, parent):
         return rest(book, side, tick, quantity, owner, cause, parent)
     # Entered as if to buy, at no price: it becomes nobody's best price.
     order_id = enqueue(book, 1, 0, 0, quantity, owner, cause, parent)
-    w.venue.limit[order_id & (ORDER_CAPACITY - 1)] = side * tick
+    w.venue.limit[order_id & ORDER_SLOT_MASK] = side * tick
     return order_id
 
 

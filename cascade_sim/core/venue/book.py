@@ -17,8 +17,8 @@ from cascade_sim.core.layout.book import (
     INTERRUPT_SELF_TRADE,
     NO_ASK,
     NO_BID,
-    ORDER_CAPACITY,
     ORDER_SLOT_BITS,
+    ORDER_SLOT_MASK,
     STATUS_ORDERS_FULL,
     STATUS_PRICE_OUTSIDE,
     WINDOW,
@@ -39,7 +39,6 @@ from cascade_sim.core.venue.window import (
 )
 from cascade_sim.domain.enums import OrderType, SelfTradePolicy
 
-_SLOT_MASK = ORDER_CAPACITY - 1
 SERIAL_MASK = 0x7FFFFFFF
 _TYPE_LIMIT = np.int64(OrderType.LIMIT)
 _TYPE_MARKET = np.int64(OrderType.MARKET)
@@ -125,7 +124,7 @@ def _unlink(book, slot):
 @part
 def slot_of(book, order_id):
     """Slot of a live order, 0 when the id is unknown, filled or cancelled."""
-    slot = order_id & _SLOT_MASK
+    slot = order_id & ORDER_SLOT_MASK
     if order_id <= 0:
         return 0
     order = book.orders[slot]
@@ -326,7 +325,7 @@ def enqueue(book, side, tick, index, quantity, owner, cause, parent):
         book.free_slot = np.int64(book.orders[slot].next)
     else:
         slot = book.fresh_slot
-        if slot >= ORDER_CAPACITY:
+        if slot >= len(book.orders):
             book.status = STATUS_ORDERS_FULL
             return 0
         book.fresh_slot = slot + 1
@@ -376,7 +375,7 @@ def _rest_far(book, side, tick, quantity, owner, cause, parent):
     index = level_for(book, side, tick)
     order_id = enqueue(book, side, tick, index, quantity, owner, cause, parent)
     if order_id != 0 and index >= WINDOW:
-        book.far_ticks[order_id & _SLOT_MASK] = tick
+        book.far_ticks[order_id & ORDER_SLOT_MASK] = tick
         if side > 0:
             book.best_bid = max(book.best_bid, tick)
         else:

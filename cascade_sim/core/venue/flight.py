@@ -15,7 +15,7 @@ import numpy as np
 from cascade_sim.core import layout as lay
 from cascade_sim.core.ground.compile import leaf, part, routine
 from cascade_sim.core.ground.rng import PURPOSE_LATENCY, exponential, stream
-from cascade_sim.core.layout.flight import FLIGHT_POOL, FLIGHT_SLOTS
+from cascade_sim.core.layout.flight import FLIGHT_SLOTS
 from cascade_sim.domain.enums import Cause
 
 _QUOTE = np.int64(Cause.QUOTE)
@@ -42,8 +42,8 @@ def defer(w, account, side, tick, quantity, order_type, cause, parent):
         flight.free = np.int64(flight.pool[entry].next)
     else:
         entry = flight.fresh + 1
-        if entry >= FLIGHT_POOL:
-            queued = 2 * flight.waiting > FLIGHT_POOL
+        if entry >= len(flight.pool):
+            queued = 2 * flight.waiting > len(flight.pool)
             w.control.capacity = lay.CAPACITY_QUEUE if queued else lay.CAPACITY_FLIGHT
             return flight.fresh
         flight.fresh = entry

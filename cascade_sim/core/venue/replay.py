@@ -8,21 +8,21 @@ bytes are mostly far away.
 import numpy as np
 
 from cascade_sim.core.ground.compile import kernel, part
+from cascade_sim.core.ground.records import record
 from cascade_sim.core.layout.book import (
     INTERRUPT_NONE,
     INTERRUPT_REPORT_FULL,
     NO_ASK,
-    ORDER_CAPACITY,
     ORDER_SLOT_BITS,
+    ORDER_SLOT_MASK,
 )
 from cascade_sim.core.venue.book import SERIAL_MASK, rest, trade, withdraw
 
-MESSAGE = np.dtype([("kind", np.int32), ("side", np.int32), ("price", np.int32), ("quantity", np.int32)])
+MESSAGE = record(kind=np.int32, side=np.int32, price=np.int32, quantity=np.int32)
 REPLAY_OWNERS = 1024
 _KIND_LIMIT = 0
 _KIND_CANCEL = 1
 _KIND_MARKET = 2
-_SLOT_MASK = ORDER_CAPACITY - 1
 
 
 @part
@@ -93,7 +93,7 @@ def replay(book, messages, slots, tape):
                 break
         slot = np.int64(0)
         if rests and left > 0 and book.interrupt == INTERRUPT_NONE:
-            slot = rest(book, side, tick, left, owner, 0, 0) & _SLOT_MASK
+            slot = rest(book, side, tick, left, owner, 0, 0) & ORDER_SLOT_MASK
         slots[index] = slot
     book.fill_count = 0
     book.serial = (first_serial + len(messages)) & SERIAL_MASK
