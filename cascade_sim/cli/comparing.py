@@ -1,8 +1,9 @@
 """The command that compares arms."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -132,10 +133,9 @@ def compare_command(
     if (lists is None) == (arms is None):
         received = "neither" if arms is None else "both"
         raise ScenarioError(f"arms: expected either --vary or --arms, received {received}")
-    from cascade_sim.comparison import Comparison
     from cascade_sim.core.ground.compile import cache_is_cold
     from cascade_sim.lab.arms import load_arms, scenario_of, varied
-    from cascade_sim.lab.compare import PRIMARY, ComparisonInterrupted, compare
+    from cascade_sim.lab.compare import PRIMARY, compare
 
     chosen = load_arms(arms) if arms is not None else varied(lists or {})
     if no_own_code:
@@ -144,14 +144,12 @@ def compare_command(
                 refuse_own_code(scenario_of(each, arm))
     names = "-".join(each.name for each in scenarios)
     folder = out if out is not None else Path("results") / f"compare-{names}-{seed}"
-    _check_folder(folder, overwrite=overwrite)
+    check_folder(folder, overwrite=overwrite)
     if cache_is_cold():
         announce_compilation()
-    interrupted: ComparisonInterrupted | None = None
-    comparison: Comparison | None
-    try:
-        with warnings_in_one_line(), progress_bar(f"compare {names}") as advance:
-            comparison = compare(
+    with warnings_in_one_line(), progress_bar(f"compare {names}") as advance:
+        kept = keep(
+            lambda: compare(
                 scenarios,
                 arms=chosen,
                 controls=controls,
@@ -162,28 +160,60 @@ def compare_command(
                 margins=margins,
                 until_decided=until_decided,
                 progress=advance,
-            )
+            ),
+            folder,
+        )
+    kept.finish(charts=not no_charts, json_output=json_output)
+
+
+class Kept(NamedTuple):
+    """A comparison that is saved.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    folder : Path
+    interrupted : str
+        What was said of an interrupt, empty without one.
+    """
+
+    comparison: Any
+    folder: Path
+    interrupted: str
+
+    def finish(self, *, charts: bool, json_output: bool) -> None:
+        """Draw and print what belongs to it, and end with the status that it calls for."""
+        if charts:
+            _add_report(self.comparison, self.folder)
+        if json_output:
+            say(json.dumps(self.comparison.summary, allow_nan=False))
+        else:
+            _print(self.comparison, self.folder)
+        if self.interrupted:
+            complain(f"interrupted: {self.interrupted}; they are in {self.folder}")
+            raise typer.Exit(signals.INTERRUPTED)
+        if self.comparison.failures:
+            complain(f"cascade-sim: {self.comparison.failures} of {len(self.comparison.runs)} runs failed")
+            raise typer.Exit(1)
+
+
+def keep(compare: Callable[[], Any], folder: Path) -> Kept:
+    """Compare and save, also what had finished before an interrupt."""
+    from cascade_sim.lab.compare import ComparisonInterrupted
+
+    interrupted = ""
+    try:
+        comparison = compare()
     except ComparisonInterrupted as stop:
-        interrupted, comparison = stop, stop.comparison
+        if stop.comparison is None:
+            raise
+        comparison, interrupted = stop.comparison, str(stop)
         signals.forget()
-    if comparison is None:
-        raise KeyboardInterrupt
     comparison.save(folder)
-    if not no_charts:
-        _add_report(comparison, folder)
-    if json_output:
-        say(json.dumps(comparison.summary, allow_nan=False))
-    else:
-        _print(comparison, folder)
-    if interrupted is not None:
-        complain(f"interrupted: {interrupted}; they are in {folder}")
-        raise typer.Exit(signals.INTERRUPTED)
-    if comparison.failures:
-        complain(f"cascade-sim: {comparison.failures} of {len(comparison.runs)} runs failed")
-        raise typer.Exit(1)
+    return Kept(comparison, folder, interrupted)
 
 
-def _check_folder(folder: Path, *, overwrite: bool) -> None:
+def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that could not hold the comparison, before anything runs."""
     from cascade_sim.domain.errors import OutputError
     from cascade_sim.result import check_target

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade_sim.cli import comparing, listing, saving, signals, sweeping
+from cascade_sim.cli import comparing, listing, saving, signals, stressing, sweeping
 from cascade_sim.cli.output import (
     Json,
     Overrides,
@@ -264,6 +264,7 @@ def report_command(
 
 app.registered_commands.extend(comparing.app.registered_commands)
 app.registered_commands.extend(sweeping.app.registered_commands)
+app.registered_commands.extend(stressing.app.registered_commands)
 app.registered_commands.extend(listing.app.registered_commands)
 
 

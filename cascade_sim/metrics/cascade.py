@@ -15,6 +15,10 @@ def _extreme(runs: Runs) -> Floats:
     return np.where(against, runs.window_prices("mark_lowest"), runs.window_prices("mark_highest"))
 
 
+def _excursion(runs: Runs) -> Floats:
+    return np.asarray(BASIS_POINTS_PER_UNIT * np.log(_extreme(runs) / runs.window_prices("mark_start")))
+
+
 @metric("log bp", "Price", "largest move against the majority of leverage", cost=1, is_size=True, margin=15.0)
 def max_adverse_excursion(runs: Runs) -> Floats:
     """Largest move of mark against the majority of open leverage, in the event window.
@@ -22,7 +26,7 @@ def max_adverse_excursion(runs: Runs) -> Floats:
     Signed log basis points from the mark as the first shock begins; negative when most are long (the lowest
     point), positive when most are short (the highest); 0 if the mark never moved against them.
     """
-    return np.asarray(BASIS_POINTS_PER_UNIT * np.log(_extreme(runs) / runs.window_prices("mark_start")))
+    return _excursion(runs)
 
 
 @metric("fraction", "Price", "largest fall from a peak of mark", cost=1)
@@ -51,9 +55,10 @@ def retrace(runs: Runs) -> Floats:
     One minus the final log move over the move at the trough: 0 at the trough, 1 back at the start, above 1
     beyond. None without an excursion.
     """
-    start = runs.window_prices("mark_start")
-    depth = np.log(_extreme(runs) / start)
-    last = np.log(runs.window_prices("mark_window_end") / start)
+    depth = _excursion(runs)
+    last = BASIS_POINTS_PER_UNIT * np.log(
+        runs.window_prices("mark_window_end") / runs.window_prices("mark_start")
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(depth != 0.0, 1.0 - last / depth, np.nan)
 
