@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,18 @@ _LARGEST_RESOLVED = 4 * LARGEST_SCENARIO
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 """What a result keeps of the series of a counterfactual arm."""
 _ARM_TABLE = ("arm", *ARM_COLUMNS)
+
+
+_CHARTS = "cascade_sim.plots.accessor:ResultCharts"
+"""What a result only hands itself to, by name: nothing here, or on any floor below, knows what is done with it."""
+
+
+class Charts(Protocol):
+    """Methods that draw a result, each a chart of the catalogue; ``dir`` lists them."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a function that draws and returns a matplotlib Figure."""
+        ...
 
 
 class HeldTable:
@@ -185,6 +198,15 @@ class RunResult:
         """
         kept = {item.name: self.__dict__.get(item.name) for item in fields(self)}
         return RunResult(**{**kept, **self._held, **changes})
+
+    @property
+    def plot(self) -> Charts:
+        """The charts of the catalogue as methods: ``result.plot.mark()``; ``dir(result.plot)`` lists them.
+
+        A method takes what the drawing function takes beside the result and returns a matplotlib Figure.
+        """
+        charts: Charts = _handed_to(_CHARTS, self)
+        return charts
 
     @property
     def is_on_disk(self) -> bool:
@@ -316,6 +338,12 @@ class RunResult:
             write_frame(self.counterfactual, folder / SUBSETS)
         _write_text(folder / MANIFEST, _json_text(self.manifest))
         _write_text(folder / SUMMARY, _json_text(self.summary))
+
+
+def _handed_to(place: str, result: RunResult) -> Any:
+    """Call what a floor above has under ``module:name`` with a result; it is imported when first asked for."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)(result)
 
 
 def _write_tables(tables: Mapping[str, pd.DataFrame | TableFile], folder: Path) -> None:
