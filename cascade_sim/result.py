@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -303,6 +303,38 @@ class RunResult:
             self._write_figures(folder)
 
         return save_folder(Path(directory), RUN, write)
+
+    def to_csv(self, directory: str | Path) -> Path:
+        """Write every table that has rows as CSV, with the unit in the heading, and the summary; whole or not at all.
+
+        A column is called ``mark [USD]`` where it has a unit; with markets of different currencies, ``mark [quote]``, which
+        is that of the market in the row. What is missing is empty. Tables on disk are read and written in pieces. The
+        columns of ``summary.csv`` are `csv_folder.SUMMARY_COLUMNS`. An earlier folder of this kind is replaced.
+
+        Parameters
+        ----------
+        directory
+            Folder to create or replace; parents are created.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+
+        Raises
+        ------
+        OutputError
+            If the folder holds something else, such as a saved result, a table does not match its documentation, or
+            the disk refuses.
+        """
+        from cascade_sim.csv_folder import write_csv_folder  # few need what it imports
+
+        tables = {name: partial(self.pieces, name) for name in RESULT_TABLES if self.rows(name)}
+        frames = {"arms": self.arms, "counterfactual": self.counterfactual}
+        filled = {name: frame for name, frame in frames.items() if len(frame)}
+        return write_csv_folder(
+            directory, tables, filled, self.summary, self.manifest, _parsed(self.scenario_yaml)
+        )
 
     def amend(self, directory: str | Path, add: Callable[[Path], Any] | None = None) -> None:
         """Replace the figures and the manifest in the saved folder of this run; the tables stay as they are.
