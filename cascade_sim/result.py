@@ -85,7 +85,7 @@ ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 _ARM_TABLE = ("arm", *ARM_COLUMNS)
 
 
-_CHARTS = "cascade_sim.plots.accessor:ResultCharts"
+_CHARTS, _VIEW = "cascade_sim.plots.accessor:ResultCharts", "cascade_sim.report:render_view"
 """What a result only hands itself to, by name: nothing here, or on any floor below, knows what is done with it."""
 
 
@@ -179,6 +179,11 @@ class RunResult:
     def __repr__(self) -> str:
         """Say what was measured; the tables are long."""
         return f"{type(self).__name__}(summary={self.summary!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run in sentences, and its key figures with their units."""
+        view: str = _handed_to(_VIEW, self)
+        return view
 
     def __getstate__(self) -> dict[str, Any]:
         """Take every table into memory: a file without a name cannot travel."""
