@@ -48,11 +48,6 @@ RUN = FolderKind(
     "result folder",
     _OF_ALL.union((SCENARIO, ARMS, SUBSETS), (f"{name}.parquet" for name in RESULT_TABLES)),
 )
-COMPARISON = FolderKind(
-    "cascade_sim.comparison",
-    "folder of a comparison",
-    _OF_ALL.union((DESIGN, SCENARIOS), (f"{name}.parquet" for name in COMPARISON_TABLES)),
-)
 CSV = FolderKind(
     "cascade_sim.csv",
     "folder of CSV tables",
@@ -60,6 +55,11 @@ CSV = FolderKind(
         f"{name}.csv" for name in RESULT_TABLES
     ),
     last=SUMMARY_CSV,
+)
+COMPARISON = FolderKind(
+    "cascade_sim.comparison",
+    "folder of a comparison",
+    _OF_ALL.union((DESIGN, SCENARIOS), (f"{name}.parquet" for name in COMPARISON_TABLES)),
 )
 _KINDS = (RUN, COMPARISON, CSV)
 KNOWN_ENTRIES = frozenset().union(*(each.entries for each in _KINDS))
