@@ -12,8 +12,6 @@ from test_model import small
 import cascade_sim as cs
 from cascade_sim.domain.errors import ScenarioError
 
-pytestmark = pytest.mark.kernel
-
 STEPS = 180
 """Of the small scenario, burn-in included."""
 ANY = 10**9

@@ -12,8 +12,6 @@ from cascade_sim.domain.errors import CapacityError, CascadeError
 from cascade_sim.model import Simulation
 from cascade_sim.result import RESULT_TABLES
 
-pytestmark = pytest.mark.kernel
-
 TIMES = {"started_at", "ended_at", "wall_seconds"}
 
 
