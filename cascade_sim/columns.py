@@ -32,6 +32,24 @@ RETIRED_COLUMNS: MappingProxyType[str, frozenset[str]] = MappingProxyType(
 """Columns by table that earlier versions wrote and nothing ever filled; in a file that has them they are passed over."""
 
 
+def unit_words(unit: str, base: str, quote: str) -> str:
+    """Unit of a documented figure with the currencies of the scenario; empty for a pure number.
+
+    Parameters
+    ----------
+    unit
+        Unit of a column here, or as in `metrics.METRICS`.
+    base, quote
+        Names of the currencies.
+
+    Returns
+    -------
+    str
+    """
+    words = {"quote": quote, "base": base, "-": ""}
+    return " ".join(words.get(word, word) for word in unit.split(" ")).strip()
+
+
 @dataclass(frozen=True)
 class Column:
     """One documented column of a result table.

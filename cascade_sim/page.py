@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from cascade_sim.columns import unit_words as unit_words
 from cascade_sim.domain.errors import OutputError
 from cascade_sim.plots.picture import Picture
 from cascade_sim.plots.words import compact, plain
@@ -97,24 +98,6 @@ class Report:
 
 def _refused(folder: Path, error: OSError) -> OutputError:
     return OutputError(f"expected to write a report into {folder}, received: {error.strerror or error}")
-
-
-def unit_words(unit: str, base: str, quote: str) -> str:
-    """Unit of a documented figure with the currencies of the scenario; empty for a pure number.
-
-    Parameters
-    ----------
-    unit
-        Unit as in `metrics.METRICS`.
-    base, quote
-        Names of the currencies.
-
-    Returns
-    -------
-    str
-    """
-    words = {"quote": quote, "base": base, "-": ""}
-    return " ".join(words.get(word, word) for word in unit.split(" ")).strip()
 
 
 def figure(picture: Picture) -> str:

@@ -232,12 +232,8 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     """
     base, quote = currencies(result)
     tree = result.scenario_tree
-    title = str(tree.get("title") or tree.get("name") or "Cascade simulation")
-    sentences = stop_words(result.manifest) + (narrate(result.summary, quote) or ["No figures."])
-    sentences += chain_words(result.manifest.get("option_chain"))
-    sentences += bracket_words(result.manifest.get("margin_brackets"))
-    story = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    sections = {"What happened": f'<ul class="story">{story}</ul>', "How much was forced": "", "Who paid": ""}
+    title = _title(tree)
+    sections = {"What happened": _story(result, quote), "How much was forced": "", "Who paid": ""}
     for name, picture in pictures.items():
         heading = _SECTIONS.get(name, "Further charts")
         sections[heading] = sections.get(heading, "") + figure(picture)
@@ -261,6 +257,57 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     ]
     body.append(f"<footer>{escape(_identity(result.manifest))}</footer>")
     return page(title, body)
+
+
+def render_view(result: RunResult) -> str:
+    """Compose what a notebook shows of a result: what happened in sentences, and the key figures.
+
+    Parameters
+    ----------
+    result
+        Run to show; nothing of it is read from disk.
+
+    Returns
+    -------
+    str
+        HTML, a part of a page.
+    """
+    base, quote = currencies(result)
+    rows = [
+        row
+        for key in summary_keys()
+        if key.name in _KEY_FIGURES and result.summary.get(key.name) is not None
+        for row in _figure_rows(key, result.summary, base, quote)
+    ]
+    every = _key_figures(result.summary, base, quote)
+    body = [
+        f"<style>{_VIEW_STYLE}</style>",
+        f"<p><strong>{escape(_title(result.scenario_tree))}</strong></p>",
+        _story(result, quote),
+        table(("figure", "value", "unit"), rows, frozenset({1}), "key") if rows else "",
+        f"<details><summary>Every figure</summary>{every}</details>" if rows else "",
+        f"<p>{escape(_identity(result.manifest))}</p>",
+    ]
+    # Half of a pair of surrogates, which a title may hold, has no place in any encoding.
+    return f'<div class="cascade-sim">{"".join(body)}</div>'.encode("utf-8", "backslashreplace").decode()
+
+
+_VIEW_STYLE = (
+    ".cascade-sim th, .cascade-sim td {text-align: left; padding: 0.1em 0.8em 0.1em 0}"
+    " .cascade-sim .n {text-align: right; font-variant-numeric: tabular-nums}"
+)
+
+
+def _title(tree: Mapping[str, Any]) -> str:
+    return str(tree.get("title") or tree.get("name") or "Cascade simulation")
+
+
+def _story(result: RunResult, quote: str) -> str:
+    sentences = stop_words(result.manifest) + (narrate(result.summary, quote) or ["No figures."])
+    sentences += chain_words(result.manifest.get("option_chain"))
+    sentences += bracket_words(result.manifest.get("margin_brackets"))
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="story">{items}</ul>'
 
 
 def _identity(manifest: Mapping[str, Any]) -> str:
@@ -356,6 +403,22 @@ def _figure_rows(
         yield key.label, number(value), unit
 
 
+_KEY_FIGURES = (
+    "max_adverse_excursion",
+    "max_drawdown",
+    "retrace",
+    "recovery_seconds",
+    "worst_depth",
+    "liquidated_accounts",
+    "liquidated_notional",
+    "bad_debt",
+    "insurance_fund_end",
+    "adl_notional",
+    "socialised_loss",
+    "external_capital",
+    "added_move_bp",
+    "amplification",
+)
 _COMPARED = (
     "max_adverse_excursion",
     "added_move_bp",

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,18 @@ _LARGEST_RESOLVED = 4 * LARGEST_SCENARIO
 ARM_COLUMNS = ("step", "time_seconds", "venue", "instrument", "mark")
 """What a result keeps of the series of a counterfactual arm."""
 _ARM_TABLE = ("arm", *ARM_COLUMNS)
+
+
+_CHARTS, _VIEW = "cascade_sim.plots.accessor:ResultCharts", "cascade_sim.report:render_view"
+"""What a result only hands itself to, by name: nothing here, or on any floor below, knows what is done with it."""
+
+
+class Charts(Protocol):
+    """Methods that draw a result, each a chart of the catalogue; ``dir`` lists them."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a function that draws and returns a matplotlib Figure."""
+        ...
 
 
 class HeldTable:
@@ -167,6 +180,11 @@ class RunResult:
         """Say what was measured; the tables are long."""
         return f"{type(self).__name__}(summary={self.summary!r})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run in sentences, and its key figures with their units."""
+        view: str = _handed_to(_VIEW, self)
+        return view
+
     def __getstate__(self) -> dict[str, Any]:
         """Take every table into memory: a file without a name cannot travel."""
         return {**self.__dict__, "_held": {name: getattr(self, name) for name in RESULT_TABLES}}
@@ -185,6 +203,15 @@ class RunResult:
         """
         kept = {item.name: self.__dict__.get(item.name) for item in fields(self)}
         return RunResult(**{**kept, **self._held, **changes})
+
+    @property
+    def plot(self) -> Charts:
+        """The charts of the catalogue as methods: ``result.plot.mark()``; ``dir(result.plot)`` lists them.
+
+        A method takes what the drawing function takes beside the result and returns a matplotlib Figure.
+        """
+        charts: Charts = _handed_to(_CHARTS, self)
+        return charts
 
     @property
     def is_on_disk(self) -> bool:
@@ -282,6 +309,38 @@ class RunResult:
 
         return save_folder(Path(directory), RUN, write)
 
+    def to_csv(self, directory: str | Path) -> Path:
+        """Write every table that has rows as CSV, with the unit in the heading, and the summary; whole or not at all.
+
+        A column is called ``mark [USD]`` where it has a unit; with markets of different currencies, ``mark [quote]``, which
+        is that of the market in the row. What is missing is empty. Tables on disk are read and written in pieces. The
+        columns of ``summary.csv`` are `csv_folder.SUMMARY_COLUMNS`. An earlier folder of this kind is replaced.
+
+        Parameters
+        ----------
+        directory
+            Folder to create or replace; parents are created.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+
+        Raises
+        ------
+        OutputError
+            If the folder holds something else, such as a saved result, a table does not match its documentation, or
+            the disk refuses.
+        """
+        from cascade_sim.csv_folder import write_csv_folder  # few need what it imports
+
+        tables = {name: partial(self.pieces, name) for name in RESULT_TABLES if self.rows(name)}
+        frames = {"arms": self.arms, "counterfactual": self.counterfactual}
+        filled = {name: frame for name, frame in frames.items() if len(frame)}
+        return write_csv_folder(
+            directory, tables, filled, self.summary, self.manifest, _parsed(self.scenario_yaml)
+        )
+
     def amend(self, directory: str | Path, add: Callable[[Path], Any] | None = None) -> None:
         """Replace the figures and the manifest in the saved folder of this run; the tables stay as they are.
 
@@ -316,6 +375,12 @@ class RunResult:
             write_frame(self.counterfactual, folder / SUBSETS)
         _write_text(folder / MANIFEST, _json_text(self.manifest))
         _write_text(folder / SUMMARY, _json_text(self.summary))
+
+
+def _handed_to(place: str, result: RunResult) -> Any:
+    """Call what a floor above has under ``module:name`` with a result; it is imported when first asked for."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)(result)
 
 
 def _write_tables(tables: Mapping[str, pd.DataFrame | TableFile], folder: Path) -> None:

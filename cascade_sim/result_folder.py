@@ -16,6 +16,7 @@ from cascade_sim.temporaries import abandoned, exchange, is_marked, scratch
 RESULT_TABLES = tuple(TABLES)
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", SCENARIO_FILE
 ARMS, SUBSETS = "arms.parquet", "counterfactual.parquet"
+SUMMARY_CSV = "summary.csv"
 COMPARISON_TABLES = ("runs", "arms", "differences", "ranking", "compare")
 DESIGN, SCENARIOS = "design.json", "scenarios"
 
@@ -31,11 +32,14 @@ class FolderKind(NamedTuple):
         In words.
     entries : frozenset of str
         Files and folders that it may hold.
+    last : str
+        The file that is there only when all others are.
     """
 
     kind: str
     what: str
     entries: frozenset[str]
+    last: str = SUMMARY
 
 
 _OF_ALL = frozenset((MANIFEST, SUMMARY, "charts", "report.html"))
@@ -43,6 +47,14 @@ RUN = FolderKind(
     RUN_KIND,
     "result folder",
     _OF_ALL.union((SCENARIO, ARMS, SUBSETS), (f"{name}.parquet" for name in RESULT_TABLES)),
+)
+CSV = FolderKind(
+    "cascade_sim.csv",
+    "folder of CSV tables",
+    frozenset((MANIFEST, SUMMARY_CSV, "arms.csv", "counterfactual.csv")).union(
+        f"{name}.csv" for name in RESULT_TABLES
+    ),
+    last=SUMMARY_CSV,
 )
 COMPARISON = FolderKind(
     "cascade_sim.comparison",
@@ -54,8 +66,9 @@ SWEEP = FolderKind(
     "folder of a sweep",
     _OF_ALL.union(("design.parquet", "experiment.yaml", "table.parquet", "runs")),
 )
-_KINDS = (RUN, COMPARISON)
+_KINDS = (RUN, COMPARISON, SWEEP, CSV)
 KNOWN_ENTRIES = frozenset().union(*(each.entries for each in _KINDS))
+_LAST = frozenset(each.last for each in _KINDS)
 _PREVIOUS, _REPLACED = "previous", "replaced"
 """Kinds of temporary folders: a result that is making room, and the files of one."""
 _ALL = "all"
@@ -104,10 +117,10 @@ def refuse_foreign(target: Path, wanted: FolderKind = RUN) -> None:
 def save_folder(target: Path, kind: FolderKind, write: Callable[[Path], None]) -> Path:
     """Write a folder, whole or not at all.
 
-    Everything is written into a hidden folder beside the target and moved into place at the end, ``summary.json`` last. An
-    earlier folder of the same kind in the same place is replaced. A target that cannot be moved (a mount point, the working
-    directory) is filled from a hidden folder inside it. What a killed process left behind there is removed, and what it had
-    moved away is put back.
+    Everything is written into a hidden folder beside the target and moved into place at the end, the file that tells
+    that it is whole last. An earlier folder of the same kind in the same place is replaced. A target that cannot be
+    moved (a mount point, the working directory) is filled from a hidden folder inside it. What a killed process left
+    behind there is removed, and what it had moved away is put back.
 
     Parameters
     ----------
@@ -139,7 +152,10 @@ def save_folder(target: Path, kind: FolderKind, write: Callable[[Path], None]) -
         with scratch(place) as unfinished:
             write(unfinished)
             sync_folder(unfinished)
-            (move_inside if inside else move_into_place)(unfinished, target)
+            if inside:
+                move_inside(unfinished, target, kind.last)
+            else:
+                move_into_place(unfinished, target)
             sync_folder(place)
     except (OSError, OutputError) as error:
         raise refused(f"expected to write the {kind.what} {target}", error) from error
@@ -172,29 +188,29 @@ def move_into_place(unfinished: Path, target: Path) -> None:
                 os.replace(retired, target)
 
 
-def move_inside(unfinished: Path, target: Path) -> None:
-    """Replace what a folder holds; without its summary it counts as unfinished while that lasts."""
+def move_inside(unfinished: Path, target: Path, last: str = SUMMARY) -> None:
+    """Replace what a folder holds; without its last file it counts as unfinished while that lasts."""
     with scratch(target, _REPLACED) as replaced:
         try:
             entries = [entry for entry in target.iterdir() if entry.name in KNOWN_ENTRIES]
-            for entry in sorted(entries, key=lambda item: item.name != SUMMARY):
+            for entry in sorted(entries, key=lambda item: item.name not in _LAST):
                 os.replace(entry, replaced / entry.name)
             (replaced / _ALL).touch()
-            move_into(unfinished, target, last=SUMMARY)
+            move_into(unfinished, target, last)
         finally:
             _put_back(replaced, target)
 
 
 def _put_back(replaced: Path, target: Path) -> None:
-    """Undo a replacement that did not come to its end, which the summary would be."""
-    if (target / SUMMARY).exists():
+    """Undo a replacement that did not come to its end, which its last file would be."""
+    if any((target / name).exists() for name in _LAST):
         return
     if (replaced / _ALL).exists():
         for entry in target.iterdir():
             if entry.name in KNOWN_ENTRIES:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         (replaced / _ALL).unlink()
-    for entry in sorted(replaced.iterdir(), key=lambda item: item.name == SUMMARY):
+    for entry in sorted(replaced.iterdir(), key=lambda item: item.name in _LAST):
         os.replace(entry, target / entry.name)
 
 

@@ -47,11 +47,27 @@ def _arrow_column(series: "pd.Series[Any]", column: Column) -> tuple[pa.Field, p
     return pa.field(column.name, array.type, metadata=metadata), array
 
 
-def _arrow_table(name: str, frame: pd.DataFrame, attrs: Mapping[Any, Any]) -> pa.Table:
+def arrow_table(name: str, frame: pd.DataFrame, attrs: Mapping[Any, Any] | None = None) -> pa.Table:
+    """Return a documented table as Arrow has it, unit and description in the metadata of each column.
+
+    Parameters
+    ----------
+    name
+        Table name.
+    frame
+        Table, or a piece of one.
+    attrs
+        JSON-like attributes of the whole.
+
+    Raises
+    ------
+    OutputError
+        If it does not match the documentation.
+    """
     check_table(name, frame)
     pairs = [_arrow_column(frame[column.name], column) for column in columns_of(name)]
     try:
-        attributes = json.dumps(attrs, allow_nan=False)
+        attributes = json.dumps({} if attrs is None else attrs, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise OutputError(f"expected JSON-like attributes of {name}, received {attrs!r}") from error
     metadata = {
@@ -87,7 +103,7 @@ def write_pieces(name: str, pieces: Iterable[pd.DataFrame], stream: IO[bytes]) -
     try:
         for frame in pieces:
             attrs = attrs if writer is not None else frame.attrs
-            table = _arrow_table(name, frame, attrs)
+            table = arrow_table(name, frame, attrs)
             if writer is None:
                 # Dictionaries of measured numbers would hold each of them once more and save nothing.
                 names = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
@@ -366,8 +382,25 @@ def _frame_notes() -> dict[str, tuple[str, str]]:
     return notes | {"arm": ("-", "counterfactual run of the same draws, named for what differs")}
 
 
+def arrow_frame(frame: pd.DataFrame) -> pa.Table:
+    """Return a table whose columns depend on the mechanisms as Arrow has it, unit and description with each column.
+
+    Parameters
+    ----------
+    frame
+        Marks of arms, or a row per subset of mechanisms.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    notes = _frame_notes()
+    for k, name in enumerate(table.column_names):
+        unit, description = notes.get(name, ("-", f"whether {name.replace('_', ' ')} was on"))
+        field_k = table.schema.field(k).with_metadata({"unit": unit, "description": description})
+        table = table.set_column(k, field_k, table.column(k))
+    return table
+
+
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table whose columns depend on the mechanisms; unit and description go with each column.
+    """Write a table whose columns depend on the mechanisms; see `arrow_frame`.
 
     Parameters
     ----------
@@ -376,12 +409,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     path
         Parquet file to write.
     """
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    notes = _frame_notes()
-    for k, name in enumerate(table.column_names):
-        unit, description = notes.get(name, ("-", f"whether {name.replace('_', ' ')} was on"))
-        field_k = table.schema.field(k).with_metadata({"unit": unit, "description": description})
-        table = table.set_column(k, field_k, table.column(k))
+    table = arrow_frame(frame)
     with path.open("wb") as stream:
         pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
         stream.flush()

@@ -5,11 +5,9 @@
 # these two mechanisms add? The same draws without them tell.
 
 # %%
-# %matplotlib inline
 import pandas as pd
 
 import cascade_sim as cs
-from cascade_sim.plots import draw_chart
 from cascade_sim.report import narrate
 
 scenario = cs.load_scenario("gamma_shock").with_overrides({"run.steps": 7200})
@@ -47,25 +45,25 @@ pd.Series(comparison.summary["attribution"], name="Shapley share of the added mo
 ).to_frame()
 
 # %%
-draw_chart("mark_with_counterfactuals", result)
+result.plot.mark()
 
 # %% [markdown]
 # ## What was forced, and into which book
 
 # %%
-draw_chart("volume_by_cause", result)
+result.plot.volume()
 
 # %%
-draw_chart("depth_over_time", result)
+result.plot.depth()
 
 # %%
-draw_chart("liquidation_levels", result)
+result.plot.levels()
 
 # %% [markdown]
 # ## Who paid
 
 # %%
-draw_chart("who_paid", result)
+result.plot.payers()
 
 # %% [markdown]
 # Cash goes from account to account and from nowhere else: the ledger balances to the last atom.

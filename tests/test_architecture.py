@@ -71,6 +71,24 @@ def test_every_module_has_a_floor() -> None:
     assert top_level_modules() <= set(listed)
 
 
+def test_what_is_found_by_name_on_a_higher_floor_is_listed() -> None:
+    # A result hands itself up and asks for nothing but text or a figure; nothing else goes round the contract.
+    floor_of = {room: floor for floor, rooms in enumerate(listed_floors()) for room in rooms}
+    upwards = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+                continue
+            named = re.fullmatch(r"cascade_sim\.(\w+)[\w.]*:\w+", node.value)
+            if named and floor_of[named[1]] < floor_of.get(here, len(floor_of)):
+                upwards.add((here, node.value))
+    assert upwards == {
+        ("result", "cascade_sim.plots.accessor:ResultCharts"),
+        ("result", "cascade_sim.report:render_view"),
+    }
+
+
 def test_every_folder_with_code_is_a_package() -> None:
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     assert not [

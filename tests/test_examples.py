@@ -84,3 +84,46 @@ def test_everything_that_the_page_offers_exists(market: type[Any]) -> None:
     ]
     assert len(names) > 25
     assert [name for name in names if not hasattr(market, name)] == []
+
+
+HABITS = (ROOT / "docs" / "notebooks_and_mesa.md").read_text(encoding="utf-8")
+
+
+def test_the_code_of_the_page_on_notebooks_and_mesa_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    short = cs.load_scenario("gamma_shock").with_overrides(SHORT)
+    monkeypatch.setattr(cs, "load_scenario", lambda name: short)
+    monkeypatch.setattr("cascade_sim.model.cascade_model.as_scenario", lambda given: short)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    steps = SHORT["run.steps"] + SHORT["run.burn_in_steps"]
+    shown, charts, spreadsheet, read_back, on_the_way, collected, measured, batch = re.findall(
+        r"^```python\n(.*?)^```$", HABITS, re.MULTILINE | re.DOTALL
+    )
+    exec(shown + charts + spreadsheet + read_back, names)
+    result = names["result"]
+    assert (tmp_path / "depth.png").stat().st_size > 5000
+    assert names["series"]["mark"].tolist() == result.series["mark"].tolist()
+    figures = names["figures"].set_index("figure")
+    assert figures.loc["liquidated_accounts", "value"].iloc[0] == result.summary["liquidated_accounts"] > 0
+    without_probe = cs.run(short, seed=7, probe=False)
+    exec(on_the_way, names)
+    assert names["so_far"].manifest["stopped_at_step"] == 60
+    assert names["result"].summary == without_probe.summary
+    exec(collected, names)
+    assert len(names["frame"]) == steps
+    exec(measured + batch, names)
+    table = names["table"]
+    assert set(table) >= {"overrides", "seed", "step", "mark", "liquidated_accounts", "bad_debt", "excursion"}
+    assert sorted(table["seed"]) == [1, 1, 2, 2]
+    assert table["step"].tolist() == [SHORT["run.steps"] - 1] * 4
+    plain = table[[not each for each in table["overrides"]]].set_index("seed")
+    expected = cs.run(short, seed=2, probe=False).summary
+    assert plain.loc[2, "excursion"] == expected["max_adverse_excursion"]
+    assert plain.loc[2, "bad_debt"] == expected["bad_debt"]
+
+
+def test_reporters_and_charts_are_those_that_the_page_names() -> None:
+    sentence = HABITS[HABITS.index("collects `reporters`:") : HABITS.index("of the first market")]
+    assert re.findall(r"`(\w+)`", sentence)[1:] == list(cs.CascadeModel.reporters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from cascade_sim.core.clearing.looks import open_queue
 from cascade_sim.core.drivers.loop import full, lean
 from cascade_sim.core.drivers.state import State, System, allocate_system, grow_system, plain
 from cascade_sim.core.ground.memory import clear
-from cascade_sim.domain.errors import CapacityError, RunFailed, UnknownNameError, expectation
+from cascade_sim.domain.errors import CapacityError, CascadeError, RunFailed, UnknownNameError, expectation
 from cascade_sim.domain.instruments import Instrument
 from cascade_sim.market.prices import configure_prices, needs_prices
 from cascade_sim.model.capacities import needs_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cascade_sim.clearing.engine import LiquidationEngine
     from cascade_sim.options.chain import Chain
     from cascade_sim.recorder import Recorder
+    from cascade_sim.result import RunResult
 
 STEPS_PER_CALL = 512
 """Steps between two looks at the progress of a run and at requests to stop it: a fraction of a second."""
@@ -128,7 +130,7 @@ class Simulation:
     """
 
     def __init__(self, settings: Scenario, rng: int | str = 0) -> None:
-        self.seed = int(rng)
+        self.seed, self.built_at = int(rng), time.perf_counter()
         settings = speak_of_chain(settings)
         self.settings = settings
         self.markets: dict[str, Market] = {}
@@ -388,6 +390,30 @@ class Simulation:
                 self._between_steps()
             if progress is not None:
                 progress(self.step_number + run_config.burn_in_steps, total)
+
+    def result(self) -> RunResult:
+        """Return what has been recorded as a result: tables, summary, manifest, scenario.
+
+        After :meth:`run` it is what `cascade_sim.run` returns with ``probe=False``. A model that has not made its last step
+        gives what it has so far, may go on, and may be asked again.
+
+        Returns
+        -------
+        RunResult
+            Of a model with steps left the manifest has the status ``stopped``.
+
+        Raises
+        ------
+        CascadeError
+            After :meth:`close`.
+        RunFailed
+            If the ledger does not balance.
+        """
+        if not hasattr(self, "system"):
+            raise CascadeError(expectation("model", "one that holds its records", "one that was closed"))
+        from cascade_sim.model.outcome import result_of  # what only steps needs no tables
+
+        return result_of(self)
 
     def _next_stop(self, end: int) -> int:
         """The next step before which Python has something to do: step 0, news of the progress, the end."""

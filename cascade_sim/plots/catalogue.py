@@ -2,10 +2,12 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import as_file, files
+from io import BytesIO
 from pkgutil import iter_modules
 from typing import Any
 
@@ -15,10 +17,22 @@ from matplotlib.figure import Figure
 
 from cascade_sim import plots
 from cascade_sim.domain.errors import UnknownNameError
+from cascade_sim.plots.picture import NO_GLYPH
 from cascade_sim.result import RunResult
 
 _NO_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
 _PLACES: dict[str, int] = {}
+
+
+class ChartFigure(Figure):
+    """A figure that every notebook shows: one that pyplot did not make is text there until ``%matplotlib inline``."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", NO_GLYPH, UserWarning)
+            self.savefig(picture, format="png", dpi="figure")
+        return picture.getvalue()
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,9 @@ def _entering(
         @functools.wraps(draw)
         def styled(*args: Any, **keywords: Any) -> Figure:
             with matplotlib.rc_context(_style()):
-                return draw(*args, **keywords)
+                figure = draw(*args, **keywords)
+            figure.__class__ = ChartFigure  # how it is shown is no matter of those who draw
+            return figure
 
         name = draw.__name__
         _PLACES[name] = place

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cascade_sim.comparison import Comparison
-from cascade_sim.plots.picture import Picture
+from cascade_sim.plots.picture import NO_GLYPH, Picture
 from cascade_sim.result import RunResult
 from cascade_sim.swept import Swept
 
@@ -108,7 +108,7 @@ def _drawn(subject: Any, charts: Mapping[str, Any], names: Iterable[str]) -> dic
         warnings.catch_warnings(),
         ThreadPoolExecutor(1) as packer,
     ):
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
+        warnings.filterwarnings("ignore", NO_GLYPH, UserWarning)
         for name in names:
             figure = charts[name](subject)
             # Compression leaves the interpreter free for the next chart.

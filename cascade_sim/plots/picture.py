@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+NO_GLYPH = r"Glyph \d+ .* missing from"
+"""What matplotlib warns of where a text has a letter that no font has; it is drawn as a box."""
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -135,6 +135,8 @@ def test_a_chart_is_drawn_and_shown(copy: Copy) -> None:
         "import cascade_sim.plots as plots; print(list(plots.CHARTS), plots.open_interest_over_time.__name__)"
     )
     assert "open_interest_over_time" in copy.call("-c", code)
+    code = "from cascade_sim.result import RunResult; print(RunResult().plot.open_interest.__name__)"
+    assert copy.call("-c", code).strip() == "open_interest_over_time"
 
 
 def test_a_metric_is_listed(copy: Copy) -> None:

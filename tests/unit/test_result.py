@@ -15,6 +15,7 @@ import pytest
 from synthetic import synthetic_result, synthetic_series
 
 import cascade_sim.result
+import cascade_sim.result_folder
 from cascade_sim.columns import MARK_MOVE_SOURCES, TABLES
 from cascade_sim.domain.enums import Cause, Stage
 from cascade_sim.domain.errors import DataFileError, OutputError, UnknownNameError
@@ -263,7 +264,8 @@ def test_an_interrupted_save_leaves_nothing_half_written(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cascade_sim.result, place, fail)
+    home = cascade_sim.result if place == "write_table" else cascade_sim.result_folder
+    monkeypatch.setattr(home, place, fail)
     with pytest.raises((KeyboardInterrupt, OutputError)):
         result.save(folder)
     assert [path.name for path in tmp_path.iterdir()] == (["run"] if earlier else [])
