@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cascade_sim.domain.components import error_text
@@ -324,6 +325,6 @@ def execute(
 def _threads(client: Any) -> int:
     """Threads of all workers that are there now; they may come and go."""
     try:
-        return sum(client.nthreads().values())
+        return int(np.sum(list(client.nthreads().values())))
     except Exception:
         return 1

@@ -63,7 +63,7 @@ def call(*words: str) -> int:
         (["run", "--set", "run.burn_in_steps=1000000000000"], "run.burn_in_steps"),
         (["run", "--out", "x" * 300], "--out"),
         (["run", "--out", "/".join(40 * ["x" * 120])], "--out"),
-        (["contrast"], "known: run, report, compare, scenarios"),
+        (["contrast"], "known: run, report, compare, sweep"),
         (["run", "--nonsense"], "nonsense"),
     ],
 )
