@@ -94,8 +94,8 @@ class Comparison:
 
     @property
     def sentences(self) -> list[str]:
-        """What was found, in words: the verdict of every arm and primary metric, the winners, and whether they stay."""
-        return [*_verdicts(self), *_winners(self), *_failures(self)]
+        """What was found, in words: the winners and whether they stay, then the verdict of every arm and primary metric."""
+        return [*_winners(self), *_verdicts(self), *_failures(self)]
 
     @property
     def summary(self) -> dict[str, Any]:
