@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -29,8 +29,8 @@ _SILENCE_SECONDS = 5.0
 """Between two looks whether the scheduler is still there."""
 
 
-class Chunk(NamedTuple):
-    """Some replications of one cell.
+class Part(NamedTuple):
+    """Some replications of one cell, one after the other.
 
     Attributes
     ----------
@@ -47,14 +47,20 @@ class Chunk(NamedTuple):
     seeds: tuple[int, ...]
 
 
+Chunk = tuple[Part, ...]
+"""What a worker takes at once: parts of as many cells as make about a second of work."""
+Work = tuple[int, Scenario, list[tuple[int, int]]]
+"""A cell: number, scenario, and (replication, seed) of what is left to run of it."""
+
+
 class Done(NamedTuple):
     """What became of a chunk.
 
     Attributes
     ----------
     chunk : Chunk
-    rows : DataFrame
-        As `run_replicas` returns them.
+    rows : list of DataFrame
+        Of each part, as `run_replicas` returns them.
     units : dict
         Unit by figure.
     seconds : float
@@ -62,7 +68,7 @@ class Done(NamedTuple):
     """
 
     chunk: Chunk
-    rows: pd.DataFrame
+    rows: list[pd.DataFrame]
     units: dict[str, str]
     seconds: float
 
@@ -105,23 +111,31 @@ def _forget() -> None:
     _Kept.crew = None
 
 
-def work(
-    scenario: Scenario, first: int, seeds: tuple[int, ...]
-) -> tuple[pd.DataFrame, dict[str, str], float]:
-    """Run a chunk, in a worker: rows, units, seconds."""
+def work(chunk: Sequence[tuple[Any, ...]]) -> tuple[list[pd.DataFrame], dict[str, str], float]:
+    """Run a chunk, in a worker: rows of each part, units, seconds."""
     started = time.perf_counter()
-    try:
-        rows = run_replicas(scenario, list(seeds), first, workers=1, crew=_crew_of(scenario))
-        if (rows["status"] == FAILED).any():
-            _forget()
-    except CascadeError as error:
-        rows = joined([failure(first + k, seed, error) for k, seed in enumerate(seeds)])
-    except Exception as error:
-        # Whatever it was, it belongs to these runs: the others go on.
-        rows = joined([failure(first + k, seed, error_text(error)) for k, seed in enumerate(seeds)])
-    units = dict(rows.attrs["units"])
-    rows.attrs = {}
-    return rows, units, time.perf_counter() - started
+    found: list[pd.DataFrame] = []
+    units: dict[str, str] = {}
+    for each in chunk:
+        part = Part(*each)
+        try:
+            crew = _crew_of(part.scenario)
+            rows = run_replicas(part.scenario, list(part.seeds), part.first, workers=1, crew=crew)
+            if (rows["status"] == FAILED).any():
+                _forget()
+        except CascadeError as error:
+            rows = _failed(part, error)
+        except Exception as error:
+            # Whatever it was, it belongs to these runs: the others go on.
+            rows = _failed(part, error_text(error))
+        units |= rows.attrs["units"]
+        rows.attrs = {}
+        found.append(rows)
+    return found, units, time.perf_counter() - started
+
+
+def _failed(part: Part, error: BaseException | str) -> pd.DataFrame:
+    return joined([failure(part.first + k, seed, error) for k, seed in enumerate(part.seeds)])
 
 
 def check(cluster: Cluster) -> None:
@@ -211,24 +225,43 @@ def _silence(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def chunks_of(
-    cell: int, scenario: Scenario, missing: Iterable[tuple[int, int]], size: int
-) -> Iterator[Chunk]:
-    """Cut (replication, seed) pairs of a cell into chunks of neighbours."""
-    part: list[tuple[int, int]] = []
-    for replication, seed in missing:
-        if part and (len(part) == size or replication != part[-1][0] + 1):
-            yield Chunk(cell, scenario, part[0][0], tuple(s for _, s in part))
-            part = []
-        part.append((replication, seed))
-    if part:
-        yield Chunk(cell, scenario, part[0][0], tuple(s for _, s in part))
+def chunks_of(cells: Iterable[Work], size: int) -> Iterator[Chunk]:
+    """Cut cells into chunks of so many runs, a part for each stretch of neighbouring replications."""
+    chunk: list[Part] = []
+    room = size
+    for cell, scenario, missing in cells:
+        stretch: list[tuple[int, int]] = []
+        for replication, seed in missing:
+            if stretch and (len(stretch) == room or replication != stretch[-1][0] + 1):
+                chunk.append(_part(cell, scenario, stretch))
+                room -= len(stretch)
+                stretch = []
+                if room == 0:
+                    yield tuple(chunk)
+                    chunk, room = [], size
+            stretch.append((replication, seed))
+        if stretch:
+            chunk.append(_part(cell, scenario, stretch))
+            room -= len(stretch)
+            if room == 0:
+                yield tuple(chunk)
+                chunk, room = [], size
+    if chunk:
+        yield tuple(chunk)
+
+
+def _part(cell: int, scenario: Scenario, stretch: list[tuple[int, int]]) -> Part:
+    return Part(cell, scenario, stretch[0][0], tuple(seed for _, seed in stretch))
+
+
+def _runs(chunk: Chunk) -> int:
+    return int(np.sum([len(part.seeds) for part in chunk]))
 
 
 class _Queue:
     """Cells that are left to run, cut into chunks as they are asked for, by how long a run has taken so far."""
 
-    def __init__(self, cells: Iterable[tuple[int, Scenario, list[tuple[int, int]]]]) -> None:
+    def __init__(self, cells: Iterable[Work]) -> None:
         self.cells = deque(cells)
         self.again: deque[Chunk] = deque()
         self.seconds_per_run = 0.0
@@ -239,27 +272,26 @@ class _Queue:
             return self.again.popleft()
         if not self.cells:
             return None
-        cell, scenario, missing = self.cells[0]
         # Of the first runs nobody knows how long they take.
         size = 4 if self.seconds_per_run == 0.0 else max(1, round(_CHUNK_SECONDS / self.seconds_per_run))
-        chunk = next(chunks_of(cell, scenario, missing, size))
-        left = missing[len(chunk.seeds) :]
-        if left:
-            self.cells[0] = (cell, scenario, left)
-        else:
-            self.cells.popleft()
+        chunk = next(chunks_of(self.cells, size))
+        for part in chunk:
+            cell, scenario, missing = self.cells.popleft()
+            left = missing[len(part.seeds) :]
+            if left:
+                self.cells.appendleft((cell, scenario, left))
         return chunk
 
     def learn(self, done: Done) -> None:
         """Take in how long a chunk took."""
-        took = done.seconds / max(1, len(done.chunk.seeds))
+        took = done.seconds / max(1, _runs(done.chunk))
         self.seconds_per_run = (
             took if self.seconds_per_run == 0.0 else 0.7 * self.seconds_per_run + 0.3 * took
         )
 
 
 def execute(
-    cells: Iterable[tuple[int, Scenario, list[tuple[int, int]]]],
+    cells: Iterable[Work],
     client: Any,
     tell: Callable[[], None] | None = None,
 ) -> Iterator[Done]:
@@ -289,7 +321,7 @@ def execute(
     waiting: dict[Any, Chunk] = {}
     while True:
         while len(waiting) < _AHEAD * max(1, _threads(client)) and (chunk := queue.take()) is not None:
-            waiting[client.submit(work, chunk.scenario, chunk.first, chunk.seeds, pure=False)] = chunk
+            waiting[client.submit(work, [tuple(part) for part in chunk], pure=False)] = chunk
         if not waiting:
             return
         # Futures know their client, but waiting for them asks for the current one. A scheduler that dies cancels them.
@@ -317,8 +349,7 @@ def execute(
                 queue.again.append(chunk)
             else:
                 reason = error_text(future.exception())
-                failed = [failure(chunk.first + k, seed, reason) for k, seed in enumerate(chunk.seeds)]
-                yield Done(chunk, joined(failed), {}, 0.0)
+                yield Done(chunk, [_failed(part, reason) for part in chunk], {}, 0.0)
             future.release()
 
 

@@ -66,7 +66,7 @@ class Store:
             )
         try:
             (store.folder / RUNS).mkdir(parents=True, exist_ok=True)
-            remove_abandoned(store.folder)
+            store.tidy()
             store._write_text(EXPERIMENT, experiment)
             write_plain_frame(points, store.folder / DESIGN, {})
             store.note(manifest)
@@ -95,6 +95,11 @@ class Store:
         """Write the manifest anew, in one go."""
         identity = {"kind": SWEEP.kind, "schema_version": SCHEMA_VERSION}
         self._write_json(MANIFEST, identity | dict(manifest))
+
+    def tidy(self) -> None:
+        """Remove what a killed program had not committed."""
+        for place in (self.folder, self.folder / RUNS):
+            remove_abandoned(place)
 
     def points(self) -> pd.DataFrame:
         """A row per point: its number and its factors."""

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cascade_sim.domain.errors import CascadeError, DataFileError, OutputError
-from cascade_sim.lab.experiment import Cell, Design, cell_keys, lay_out, load_experiment
+from cascade_sim.domain.errors import DataFileError, OutputError
+from cascade_sim.lab.experiment import Design, cell_keys, lay_out, load_experiment
 from cascade_sim.lab.replicas import FAILED, failure
-from cascade_sim.lab.runner import Cluster, check, connected, execute
+from cascade_sim.lab.runner import Cluster, Work, check, connected, execute
 from cascade_sim.lab.store import HEAD, Store
 from cascade_sim.manifest import build_study_manifest
 from cascade_sim.metrics import METRICS
-from cascade_sim.model import check_inputs
 from cascade_sim.swept import Swept
 from cascade_sim.table_files import read_plain_frame
 
@@ -125,6 +124,7 @@ def _store(place: Path, design: Design, *, resume: bool) -> Store:
             raise OutputError(
                 f"--resume: expected the folder of this experiment ({design.experiment_id[:12]}), received {received}"
             )
+        store.tidy()
         return store
     manifest = {
         "experiment_id": design.experiment_id,
@@ -163,7 +163,7 @@ class _Work:
     @property
     def committed(self) -> int:
         """Runs that are kept."""
-        return len([1 for held in self.held for _ in held])
+        return int(np.sum([len(held) for held in self.held]))
 
     @property
     def asked(self) -> int:
@@ -182,31 +182,26 @@ class _Work:
             with connected(cluster) as client:
                 while left:
                     for done in execute(left, client, self._tell):
-                        self._commit(done.chunk.cell, done.rows, done.units)
+                        self._commit([part.cell for part in done.chunk], done.rows, done.units)
                         self._tell()
                     left = self._left() if self._wants_more() else []
             return
 
     def _refuse_cells(self) -> None:
-        """Commit the failures of cells that cannot be run at all."""
+        """Commit the failures of cells whose scenario is refused."""
         for number, cell in enumerate(self.design.cells):
-            reason = cell.reason or _refusal(cell)
-            missing = [] if not reason else self._missing(number)
+            missing = self._missing(number) if cell.scenario is None else []
             if missing:
-                rows = pd.concat(
-                    [failure(replication, seed, reason) for replication, seed in missing], ignore_index=True
-                )
-                self._commit(number, rows, {})
-            if reason:
-                self.wanted[number] = len(self.held[number])
+                rows = [failure(replication, seed, cell.reason) for replication, seed in missing]
+                self._commit([number], [pd.concat(rows, ignore_index=True)], {})
 
     def _missing(self, cell: int) -> list[tuple[int, int]]:
         seeds = self.design.seeds(0, self.wanted[cell])
         return [(k, seed) for k, seed in enumerate(seeds) if k not in self.held[cell]]
 
-    def _left(self) -> list[tuple[int, Any, list[tuple[int, int]]]]:
-        found = [(k, cell.scenario, self._missing(k)) for k, cell in enumerate(self.design.cells)]
-        return [each for each in found if each[2]]
+    def _left(self) -> list[Work]:
+        cells = ((k, cell.scenario, self._missing(k)) for k, cell in enumerate(self.design.cells))
+        return [(k, scenario, missing) for k, scenario, missing in cells if scenario is not None and missing]
 
     def _wants_more(self) -> bool:
         """Ask for as many replications again of cells whose mean is not known well enough; whether any is."""
@@ -215,23 +210,31 @@ class _Work:
             return False
         more = False
         for number, held in enumerate(self.held):
-            values = np.array([held[k] for k in sorted(held)])
+            # What a disturbed sweep made beyond what is wanted decides nothing yet.
+            values = np.array([held[k] for k in range(self.wanted[number]) if k in held])
             values = values[np.isfinite(values)]
-            if len(held) < self.wanted[number] or self.wanted[number] >= stop.most or not len(held):
+            if not len(values) or self.wanted[number] >= stop.most:
                 continue
             half = 1.96 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.inf
-            if half > stop.half_width and self.design.cells[number].scenario is not None:
+            if half > stop.half_width:
                 self.wanted[number] = min(stop.most, self.wanted[number] + step)
                 more = True
         return more
 
-    def _commit(self, number: int, rows: pd.DataFrame, units: Mapping[str, str]) -> None:
-        cell = self.design.cells[number]
-        rows.attrs = {}
-        kept = rows.assign(point=cell.point, arm=cell.arm, off=cell.off)
-        kept = kept[[*HEAD, *(name for name in kept.columns if name not in HEAD)]]
-        self.store.commit(kept)
-        self._hold(number, kept)
+    def _commit(
+        self, numbers: Sequence[int], parts: Sequence[pd.DataFrame], units: Mapping[str, str]
+    ) -> None:
+        """Keep the rows of some cells in one go."""
+        kept: list[pd.DataFrame] = []
+        for number, rows in zip(numbers, parts, strict=True):
+            cell = self.design.cells[number]
+            rows.attrs = {}
+            kept.append(rows.assign(point=cell.point, arm=cell.arm, off=cell.off))
+            self._hold(number, rows)
+        # A part of failures alone has no figures; it must not decide the columns.
+        kept.sort(key=_width, reverse=True)
+        together = pd.concat(kept, ignore_index=True)
+        self.store.commit(together[[*HEAD, *(name for name in together.columns if name not in HEAD)]])
         if units.keys() - self.units.keys():
             self.units |= units
             self.note("running")
@@ -286,15 +289,8 @@ class _Work:
         return table
 
 
-def _refusal(cell: Cell) -> str:
-    """Why a cell cannot be run, found before it is; empty if nothing was."""
-    if cell.scenario is None:
-        return cell.reason
-    try:
-        check_inputs(cell.scenario)
-    except CascadeError as error:
-        return str(error)
-    return ""
+def _width(part: pd.DataFrame) -> int:
+    return len(part.columns)
 
 
 def table_of(

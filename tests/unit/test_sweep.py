@@ -25,7 +25,7 @@ import cascade_sim as cs
 from cascade_sim.cli import main
 from cascade_sim.domain.errors import DataFileError, OutputError, ScenarioError, UnknownNameError
 from cascade_sim.lab.experiment import lay_out, load_experiment
-from cascade_sim.lab.runner import Cluster, check, chunks_of
+from cascade_sim.lab.runner import Cluster, _Queue, check, chunks_of
 from cascade_sim.lab.store import Store
 from cascade_sim.lab.sweep import view_of
 from cascade_sim.plots.catalogue import SWEEP_CHARTS
@@ -182,10 +182,28 @@ def test_wrong_clusters_are_refused(folder: Path) -> None:
             check(cluster)
 
 
-def test_chunks_are_neighbours() -> None:
-    missing = [(0, 10), (1, 11), (2, 12), (5, 15), (6, 16)]
-    found = [(chunk.first, chunk.seeds) for chunk in chunks_of(0, small(), missing, 2)]
-    assert found == [(0, (10, 11)), (2, (12,)), (5, (15, 16))]
+def test_chunks_are_stretches_of_neighbours_and_as_large_as_they_should_be() -> None:
+    scenario = small()
+    cells = [(0, scenario, [(0, 10), (1, 11), (2, 12), (5, 15), (6, 16)]), (3, scenario, [(0, 10), (1, 11)])]
+    for size, expected in (
+        (
+            2,
+            [
+                [(0, 0, (10, 11))],
+                [(0, 2, (12,)), (0, 5, (15,))],
+                [(0, 6, (16,)), (3, 0, (10,))],
+                [(3, 1, (11,))],
+            ],
+        ),
+        (9, [[(0, 0, (10, 11, 12)), (0, 5, (15, 16)), (3, 0, (10, 11))]]),
+    ):
+        found = [[(part.cell, part.first, part.seeds) for part in chunk] for chunk in chunks_of(cells, size)]
+        assert found == expected
+    queue = _Queue(cells)
+    taken: list[Any] = []
+    while (chunk := queue.take()) is not None:
+        taken += [(part.cell, part.first + k, seed) for part in chunk for k, seed in enumerate(part.seeds)]
+    assert taken == [(cell, replication, seed) for cell, _, missing in cells for replication, seed in missing]
 
 
 def rows(point: int, replication: int) -> pd.DataFrame:
