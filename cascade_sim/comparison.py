@@ -244,6 +244,12 @@ def label_of(metric: str) -> str:
     return METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
 
 
+def compared_words(metric: str) -> str:
+    """Return the words for a metric as it is compared: some by their size."""
+    is_size = metric in METRICS and METRICS[metric].is_size
+    return f"size of the {label_of(metric)}" if is_size else label_of(metric)
+
+
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 

@@ -11,6 +11,7 @@ from cascade_sim.cli import signals
 from cascade_sim.cli.output import (
     Json,
     Overrides,
+    add_report,
     announce_compilation,
     complain,
     keep_output_for_one_object,
@@ -20,7 +21,7 @@ from cascade_sim.cli.output import (
     say,
     warnings_in_one_line,
 )
-from cascade_sim.domain.errors import CascadeError, ScenarioError, expectation
+from cascade_sim.domain.errors import ScenarioError, expectation
 
 app = typer.Typer()
 
@@ -184,7 +185,9 @@ class Kept(NamedTuple):
     def finish(self, *, charts: bool, json_output: bool) -> None:
         """Draw and print what belongs to it, and end with the status that it calls for."""
         if charts:
-            _add_report(self.comparison, self.folder)
+            from cascade_sim.comparison_report import draw_comparison_report
+
+            add_report(lambda: draw_comparison_report(self.comparison), self.folder)
         if json_output:
             say(json.dumps(self.comparison.summary, allow_nan=False))
         else:
@@ -227,19 +230,6 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
             )
     except OutputError as error:
         raise OutputError(f"--out: {error}") from error
-
-
-def _add_report(comparison: Any, folder: Path) -> None:
-    """Draw what belongs to a saved comparison; what fails takes nothing away from it."""
-    from cascade_sim.comparison_report import draw_comparison_report
-    from cascade_sim.domain.components import error_text
-
-    try:
-        draw_comparison_report(comparison).write(folder)
-    except Exception as error:
-        reason = str(error) if isinstance(error, CascadeError) else error_text(error)
-        complain(f"cascade-sim: charts and report: {reason}; the comparison without them is in {folder}")
-        raise typer.Exit(1) from None
 
 
 def _print(comparison: Any, folder: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -193,3 +194,15 @@ def warnings_in_one_line() -> Iterator[None]:
         warnings.simplefilter("once", FutureWarning)
         warnings.showwarning = show
         yield
+
+
+def add_report(draw: Callable[[], Any], folder: Path) -> None:
+    """Draw charts and page of what is saved; what fails takes nothing away from it, and ends with status 1."""
+    from cascade_sim.domain.components import error_text
+
+    try:
+        draw().write(folder)
+    except Exception as error:
+        reason = str(error) if isinstance(error, CascadeError) else error_text(error)
+        complain(f"cascade-sim: charts and report: {reason}; what they would show is in {folder}")
+        raise typer.Exit(1) from None

@@ -13,6 +13,7 @@ import typer
 from cascade_sim.cli import signals
 from cascade_sim.cli.output import (
     Json,
+    add_report,
     announce_compilation,
     complain,
     is_terminal,
@@ -21,7 +22,6 @@ from cascade_sim.cli.output import (
     say,
     warnings_in_one_line,
 )
-from cascade_sim.domain.errors import CascadeError
 
 app = typer.Typer()
 _LINE_EVERY_SECONDS = 10.0
@@ -85,7 +85,10 @@ def sweep_command(
         raise typer.Exit(signals.INTERRUPTED) from None
     failures = int((table["status"] == "failed").sum())
     if not no_charts:
-        _add_report(folder)
+        from cascade_sim.lab.sweep import view_of
+        from cascade_sim.sweep_report import draw_sweep_report
+
+        add_report(lambda: draw_sweep_report(view_of(folder)), folder)
     if json_output:
         say(json.dumps(_summary(table, read.metrics, folder), allow_nan=False))
     else:
@@ -93,20 +96,6 @@ def sweep_command(
     if failures:
         complain(f"cascade-sim: {failures} of {len(table)} runs failed; why stands in the column reason")
         raise typer.Exit(1)
-
-
-def _add_report(folder: Path) -> None:
-    """Draw what belongs to a sweep; what fails takes nothing away from it."""
-    from cascade_sim.domain.components import error_text
-    from cascade_sim.lab.sweep import view_of
-    from cascade_sim.sweep_report import draw_sweep_report
-
-    try:
-        draw_sweep_report(view_of(folder)).write(folder)
-    except Exception as error:
-        reason = str(error) if isinstance(error, CascadeError) else error_text(error)
-        complain(f"cascade-sim: charts and report: {reason}; the sweep without them is in {folder}")
-        raise typer.Exit(1) from None
 
 
 def _summary(table: Any, metrics: list[str], folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cascade_sim import own_code
 from cascade_sim.domain.errors import ScenarioError, UnknownNameError, expectation
 from cascade_sim.domain.files import LARGEST_SCENARIO, read_bounded
-from cascade_sim.lab.arms import Arm, is_list, last_word, named, scenario_of, text_of
+from cascade_sim.lab.arms import Arm, is_list, named, scenario_of, text_of
 from cascade_sim.lab.probe import permanent_impact
 from cascade_sim.metrics import METRICS
 from cascade_sim.scenario import Scenario, as_scenario, load_scenario
@@ -498,8 +498,3 @@ DERIVED: dict[str, Derived] = {
     ),
 }
 """Factors that are one number and set something else, by name."""
-
-
-def factor_label(name: str) -> str:
-    """Return a factor in words."""
-    return name.replace("_", " ") if name in DERIVED else last_word(name).replace("_", " ")

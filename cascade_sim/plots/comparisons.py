@@ -10,18 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from cascade_sim.comparison import Comparison, label_of, unit_of
+from cascade_sim.comparison import Comparison, compared_words, unit_of
 from cascade_sim.domain.enums import AccountClass
 from cascade_sim.metrics import METRICS
 from cascade_sim.plots.catalogue import comparison_chart
-from cascade_sim.plots.frames import say
-from cascade_sim.plots.palette import GAIN, LOSS
+from cascade_sim.plots.frames import headline_above, say
+from cascade_sim.plots.palette import ARM_COLOURS, ARM_HATCHES, ARM_MARKERS
 from cascade_sim.plots.words import class_words, compact
 
 Floats = NDArray[np.float64]
 
-_MARKERS = "osD^vPX*<>"
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _VERDICTS = {
     "better": ("#009E73", "o"),
     "worse": ("#D55E00", "s"),
@@ -33,7 +31,6 @@ _VERDICTS = {
 _VENUE = ("insurance_fund", "external")
 _MOST_ROWS = 40
 _MOST_CLASSES = 10
-_HATCHES = (LOSS[1], GAIN[1], "xxxx", "||||", "----", "++++")
 
 
 def _short(name: str, width: int = 30) -> str:
@@ -97,7 +94,7 @@ def paired_differences(comparison: Comparison) -> Figure:
     ]
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].invert_yaxis()
-    _headline(figure, _message(shown, _short(_arms(comparison)[0])))
+    headline_above(figure, _message(shown, _short(_arms(comparison)[0])))
     used = [word for word in _VERDICTS if (shown["verdict"] == word).any()]
     handles = [
         panels[0].plot([], [], color=_VERDICTS[word][0], marker=_VERDICTS[word][1], linestyle="")[0]
@@ -129,17 +126,11 @@ def _difference_panel(axes: Axes, comparison: Comparison, metric: str, rows: pd.
 
 def _metric_axis(axes: Axes, comparison: Comparison, metric: str) -> None:
     """Name the metric above a panel, and its unit below."""
-    size = "size of the " if metric in METRICS and METRICS[metric].is_size else ""
-    axes.set_title(fill(f"{size}{label_of(metric)}", 34), fontsize=10)
+    axes.set_title(fill(compared_words(metric), 34), fontsize=10)
     axes.set_xlabel(unit_of(comparison, metric))
     axes.xaxis.set_major_formatter(FuncFormatter(compact))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y", visible=False)
-
-
-def _headline(figure: Figure, text: str) -> None:
-    """Give a chart of several panels the sentence that it shows."""
-    figure.suptitle(fill(text, 76), x=0.01, ha="left", fontweight="bold", fontsize=12)
 
 
 @comparison_chart(
@@ -176,7 +167,7 @@ def distributions_by_arm(comparison: Comparison) -> Figure:
     ]
     panels[0].set_yticks(range(len(places)), labels)
     panels[0].invert_yaxis()
-    _headline(figure, f"{comparison.design['replications']} runs of every arm")
+    headline_above(figure, f"{comparison.design['replications']} runs of every arm")
     return figure
 
 
@@ -186,7 +177,7 @@ def _box(axes: Axes, row: int, comparison: Comparison, scenario: str, arm: str, 
     if not len(values):
         return
     values = METRICS[metric].sized(values) if metric in METRICS else values
-    colour = _COLOURS[_arms(comparison).index(arm) % len(_COLOURS)]
+    colour = ARM_COLOURS[_arms(comparison).index(arm) % len(ARM_COLOURS)]
     spread = ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5) * 0.5
     axes.plot(values, row + spread, linestyle="", marker=".", markersize=3, color=colour, alpha=0.45)
     axes.boxplot(
@@ -240,7 +231,7 @@ def who_paid_by_arm(comparison: Comparison) -> Figure:
     panels[-1].xaxis.set_major_formatter(FuncFormatter(compact))
     if not classes:
         say(panels[0], "nobody lost more or less")
-    _headline(figure, f"Who pays for the change from {_short(_arms(comparison)[0])}")
+    headline_above(figure, f"Who pays for the change from {_short(_arms(comparison)[0])}")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower left", ncols=min(3, len(labels)))
@@ -259,8 +250,8 @@ def _class_panel(axes: Axes, rows: pd.DataFrame, classes: Sequence[str], arms: S
             gap,
             height=0.9 * height,
             xerr=errors,
-            color=_COLOURS[(number + 1) % len(_COLOURS)],
-            hatch=_HATCHES[number % len(_HATCHES)],
+            color=ARM_COLOURS[(number + 1) % len(ARM_COLOURS)],
+            hatch=ARM_HATCHES[number % len(ARM_HATCHES)],
             edgecolor="white",
             linewidth=0.4,
             label=_short(arm),
@@ -302,7 +293,7 @@ def venue_against_traders(comparison: Comparison) -> Figure:
         if len(scenarios) > 1:
             axes.set_title(_short(scenario), fontsize=10)
     panels[-1].set_xlabel(f"loss of leveraged traders, {quote}")
-    _headline(figure, "What the venue and the leveraged traders lose")
+    headline_above(figure, "What the venue and the leveraged traders lose")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=min(3, max(1, len(labels))))
     return figure
@@ -324,7 +315,7 @@ def _pareto(axes: Axes, points: dict[str, Floats]) -> None:
             if values.shape[1] > 1
             else np.zeros(2)
         )
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = ARM_COLOURS[number % len(ARM_COLOURS)]
         at = means[arm]
         axes.errorbar(
             at[0],
@@ -332,7 +323,7 @@ def _pareto(axes: Axes, points: dict[str, Floats]) -> None:
             xerr=half[0],
             yerr=half[1],
             color=colour,
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=ARM_MARKERS[number % len(ARM_MARKERS)],
             markersize=7,
             linestyle="",
             elinewidth=1.0,

@@ -8,6 +8,7 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
@@ -241,6 +242,11 @@ def _add_to_bins(sums: NDArray[np.float64], number: NDArray[np.int64], columns: 
 def headline(axes: Axes, text: str, *, width: int = 76, pad: float | None = None) -> None:
     """Give a chart the sentence that it shows as its title, broken into lines where it is long."""
     axes.set_title(fill(text, width), pad=pad)
+
+
+def headline_above(figure: Figure, text: str) -> None:
+    """Give a chart of several panels the sentence that it shows, broken into lines where it is long."""
+    figure.suptitle(fill(text, 76), x=0.01, ha="left", fontweight="bold", fontsize=12)
 
 
 def plain_axis(axes: Axes, which: str) -> None:

@@ -1,5 +1,7 @@
 """Colour and hatching of every cause, the same in every chart."""
 
+from typing import Any
+
 from cascade_sim.domain.enums import Cause
 
 LONGS = ("#D55E00", "////")
@@ -7,6 +9,21 @@ SHORTS = ("#0072B2", "\\\\\\\\")
 LOSS = ("#D55E00", "////")
 GAIN = ("#009E73", "....")
 TOTAL = ("0.45", "")
+
+ARM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+ARM_MARKERS = "osD^vPX*"
+ARM_LINES: tuple[Any, ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (5, 1, 1, 1)),
+    (0, (8, 2)),
+    (0, (1, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
+ARM_HATCHES = ("////", "....", "xxxx", "||||", "----", "++++", "\\\\\\\\", "oo")
+"""Arms of a comparison or a sweep, in their order: told apart without colour too."""
 
 CAUSE_STYLE: dict[str, tuple[str, str]] = {
     "liquidation": ("#D55E00", ""),

@@ -7,34 +7,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from cascade_sim.comparison import label_of
-from cascade_sim.metrics import METRICS
+from cascade_sim.comparison import compared_words, label_of
 from cascade_sim.plots.catalogue import sweep_chart
-from cascade_sim.plots.frames import say
+from cascade_sim.plots.frames import headline_above, say
+from cascade_sim.plots.palette import ARM_COLOURS, ARM_LINES, ARM_MARKERS
 from cascade_sim.plots.words import compact
 from cascade_sim.swept import Swept, arm_words
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-_MARKERS = "osD^vPX*"
-_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _MOST_LINES = 8
 _MOST_PANELS = 4
 _MOST_VALUES = 24
 """More values of a factor than these are drawn as a cloud and not as a line."""
 
 
-def _words(metric: str) -> str:
-    size = "size of the " if metric in METRICS and METRICS[metric].is_size else ""
-    return f"{size}{label_of(metric)}"
-
-
 def _factor(name: str) -> str:
     parts = [part for part in name.split(".") if part != "name"]
     return " ".join(parts[-2:]).replace("_", " ")
-
-
-def _headline(figure: Figure, text: str) -> None:
-    figure.suptitle(fill(text, 76), x=0.01, ha="left", fontweight="bold", fontsize=12)
 
 
 @sweep_chart(
@@ -64,11 +52,11 @@ def response(swept: Swept) -> Figure:
         for column, factor in enumerate(factors):
             _response(panels[row, column], swept, metric, factor)
         unit = swept.unit(metric)
-        panels[row, 0].set_ylabel(fill(_words(metric) + (f", {unit}" if unit else ""), 30))
+        panels[row, 0].set_ylabel(fill(compared_words(metric) + (f", {unit}" if unit else ""), 30))
         panels[row, 0].yaxis.set_major_formatter(FuncFormatter(compact))
     for column, factor in enumerate(factors):
         panels[-1, column].set_xlabel(_factor(factor))
-    _headline(figure, f"{swept.name}: {' and '.join(_factor(name) for name in factors)}")
+    headline_above(figure, f"{swept.name}: {' and '.join(_factor(name) for name in factors)}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside lower left", ncols=min(3, len(labels)))
@@ -80,12 +68,12 @@ def _response(axes: Axes, swept: Swept, metric: str, factor: str) -> None:
     for number, (arm, off) in enumerate(swept.arms[:_MOST_LINES]):
         own = means[(means["arm"] == arm) & (means["off"] == off)].sort_values(factor)
         x, y, half = (own[name].to_numpy(np.float64) for name in (factor, "mean", "half"))
-        style = {"color": _COLOURS[number], "marker": _MARKERS[number], "label": arm_words(arm, off)}
+        style = {"color": ARM_COLOURS[number], "marker": ARM_MARKERS[number], "label": arm_words(arm, off)}
         if len(x) > _MOST_VALUES:
             axes.plot(x, y, linestyle="", markersize=3, alpha=0.6, **style)  # type: ignore[arg-type]
             continue
-        axes.plot(x, y, linestyle=_LINES[number], markersize=4, **style)  # type: ignore[arg-type]
-        axes.fill_between(x, y - half, y + half, color=_COLOURS[number], alpha=0.15, linewidth=0.0)
+        axes.plot(x, y, linestyle=ARM_LINES[number], markersize=4, **style)  # type: ignore[arg-type]
+        axes.fill_between(x, y - half, y + half, color=ARM_COLOURS[number], alpha=0.15, linewidth=0.0)
     values = np.sort(swept.table[factor].unique().astype(np.float64))
     steps = values[1:] / values[:-1] if (values > 0.0).all() else np.zeros(0)
     if len(steps) > 1 and np.ptp(steps) < 0.05 * steps.mean():
@@ -150,8 +138,8 @@ def phase_diagram(swept: Swept) -> Figure:
     unit = swept.unit(metrics[0])
     if image is not None:
         bar = figure.colorbar(image, ax=list(panels.ravel()), format=FuncFormatter(compact))
-        bar.set_label(fill(_words(metrics[0]) + (f", {unit}" if unit else ""), 40))
-    _headline(figure, f"{swept.name}: {label_of(metrics[0])}")
+        bar.set_label(fill(compared_words(metrics[0]) + (f", {unit}" if unit else ""), 40))
+    headline_above(figure, f"{swept.name}: {label_of(metrics[0])}")
     return figure
 
 

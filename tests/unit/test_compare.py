@@ -326,6 +326,28 @@ def test_the_command_compares_saves_and_prints_one_object(
     assert not (folder / "report.html").exists()
 
 
+def test_a_page_that_cannot_be_drawn_takes_nothing_away(
+    scenario_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("cascade_sim.comparison_report.render_comparison", fail)
+    words = [
+        "compare",
+        scenario_file,
+        "--vary",
+        "shock.quantity=1000,2000",
+        "--replications",
+        2,
+        "--out",
+        "out",
+    ]
+    assert command(*words) == 1
+    assert "charts and report: ValueError: no ink; what they would show is in out" in capsys.readouterr().err
+    assert len(load_comparison(tmp_path / "out").runs) == 4
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
