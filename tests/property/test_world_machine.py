@@ -203,6 +203,17 @@ def storm(world: TwinWorld, draw: random.Random, steps: int) -> None:
         world.advance(Fraction(index, 4), draw.random() < 0.3)
 
 
+def test_an_amount_that_pays_for_nothing_does_not_reach_the_book() -> None:
+    # The best order is gone, and the mid of its time stays until somebody else's order reaches the book.
+    world = TwinWorld(Choices())
+    ladder(world, 1, 6, 3)
+    before = world.twin.mid
+    numbers = list(world.ids)
+    world.cancel(numbers[-1 - 4])
+    world.spend(4, 1, 1)
+    assert world.twin.mid == before
+
+
 def test_storms_of_orders_that_may_only_reduce() -> None:
     cuts = resumed = 0
     for seed in range(12):

@@ -280,7 +280,8 @@ class WorldTwin:
         allowed = lots
         if account in self.rules.margined and lots:
             allowed = self._allowed(account, side, last, lots, IOC)
-        if halted or (lots and not allowed):
+        if halted or (lots and not allowed) or not last:
+            # What pays for nothing and takes nothing away does not reach the book.
             return 0
         fills, _ = self.book.spend(side, notional, account, 2**62 if allowed == lots else allowed)
         for price, quantity, maker, _ in fills:

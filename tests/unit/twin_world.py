@@ -137,6 +137,8 @@ class Choices:
 def _configure(world: Any, rules: Rules) -> None:
     config, clearing, prices = world.config, world.config.clearing, world.config.prices
     config.atoms, config.largest_order, config.dt, config.steps = ATOMS, 2**31 - 1, 1.0, 10**6
+    config.window_last, config.calm_last, config.minute_steps = 10**6 - 1, -1, 60
+    config.forced_bins = config.densest_bins = 1
     config.record, config.own_weight, config.seed = lay.RECORD_FULL, 1.0, 1
     config.depth_every = config.map_every = config.check_every = config.dealers.gamma_every = 1
     config.external_account, config.fund_account = EXTERNAL, FUND

@@ -24,6 +24,7 @@ class VenueWorld:
         world = self.state.world
         config, market = world.config, world.market
         config.atoms, config.largest_order, config.dt, config.steps = 1_000, 2**31 - 1, 1.0, 10**6
+        config.minute_steps = 60
         config.maker_fee, config.taker_fee, config.fee_account = maker_fee, taker_fee, FEES
         config.record, config.own_weight = lay.RECORD_FULL, 1.0
         for name in ("fundamental", "index", "mid", "mark", "last"):
