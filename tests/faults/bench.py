@@ -144,7 +144,7 @@ class Bench:
     def run_words(self, *more: str, seed: int = 1, out: Path | None = None) -> list[str]:
         """Return the words of a run of the small scenario."""
         target = os.fspath(self.out if out is None else out)
-        return ["run", "--seed", str(seed), "--out", target, *words_of(SMALL), *more]
+        return ["run", "--seed", str(seed), "--out", target, "--overwrite", *words_of(SMALL), *more]
 
     def mount(self, folder: Path, options: str) -> None:
         """Put a file system of its own in place of a folder, or say that this is not possible here."""

@@ -400,7 +400,7 @@ def _(bench: Bench, _kit: Kit) -> Done:
         title = "'\u00dc \u6f22\u5b57 $x_{$'"
         market = "{quote: '\u20ac$', base: \u6f22}"
         file.write_text(f"base: gamma_shock\ntitle: {title}\nmarket: {market}\n", "utf-8")
-        words = ["run", os.fspath(file), "--out", os.fspath(bench.out), *words_of(SMALL)]
+        words = ["run", os.fspath(file), "--out", os.fspath(bench.out), "--overwrite", *words_of(SMALL)]
         done = bench.end(bench.start(words))
         file.unlink()
     return done
