@@ -89,11 +89,12 @@ readme_command() { # readme_command NAME FOLDER: the line as a person would past
     (cd "$2" && bash -c "$line")
 }
 
-optional_tests() { # optional_tests EXPRESSION: tests by marker; that none carries it is said, and no failure
-    local status=0
-    .venv/bin/python -m pytest -q -m "$1" || status=$?
+optional_tests() { # optional_tests EXPRESSION [OPTION...]: tests by marker; that none carries it is said, and no failure
+    local status=0 expression=$1
+    shift
+    .venv/bin/python -m pytest -q -m "$expression" "$@" || status=$?
     if [ "$status" -eq 5 ]; then
-        echo "no test is marked: $1"
+        echo "no test is marked: $expression"
         return 0
     fi
     return "$status"
