@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 import cascade_sim as cs
-from cascade_sim.columns import SUMMARY_KEYS
+from cascade_sim.metrics import METRICS as KNOWN
 from cascade_sim.plots import mark_with_counterfactuals
 
 sys.path.insert(0, str(Path("../docs/examples").resolve()))
@@ -45,8 +45,8 @@ rows = [
     for (label, seed), result in results.items()
 ]
 runs = pd.DataFrame(rows).set_index(["traders", "seed"])
-units = {key.name: key.unit.replace("quote", without.market.quote) for key in SUMMARY_KEYS}
-labels = {key.name: f"{key.label} ({units[key.name]})" for key in SUMMARY_KEYS}
+units = {key.name: key.unit.replace("quote", without.market.quote) for key in KNOWN.values()}
+labels = {key.name: f"{key.label} ({units[key.name]})" for key in KNOWN.values()}
 runs.groupby("traders", sort=False).mean().rename(columns=labels).round(1).transpose()
 
 # %% [markdown]
