@@ -326,7 +326,7 @@ def execute(
             return
         # Futures know their client, but waiting for them asks for the current one. A scheduler that dies cancels them.
         with (
-            suppress(TimeoutError, tools.CancelledError, tools.client.FutureCancelledError),
+            suppress(TimeoutError, tools.CancelledError),
             client.as_current(),
         ):
             tools.wait(list(waiting), timeout=_SILENCE_SECONDS, return_when="FIRST_COMPLETED")

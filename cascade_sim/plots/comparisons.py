@@ -134,7 +134,8 @@ def _metric_axis(axes: Axes, comparison: Comparison, metric: str) -> None:
 
 
 @comparison_chart(
-    caption="Every run of every arm: the box holds the middle half, the line is the median, the diamond the mean.",
+    caption="Every run of every arm: the box holds the middle half, the lines nine tenths, the bar is the median, the diamond "
+    "the mean.",
     place=20,
 )
 def distributions_by_arm(comparison: Comparison) -> Figure:
@@ -180,16 +181,11 @@ def _box(axes: Axes, row: int, comparison: Comparison, scenario: str, arm: str, 
     colour = ARM_COLOURS[_arms(comparison).index(arm) % len(ARM_COLOURS)]
     spread = ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5) * 0.5
     axes.plot(values, row + spread, linestyle="", marker=".", markersize=3, color=colour, alpha=0.45)
-    axes.boxplot(
-        [values],
-        positions=[row],
-        orientation="horizontal",
-        widths=0.5,
-        whis=(5, 95),
-        showfliers=False,
-        manage_ticks=False,
-        medianprops={"color": "black", "linewidth": 1.6},
-    )
+    low, first, middle, third, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+    axes.barh(row, third - first, left=first, height=0.5, facecolor="none", edgecolor="black", linewidth=1.0)
+    for begin, end in ((low, first), (third, high)):
+        axes.plot([begin, end], [row, row], color="black", linestyle="-", linewidth=1.0)
+    axes.plot([middle, middle], [row - 0.25, row + 0.25], color="black", linestyle="-", linewidth=1.8)
     axes.plot([values.mean()], [row], marker="D", color=colour, markeredgecolor="black", markersize=6)
 
 
