@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -104,7 +105,10 @@ def test_the_code_of_the_page_on_notebooks_and_mesa_runs(
     exec(shown + charts + spreadsheet + read_back, names)
     result = names["result"]
     assert (tmp_path / "depth.png").stat().st_size > 5000
-    assert names["series"]["mark"].tolist() == result.series["mark"].tolist()
+    written = result.series["mark"].to_numpy()
+    # The last digit is off where pandas reads numbers as it did before its version 3.
+    last_digit = 0.0 if int(pd.__version__.split(".")[0]) >= 3 else 4e-16
+    np.testing.assert_allclose(names["series"]["mark"], written, rtol=last_digit, atol=0.0)
     figures = names["figures"].set_index("figure")
     assert figures.loc["liquidated_accounts", "value"].iloc[0] == result.summary["liquidated_accounts"] > 0
     without_probe = cs.run(short, seed=7, probe=False)
