@@ -79,15 +79,9 @@ def render_comparison(comparison: Comparison, pictures: Mapping[str, Picture]) -
         "Figures of every arm": _arms(comparison),
         "What was compared": _design(comparison),
     }
-    body = [f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>']
-    body += [
-        f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items() if content
-    ]
     versions = comparison.manifest.get("versions") or {}
     parts = [f"cascade-sim {versions.get('cascade-sim')}", f"{len(comparison.runs):,} runs"]
-    footer = " \N{MIDDLE DOT} ".join(parts)
-    body.append(f"<footer>{escape(footer)}</footer>")
-    return page(title, body)
+    return page(title, lead, sections, " \N{MIDDLE DOT} ".join(parts))
 
 
 _SHOWN = ("paired_differences", "distributions_by_arm", "who_paid_by_arm", "venue_against_traders")

@@ -21,16 +21,28 @@ from cascade_sim.temporaries import remove_abandoned, scratch
 MISSING = "\N{EN DASH}"
 
 
-def page(title: str, body: Sequence[str]) -> str:
+def page(title: str, lead: str, sections: Mapping[str, str], footer: str) -> str:
     """Return a page: everything is inline, nothing is fetched.
 
     Parameters
     ----------
     title
-        Of the window.
-    body
-        HTML, one part after the other.
+        Of the window and of the page, as plain text.
+    lead
+        What stands below the title, as plain text; empty for nothing.
+    sections
+        Heading -> HTML, in order; an empty one is left out.
+    footer
+        As plain text.
     """
+    body = [f"<header><h1>{escape(title)}</h1>"]
+    if lead:
+        body.append(f'<p class="lead">{escape(lead)}</p>')
+    body.append("</header>")
+    body += [
+        f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items() if content
+    ]
+    body.append(f"<footer>{escape(footer)}</footer>")
     style = files("cascade_sim.plots").joinpath("report.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -232,7 +232,6 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
     """
     base, quote = currencies(result)
     tree = result.scenario_tree
-    title = _title(tree)
     sections = {"What happened": _story(result, quote), "How much was forced": "", "Who paid": ""}
     for name, picture in pictures.items():
         heading = _SECTIONS.get(name, "Further charts")
@@ -248,15 +247,7 @@ def render_report(result: RunResult, pictures: Mapping[str, Picture]) -> str:
             f"<pre>{escape(result.scenario_yaml)}</pre></details>"
         )
         sections["How to reproduce"] = _reproduce(result)
-    body = [f"<header><h1>{escape(title)}</h1>"]
-    if tree.get("description"):
-        body.append(f'<p class="lead">{escape(str(tree["description"]))}</p>')
-    body.append("</header>")
-    body += [
-        f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items() if content
-    ]
-    body.append(f"<footer>{escape(_identity(result.manifest))}</footer>")
-    return page(title, body)
+    return page(_title(tree), str(tree.get("description") or ""), sections, _identity(result.manifest))
 
 
 def render_view(result: RunResult) -> str:

@@ -1,7 +1,6 @@
 """The page of a sweep, finished or half-way."""
 
 from collections.abc import Mapping
-from html import escape
 
 import pandas as pd
 
@@ -50,15 +49,10 @@ def render_sweep(swept: Swept, pictures: Mapping[str, Picture]) -> str:
     failed = runs[runs["status"] == "failed"]
     lead = f"{len(runs):,} runs of {done} of {swept.points} points"
     lead += "." if swept.status == "finished" else ", as far as they are committed."
-    body = [f'<header><h1>{escape(swept.name)}</h1><p class="lead">{escape(lead)}</p></header>']
     charts = "".join(figure(picture) for picture in pictures.values())
     sections = {"What was found": charts, "Every point": _points(swept), "What failed": _failures(failed)}
-    body += [
-        f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items() if content
-    ]
     identity = str(runs["experiment_id"].iloc[0])[:12] if len(runs) else ""
-    body.append(f"<footer>experiment {escape(identity)}</footer>")
-    return page(swept.name, body)
+    return page(swept.name, lead, sections, f"experiment {identity}")
 
 
 def _points(swept: Swept) -> str:
