@@ -14,7 +14,7 @@ import pandas as pd
 from cascade_sim.comparison import PLACE, RUN_COLUMNS, Comparison
 from cascade_sim.domain.errors import CascadeError, RunFailed, ScenarioError, UnknownNameError, expectation
 from cascade_sim.lab.arms import CONTROLS, Arm, is_list, named, scenario_of, text_of, varied
-from cascade_sim.lab.replicas import ReplicasInterrupted, run_replicas
+from cascade_sim.lab.replicas import ReplicasInterrupted, run_replicas, stacked
 from cascade_sim.manifest import build_study_manifest
 from cascade_sim.metrics import METRICS, Metric, summary_keys
 from cascade_sim.metrics.paired import (
@@ -331,17 +331,11 @@ class _Study:
         """The rows so far, cell by cell, in the order of replications."""
         if not self.units:
             return pd.DataFrame(columns=list(RUN_COLUMNS))
-        # A part of failures alone has no figures; it must not come first.
-        parts: list[pd.DataFrame] = sorted(self._parts, key=_width, reverse=True)
-        runs = pd.concat(parts, ignore_index=True)
+        runs = stacked(self._parts)
         order = {(cell.scenario, cell.setting, cell.arm.name): k for k, cell in enumerate(self.cells)}
         cells = [order[key] for key in zip(*(runs[name] for name in PLACE), strict=True)]
         runs = runs.iloc[np.lexsort((runs["replication"].to_numpy(), np.array(cells)))]
         return runs[[*RUN_COLUMNS, *self.units, "fingerprint"]].reset_index(drop=True)
-
-
-def _width(part: pd.DataFrame) -> int:
-    return len(part.columns)
 
 
 def _is_decided(runs: pd.DataFrame, cells: Sequence[Cell], goals: Mapping[str, float | None]) -> bool:

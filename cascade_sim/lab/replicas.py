@@ -104,11 +104,22 @@ def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         rows = pd.DataFrame({"replication": [], "seed": [], "status": [], "reason": []})
         rows.attrs["units"] = {}
         return rows
-    # The columns are those of runs that finished.
-    ordered = sorted(parts, key=lambda part: -len(part.columns))
-    rows = pd.concat(ordered, ignore_index=True).sort_values("replication", ignore_index=True)
-    rows.attrs["units"] = ordered[0].attrs["units"]
+    rows = stacked(parts).sort_values("replication", ignore_index=True)
+    rows.attrs["units"] = max(parts, key=_width).attrs["units"]
     return rows
+
+
+def stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of all parts, of at least one, under columns in the order of the widest part.
+
+    A part of failures alone has no figures, so it must not come first.
+    """
+    ordered: list[pd.DataFrame] = sorted(parts, key=_width, reverse=True)
+    return pd.concat(ordered, ignore_index=True)
+
+
+def _width(part: pd.DataFrame) -> int:
+    return len(part.columns)
 
 
 def _with_head(frame: pd.DataFrame, seeds: Sequence[int], first: int) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from cascade_sim.columns import SCHEMA_VERSION
 from cascade_sim.domain.errors import DataFileError, OutputError
+from cascade_sim.lab.replicas import stacked
 from cascade_sim.manifest import json_ready
 from cascade_sim.result_folder import MANIFEST, SUMMARY, SWEEP, refuse_foreign, refused, sync_folder
 from cascade_sim.table_files import read_json, read_plain_frame, write_plain_frame
@@ -135,9 +136,7 @@ class Store:
         parts = [read_plain_frame(path) for path in sorted((self.folder / RUNS).glob("part-*.parquet"))]
         if not parts:
             return pd.DataFrame(columns=HEAD)
-        # A chunk of failures alone has no figures; it must not decide the order of the columns.
-        parts.sort(key=lambda part: -len(part.columns))
-        rows = pd.concat(parts, ignore_index=True)
+        rows = stacked(parts)
         # A run may have been made twice, by a worker that was given up; both made the same.
         return rows.drop_duplicates(KEY, ignore_index=True)
 

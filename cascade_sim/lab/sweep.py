@@ -15,7 +15,7 @@ import pandas as pd
 
 from cascade_sim.domain.errors import DataFileError, OutputError
 from cascade_sim.lab.experiment import Design, cell_keys, lay_out, load_experiment
-from cascade_sim.lab.replicas import FAILED, failure
+from cascade_sim.lab.replicas import FAILED, failure, stacked
 from cascade_sim.lab.runner import Cluster, Work, check, connected, execute
 from cascade_sim.lab.store import HEAD, Store
 from cascade_sim.manifest import build_study_manifest
@@ -231,9 +231,7 @@ class _Work:
             rows.attrs = {}
             kept.append(rows.assign(point=cell.point, arm=cell.arm, off=cell.off))
             self._hold(number, rows)
-        # A part of failures alone has no figures; it must not decide the columns.
-        kept.sort(key=_width, reverse=True)
-        together = pd.concat(kept, ignore_index=True)
+        together = stacked(kept)
         self.store.commit(together[[*HEAD, *(name for name in together.columns if name not in HEAD)]])
         if units.keys() - self.units.keys():
             self.units |= units
@@ -287,10 +285,6 @@ class _Work:
         if self.progress is not None:
             self.progress(self.state())
         return table
-
-
-def _width(part: pd.DataFrame) -> int:
-    return len(part.columns)
 
 
 def table_of(
